@@ -1,0 +1,210 @@
+/* bytes.c: the growing buffer (wiped wherever its memory is given back) and the bounded big-endian cursor. */
+#include "bytes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "secmem.h"
+
+#define MIN_CAP 64
+
+void
+bytes_clear(struct bytes *b)
+{
+	secmem_wipe(b->data, b->cap);
+	free(b->data);
+	*b = (struct bytes){0};
+}
+
+void
+bytes_reset(struct bytes *b)
+{
+	b->len = 0;
+}
+
+/* Not realloc(3): that would leave the old bytes, maybe a secret's, in freed memory. */
+static err_t
+grow(struct bytes *b, size_t need)
+{
+	size_t cap = b->cap < MIN_CAP ? MIN_CAP : b->cap;
+
+	while (cap < need)
+		cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+
+	uint8_t *data = malloc(cap);
+
+	if (!data)
+		return -ENOMEM;
+	if (b->len)
+		memcpy(data, b->data, b->len);
+	secmem_wipe(b->data, b->cap);
+	free(b->data);
+	b->data = data;
+	b->cap = cap;
+	return 0;
+}
+
+err_t
+bytes_extend(struct bytes *b, size_t len, uint8_t **at_out)
+{
+	if (len > PTRDIFF_MAX - b->len)
+		return -ENOMEM;
+	if (!b->data || b->len + len > b->cap) {
+		err_t e = grow(b, b->len + len);
+		if (e)
+			return e;
+	}
+	*at_out = b->data + b->len;
+	b->len += len;
+	return 0;
+}
+
+err_t
+bytes_append(struct bytes *b, const void *data, size_t len)
+{
+	uint8_t *at;
+	err_t e = bytes_extend(b, len, &at);
+
+	if (e)
+		return e;
+	if (len)
+		memcpy(at, data, len);
+	return 0;
+}
+
+err_t
+bytes_append_u8(struct bytes *b, uint8_t v)
+{
+	return bytes_append(b, &v, sizeof(v));
+}
+
+err_t
+bytes_append_u16(struct bytes *b, uint16_t v)
+{
+	uint8_t raw[2];
+
+	put_u16(raw, v);
+	return bytes_append(b, raw, sizeof(raw));
+}
+
+err_t
+bytes_append_u32(struct bytes *b, uint32_t v)
+{
+	uint8_t raw[4];
+
+	put_u32(raw, v);
+	return bytes_append(b, raw, sizeof(raw));
+}
+
+err_t
+bytes_append_u64(struct bytes *b, uint64_t v)
+{
+	uint8_t raw[8];
+
+	put_u64(raw, v);
+	return bytes_append(b, raw, sizeof(raw));
+}
+
+err_t
+cursor_take(struct cursor *c, size_t len, const uint8_t **out)
+{
+	if (len > c->len)
+		return -EBADMSG;
+	*out = c->p;
+	if (len)
+		c->p += len;
+	c->len -= len;
+	return 0;
+}
+
+err_t
+cursor_copy(struct cursor *c, void *out, size_t len)
+{
+	const uint8_t *p;
+	err_t e = cursor_take(c, len, &p);
+
+	if (e)
+		return e;
+	if (len)
+		memcpy(out, p, len);
+	return 0;
+}
+
+err_t
+cursor_u8(struct cursor *c, uint8_t *out)
+{
+	return cursor_copy(c, out, sizeof(*out));
+}
+
+err_t
+cursor_u16(struct cursor *c, uint16_t *out)
+{
+	const uint8_t *p;
+	err_t e = cursor_take(c, 2, &p);
+
+	if (!e)
+		*out = get_u16(p);
+	return e;
+}
+
+err_t
+cursor_u32(struct cursor *c, uint32_t *out)
+{
+	const uint8_t *p;
+	err_t e = cursor_take(c, 4, &p);
+
+	if (!e)
+		*out = get_u32(p);
+	return e;
+}
+
+err_t
+cursor_u64(struct cursor *c, uint64_t *out)
+{
+	const uint8_t *p;
+	err_t e = cursor_take(c, 8, &p);
+
+	if (!e)
+		*out = get_u64(p);
+	return e;
+}
+
+void
+put_u16(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+void
+put_u32(uint8_t *p, uint32_t v)
+{
+	put_u16(p, (uint16_t)(v >> 16));
+	put_u16(p + 2, (uint16_t)v);
+}
+
+void
+put_u64(uint8_t *p, uint64_t v)
+{
+	put_u32(p, (uint32_t)(v >> 32));
+	put_u32(p + 4, (uint32_t)v);
+}
+
+uint16_t
+get_u16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+uint32_t
+get_u32(const uint8_t *p)
+{
+	return (uint32_t)get_u16(p) << 16 | get_u16(p + 2);
+}
+
+uint64_t
+get_u64(const uint8_t *p)
+{
+	return (uint64_t)get_u32(p) << 32 | get_u32(p + 4);
+}

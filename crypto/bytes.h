@@ -1,0 +1,51 @@
+/*
+ * bytes.h: a growing byte buffer, and a bounded cursor for reading fixed-width fields.  All integers are big-endian.
+ * Uses err.h.
+ */
+#ifndef SNUGFS_BYTES_H
+#define SNUGFS_BYTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+/* Bytes are data[0..len).  Zero-initialise; bytes_clear frees (and wipes). An append that fails leaves it unmodified. */
+struct bytes {
+	uint8_t *data;
+	size_t len;
+	size_t cap;
+};
+void bytes_clear(struct bytes *b);
+/* Empties it, keeps the memory. */
+void bytes_reset(struct bytes *b);
+MUST_CHECK err_t bytes_append(struct bytes *b, const void *data, size_t len);
+MUST_CHECK err_t bytes_append_u8(struct bytes *b, uint8_t v);
+MUST_CHECK err_t bytes_append_u16(struct bytes *b, uint16_t v);
+MUST_CHECK err_t bytes_append_u32(struct bytes *b, uint32_t v);
+MUST_CHECK err_t bytes_append_u64(struct bytes *b, uint64_t v);
+/* len more bytes, uninitialised; their address in *at_out (valid until the next append). */
+MUST_CHECK err_t bytes_extend(struct bytes *b, size_t len, uint8_t **at_out);
+
+/* A view that shrinks from the front as it is read.  Every take returns -EBADMSG when too few bytes are left. */
+struct cursor {
+	const uint8_t *p;
+	size_t len;
+};
+MUST_CHECK err_t cursor_u8(struct cursor *c, uint8_t *out);
+MUST_CHECK err_t cursor_u16(struct cursor *c, uint16_t *out);
+MUST_CHECK err_t cursor_u32(struct cursor *c, uint32_t *out);
+MUST_CHECK err_t cursor_u64(struct cursor *c, uint64_t *out);
+MUST_CHECK err_t cursor_copy(struct cursor *c, void *out, size_t len);
+/* Borrowed from what the cursor reads. */
+MUST_CHECK err_t cursor_take(struct cursor *c, size_t len, const uint8_t **out);
+
+void put_u16(uint8_t *p, uint16_t v);
+void put_u32(uint8_t *p, uint32_t v);
+void put_u64(uint8_t *p, uint64_t v);
+uint16_t get_u16(const uint8_t *p);
+uint32_t get_u32(const uint8_t *p);
+uint64_t get_u64(const uint8_t *p);
+
+#endif

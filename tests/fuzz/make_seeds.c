@@ -1,0 +1,201 @@
+/* make_seeds.c: writes the corpora's seeds, one valid example of each form that a target takes: make_seeds DIRECTORY. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cborio.h"
+#include "devicefile.h"
+#include "envelope.h"
+#include "fuzz.h"
+#include "keybox.h"
+#include "recoverykey.h"
+#include "trust.h"
+
+static const char *directory;
+
+static void write_seed(const char *target, const char *name, const struct bytes *b)
+{
+	char path[4096];
+	snprintf(path, sizeof(path), "%s/%s", directory, target);
+	mkdir(path, 0755);
+	snprintf(path, sizeof(path), "%s/%s/%s", directory, target, name);
+	FILE *file = fopen(path, "wb");
+	FUZZ_REQUIRE(file != NULL && fwrite(b->data, 1, b->len, file) == b->len && fclose(file) == 0);
+}
+
+/* mode < 0: a target without modes. */
+static void seed(const char *target, const char *name, int mode, const void *data, size_t len)
+{
+	struct bytes b = {0};
+	if (mode >= 0)
+		FUZZ_REQUIRE(bytes_append_u8(&b, (uint8_t)mode) == 0);
+	FUZZ_REQUIRE(bytes_append(&b, data, len) == 0);
+	write_seed(target, name, &b);
+	bytes_clear(&b);
+}
+
+static void recoverykey_seeds(void)
+{
+	static const char *const texts[] = {"000G-40R4-0M30-E209-185G-R38E-1WEC", "ooog 4or4 om3o e2o9 l85g r38e iwec",
+	    "000G-40R4-0M30-E209-185G-R38E-1WED", "000G-40R4-0M30-E2U9-185G-R38E-1WEC", "000G-40R4"};
+	static const char *const names[] = {"key", "lookalikes", "typo", "unused-letter", "short"};
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		seed("recoverykey", names[i], -1, texts[i], strlen(texts[i]));
+}
+
+static void cborio_seeds(void)
+{
+	struct bytes b = {0};
+	FUZZ_REQUIRE(cbor_put_map(&b, 4) == 0 && cbor_put_uint(&b, 0) == 0 && cbor_put_text(&b, "t\xc3\xa4xt") == 0);
+	FUZZ_REQUIRE(cbor_put_uint(&b, 1) == 0 && cbor_put_bytes(&b, "bytes", 5) == 0);
+	FUZZ_REQUIRE(cbor_put_uint(&b, 24) == 0 && cbor_put_signed(&b, -1000) == 0);
+	FUZZ_REQUIRE(cbor_put_uint(&b, UINT32_MAX) == 0 && cbor_put_array(&b, 2) == 0);
+	FUZZ_REQUIRE(cbor_put_boolean(&b, true) == 0 && cbor_put_uint(&b, UINT64_MAX) == 0);
+	seed("cborio", "map", -1, b.data, b.len);
+	bytes_clear(&b);
+	seed("cborio", "long-head", -1, "\x18\x17", 2);
+	seed("cborio", "indefinite", -1, "\x9f\x01\xff", 3);
+	seed("cborio", "huge-string", -1, "\x5b\xff\xff\xff\xff\xff\xff\xff\xff" "abc", 12);
+	seed("cborio", "tag-and-float", -1, "\xc0\xf9\x3c\x00", 4);
+	seed("cborio", "descending-keys", -1, "\xa2\x02\x01\x01\x01", 5);
+}
+
+static void envelope_seeds(void)
+{
+	struct identity *author;
+	struct envelope e = {.kind = ENVELOPE_COMMIT, .epoch = FUZZ_EPOCH, .seq = FUZZ_SEQ, .time_ns = 7};
+	struct bytes object = {0};
+	uint8_t plain[64 + 5 + 64] = {0};
+	FUZZ_REQUIRE(identity_from_device_secret(fuzz_secret, &author) == 0);
+	FUZZ_REQUIRE(identity_id(identity_public(author), e.author) == 0);
+	FUZZ_REQUIRE(envelope_seal(&e, fuzz_vault_id, fuzz_epoch_key, author, (const uint8_t *)"hello", 5, &object) == 0);
+	seed("envelope", "object", 0, object.data, object.len);
+	put_u64(plain, 5);
+	seed("envelope", "plaintext", 1, plain, sizeof(plain));
+	put_u64(plain, UINT64_MAX);
+	seed("envelope", "lying-length", 1, plain, sizeof(plain));
+	seed("envelope", "body", 2, "hello", 5);
+	identity_free(author);
+	bytes_clear(&object);
+}
+
+static void keybox_seeds(void)
+{
+	struct identity *me;
+	struct keybox_secrets secrets = {{1}, {2}, {3}};
+	struct bytes box = {0};
+	memcpy(secrets.link_secret, fuzz_psk, 32);
+	FUZZ_REQUIRE(identity_from_device_secret(fuzz_secret, &me) == 0);
+	const struct keybox_member member = {.pub = *identity_public(me)};
+	FUZZ_REQUIRE(keybox_seal(fuzz_vault_id, FUZZ_EPOCH, &secrets, &member, 1, &box) == 0);
+	seed("keybox", "box", 0, box.data, box.len);
+	seed("keybox", "slots", 1, box.data + 8, 8 * 144);
+	seed("keybox", "members", 2, "\x09\x03", 2);
+	seed("keybox", "not-among-them", 2, "\x03\x20", 2);
+	identity_free(me);
+	bytes_clear(&box);
+}
+
+static void devicefile_seeds(void)
+{
+	struct devicefile *df;
+	struct bytes file = {0};
+	FUZZ_REQUIRE(devicefile_new(fuzz_secret, fuzz_vault_id, &df) == 0 && devicefile_add_plain(df) == 0);
+	FUZZ_REQUIRE(devicefile_serialize(df, &file) == 0);
+	seed("devicefile", "plain", 0, file.data, file.len);
+	/* The slots' array stands between the vault id, the key 3, and the key 4 with 34 bytes of HMAC. */
+	const uint8_t *slots = memmem(file.data, file.len, fuzz_vault_id, sizeof(fuzz_vault_id));
+	FUZZ_REQUIRE(slots != NULL);
+	slots += sizeof(fuzz_vault_id) + 1;
+	seed("devicefile", "slots", 1, slots, (size_t)(file.data + file.len - 35 - slots));
+	FUZZ_REQUIRE(devicefile_add_passphrase(df, "pass", 4, 14) == 0);
+	bytes_reset(&file);
+	FUZZ_REQUIRE(devicefile_serialize(df, &file) == 0);
+	seed("devicefile", "plain-and-passphrase", 0, file.data, file.len);
+	devicefile_free(df);
+	bytes_clear(&file);
+
+	uint8_t params[43] = {0xa4, 0, 0x58, 32};
+	memcpy(params + 36, "\x01\x0d\x02\x08\x03\x01", 6);
+	seed("devicefile", "weak-cost", 2, params, 42);
+	params[37] = 0x17;
+	seed("devicefile", "absurd-cost", 2, params, 42);
+}
+
+static void add_raw(struct bytes *all, struct trust *t, struct bytes *statement)
+{
+	FUZZ_REQUIRE(trust_apply(t, statement->data, statement->len) == 0);
+	FUZZ_REQUIRE(bytes_append_u16(all, (uint16_t)statement->len) == 0);
+	FUZZ_REQUIRE(bytes_append(all, statement->data, statement->len) == 0);
+	bytes_reset(statement);
+}
+
+static void body_seed(const char *name, struct bytes *statement)
+{
+	struct cursor c = {statement->data, statement->len};
+	size_t count, len;
+	const uint8_t *body;
+	FUZZ_REQUIRE(cbor_get_array(&c, &count) == 0 && cbor_get_bytes(&c, &body, &len) == 0);
+	seed("trust", name, 1, body, len);
+	bytes_reset(statement);
+}
+
+/* The same beginning as in fuzz_trust.c, so that the bodies follow on it. */
+static void trust_seeds(void)
+{
+	const uint8_t device_secret[DEVICE_SECRET_LEN] = {1}, recovery[RECOVERY_KEY_LEN] = {2}, other[DEVICE_SECRET_LEN] = {3};
+	const uint8_t box_hash[32] = {0xb0};
+	struct identity *device, *paper, *second;
+	struct trust *t;
+	struct bytes all = {0}, b = {0};
+	uint8_t id[IDENTITY_ID_LEN];
+	FUZZ_REQUIRE(identity_from_device_secret(device_secret, &device) == 0);
+	FUZZ_REQUIRE(identity_from_recovery_key(recovery, &paper) == 0);
+	FUZZ_REQUIRE(identity_from_device_secret(other, &second) == 0);
+	FUZZ_REQUIRE(trust_new(&t) == 0);
+	FUZZ_REQUIRE(trust_make_genesis(device, "laptop", paper, 1, &b) == 0);
+	add_raw(&all, t, &b);
+	FUZZ_REQUIRE(trust_make_epoch(t, device, 0, "k/0-00", box_hash, 2, &b) == 0);
+	add_raw(&all, t, &b);
+
+	FUZZ_REQUIRE(identity_id(identity_public(device), id) == 0);
+	FUZZ_REQUIRE(trust_make_add(t, device, MEMBER_DEVICE, identity_public(second), "phone", 3, &b) == 0);
+	body_seed("body-add", &b);
+	FUZZ_REQUIRE(trust_make_remove(t, device, id, 3, &b) == 0);
+	body_seed("body-remove", &b);
+	FUZZ_REQUIRE(trust_make_epoch(t, device, 1, "k/1-00", box_hash, 3, &b) == 0);
+	body_seed("body-epoch", &b);
+	FUZZ_REQUIRE(trust_make_rename(t, device, id, "desk", 3, &b) == 0);
+	body_seed("body-rename", &b);
+
+	FUZZ_REQUIRE(trust_make_add(t, paper, MEMBER_DEVICE, identity_public(second), "phone", 3, &b) == 0);
+	add_raw(&all, t, &b);
+	FUZZ_REQUIRE(trust_make_remove(t, second, id, 4, &b) == 0);
+	add_raw(&all, t, &b);
+	FUZZ_REQUIRE(trust_make_epoch(t, second, 1, "k/1-00", box_hash, 5, &b) == 0);
+	add_raw(&all, t, &b);
+	seed("trust", "statements", 0, all.data, all.len);
+	seed("trust", "play", 2, "\x00\x00\x02\x00\x01\x03\x01\x01\x01\x06\x03\x00\x03\x02\x02\x01\x02\x00\x01\x00\x02", 21);
+	trust_free(t);
+	identity_free(device);
+	identity_free(paper);
+	identity_free(second);
+	bytes_clear(&all);
+	bytes_clear(&b);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 2) {
+		fprintf(stderr, "usage: make_seeds DIRECTORY\n");
+		return 2;
+	}
+	directory = argv[1];
+	FUZZ_REQUIRE(secmem_init() == 0);
+	recoverykey_seeds();
+	cborio_seeds();
+	envelope_seeds();
+	keybox_seeds();
+	devicefile_seeds();
+	trust_seeds();
+	return 0;
+}
