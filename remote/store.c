@@ -1,0 +1,280 @@
+/*
+ * store.c: the front of every store: names and URLs are looked at here, before any implementation sees them, and errors
+ * become sentences here.
+ */
+#include "store.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "store_dir.h"
+
+#define NAME_ALPHABET "abcdefghijklmnopqrstuvwxyz0123456789/.-"
+
+bool store_name_valid(const char *name)
+{
+	size_t len = strnlen(name, STORE_NAME_MAX + 1);
+
+	if (len == 0 || len > STORE_NAME_MAX || strspn(name, NAME_ALPHABET) != len)
+		return false;
+	for (const char *part = name;;) {
+		size_t part_len = strcspn(part, "/");
+
+		/* Holds for the empty component too. */
+		if (strspn(part, ".") == part_len)
+			return false;
+		if (part[part_len] == '\0')
+			return true;
+		part += part_len + 1;
+	}
+}
+
+/* A prefix may end anywhere in a name, and is never used as a path. */
+static bool prefix_valid(const char *prefix)
+{
+	size_t len = strnlen(prefix, STORE_NAME_MAX + 1);
+
+	return len <= STORE_NAME_MAX && strspn(prefix, NAME_ALPHABET) == len;
+}
+
+void store_say(char **why_out, const char *fmt, ...)
+{
+	va_list args;
+
+	if (!why_out)
+		return;
+	va_start(args, fmt);
+	if (vasprintf(why_out, fmt, args) < 0)
+		*why_out = NULL;
+	va_end(args);
+}
+
+/*
+ * Joins path to base and folds "//", "." and what ".." can take back.  base is a physical path (no links in it), so ".."
+ * may be folded into it; a component that was typed could be a link, and a ".." after it has to stay.
+ */
+static err_t join_path(const char *base, const char *path, char **out)
+{
+	size_t base_len = strcmp(base, "/") == 0 ? 0 : strlen(base);
+	size_t len = base_len;
+	CLEANUP(free_ptr) char *joined = malloc(base_len + strlen(path) + 2);
+
+	if (!joined)
+		return -ENOMEM;
+	memcpy(joined, base, base_len);
+	for (const char *part = path; *part != '\0'; part += strspn(part, "/")) {
+		size_t part_len = strcspn(part, "/");
+		bool up = part_len == 2 && part[0] == '.' && part[1] == '.';
+
+		if (up && len == base_len) {
+			while (len > 0 && joined[--len] != '/')
+				;
+			base_len = len;
+		} else if (part_len > 0 && !(part_len == 1 && part[0] == '.')) {
+			joined[len++] = '/';
+			memcpy(joined + len, part, part_len);
+			len += part_len;
+		}
+		part += part_len;
+	}
+	if (len == 0)
+		joined[len++] = '/';
+	joined[len] = '\0';
+	*out = STEAL(joined);
+	return 0;
+}
+
+static err_t absolute_path(const char *path, char **out, char **why_out)
+{
+	char cwd[PATH_MAX];
+
+	if (path[0] == '/')
+		return join_path("/", path, out);
+	if (path[0] == '~' && path[1] == '/') {
+		/* No shell expands it behind "dir:", and nobody means a folder named "~". */
+		const char *home = getenv("HOME");
+		CLEANUP(free_ptr) char *expanded = NULL;
+
+		if (!home || home[0] != '/') {
+			store_say(why_out, "%s cannot be resolved because HOME is not set; give the whole path", path);
+			return -EINVAL;
+		}
+		if (asprintf(&expanded, "%s%s", home, path + 1) < 0) {
+			expanded = NULL;
+			return -ENOMEM;
+		}
+		return join_path("/", expanded, out);
+	}
+	if (!getcwd(cwd, sizeof(cwd))) {
+		store_say(why_out, "%s is relative to a working directory that cannot be found; give the whole path", path);
+		return -EINVAL;
+	}
+	return join_path(cwd, path, out);
+}
+
+static bool starts_with(const char *s, const char *prefix)
+{
+	return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+static bool has_control_characters(const char *s)
+{
+	for (; *s != '\0'; s++) {
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			return true;
+	}
+	return false;
+}
+
+/* The absolute path that a URL of a directory means. */
+static err_t url_to_path(const char *url, char **path_out, char **why_out)
+{
+	if (has_control_characters(url)) {
+		store_say(why_out, "the address of the store has control characters in it; type it anew");
+		return -EINVAL;
+	}
+	if (starts_with(url, "s3:") || starts_with(url, "s3s:")) {
+		store_say(why_out, "stores at S3 services are not supported by this version; use a directory: dir:/path");
+		return -EINVAL;
+	}
+	if (starts_with(url, "dir:") && url[strlen("dir:")] != '\0')
+		return absolute_path(url + strlen("dir:"), path_out, why_out);
+	if (starts_with(url, "/") || starts_with(url, "./") || starts_with(url, "../") || starts_with(url, "~/"))
+		return absolute_path(url, path_out, why_out);
+	if (url[0] == '\0' || starts_with(url, "dir:"))
+		store_say(why_out, "the address of the store is empty; give a directory: dir:/path");
+	else if (strchr(url, ':'))
+		store_say(why_out, "%s is not the address of a store that is known here; give a directory: dir:/path", url);
+	else
+		store_say(why_out, "%s could be a folder or a service; write ./%s if it is a folder", url, url);
+	return -EINVAL;
+}
+
+err_t store_url_normalize(const char *url, char **out)
+{
+	CLEANUP(free_ptr) char *path = NULL;
+	char *normal = NULL;
+	err_t err = url_to_path(url, &path, NULL);
+
+	if (err)
+		return err;
+	if (asprintf(&normal, "dir:%s", path) < 0)
+		return -ENOMEM;
+	*out = normal;
+	return 0;
+}
+
+err_t store_open(const char *url, bool create, struct store **out, char **why_out)
+{
+	CLEANUP(free_ptr) char *path = NULL;
+	err_t err;
+
+	if (why_out)
+		*why_out = NULL;
+	err = url_to_path(url, &path, why_out);
+	if (err)
+		return err;
+	return store_dir_open(path, create, out, why_out);
+}
+
+void store_free(struct store *s)
+{
+	if (s)
+		s->ops->free(s);
+}
+
+void store_free_ptr(struct store **s)
+{
+	store_free(*s);
+}
+
+err_t store_put(struct store *s, const char *name, const uint8_t *data, size_t len)
+{
+	return store_name_valid(name) ? s->ops->put(s, name, data, len) : -EINVAL;
+}
+
+err_t store_create_if_absent(struct store *s, const char *name, const uint8_t *data, size_t len)
+{
+	return store_name_valid(name) ? s->ops->create_if_absent(s, name, data, len) : -EINVAL;
+}
+
+err_t store_get(struct store *s, const char *name, size_t max_len, struct bytes *out)
+{
+	return store_name_valid(name) ? s->ops->get(s, name, max_len, out) : -EINVAL;
+}
+
+err_t store_get_range(struct store *s, const char *name, uint64_t off, size_t len, struct bytes *out)
+{
+	return store_name_valid(name) ? s->ops->get_range(s, name, off, len, out) : -EINVAL;
+}
+
+err_t store_size(struct store *s, const char *name, uint64_t *size_out)
+{
+	return store_name_valid(name) ? s->ops->size(s, name, size_out) : -EINVAL;
+}
+
+err_t store_remove(struct store *s, const char *name)
+{
+	return store_name_valid(name) ? s->ops->remove(s, name) : -EINVAL;
+}
+
+err_t store_list(struct store *s, const char *prefix, store_list_fn *fn, void *ctx)
+{
+	return prefix_valid(prefix) ? s->ops->list(s, prefix, fn, ctx) : -EINVAL;
+}
+
+err_t store_space(struct store *s, uint64_t *free_out, uint64_t *total_out)
+{
+	return s->ops->space(s, free_out, total_out);
+}
+
+void store_explain(const struct store *s, err_t err, char *out, size_t out_len)
+{
+	const char *what;
+
+	switch (err) {
+	case -ENOENT:
+		what = "lacks something that should be in it; see whether files were deleted there";
+		break;
+	case -EEXIST:
+		what = "already holds something else in that place";
+		break;
+	case -EACCES:
+	case -EROFS:
+		what = "refuses access; see who owns it and whether it is read-only";
+		break;
+	case -ENOSPC:
+		what = "is full; make room there, nothing is lost meanwhile";
+		break;
+	case -EAGAIN:
+		what = "cannot be reached; see whether its disk is mounted and the network is up";
+		break;
+	case -ENOTSUP:
+		what = "cannot create an object only if it is absent, so devices could not share it; use another store";
+		break;
+	case -EBADMSG:
+		what = "answered with something other than what was stored there; see whether files were changed there";
+		break;
+	case -EPROTO:
+		what = "is of a version that is unknown here; install the newest snugfs";
+		break;
+	case -EINVAL:
+		what = "was asked for an object that cannot exist, which is a defect of snugfs";
+		break;
+	case -ECANCELED:
+		what = "was not waited for, because the program is stopping";
+		break;
+	case -EIO:
+		what = "had an error while reading or writing; see whether its disk is healthy";
+		break;
+	default:
+		(void)snprintf(out, out_len, "the store %s failed: %s", s->url, strerror(-err));
+		return;
+	}
+	(void)snprintf(out, out_len, "the store %s %s", s->url, what);
+}

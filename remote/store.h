@@ -1,0 +1,89 @@
+/*
+ * store.h: what an object store can do: opaque objects under names, and one conditional create.
+ *
+ * Names: 1 to 200 bytes of [a-z0-9/.-], no empty or dot-only component (else -EINVAL).  Objects are written whole,
+ * never changed, only deleted.  Every function may be called from any thread at once, may block on the network, and must
+ * not be called with a lock held that a file operation wants.
+ *
+ * Errors, the same for every kind of store:
+ *   -ENOENT        no such object
+ *   -EEXIST        create_if_absent: somebody has created it (perhaps this very call's first try: read it back)
+ *   -EACCES        the store refuses us (credentials, permissions, read-only)
+ *   -ENOSPC        the store is full
+ *   -EAGAIN        not now (unreachable, overloaded, timed out, 5xx): trying again is sensible
+ *   -ENOTSUP       this store cannot do conditional creates
+ *   -EBADMSG       the answer is not what was asked for (wrong length, broken protocol)
+ *   -ENOMEM, -EINVAL, -EIO, -ECANCELED (store_cancel)
+ * store_explain() has the sentence for people.
+ */
+#ifndef SNUGFS_STORE_H
+#define SNUGFS_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bytes.h"
+#include "err.h"
+
+#define STORE_NAME_MAX 200
+
+struct store;
+
+/* Called once for each object that list finds; a non-zero return ends the listing and is handed on. */
+typedef err_t store_list_fn(void *ctx, const char *name, uint64_t size);
+
+struct store_ops {
+	/* Durable when it returns 0; replaces nothing silently: an existing object of that name is overwritten whole. */
+	err_t (*put)(struct store *s, const char *name, const uint8_t *data, size_t len);
+	/* Durable when it returns 0; exactly one of several racing callers gets 0, the others -EEXIST. */
+	err_t (*create_if_absent)(struct store *s, const char *name, const uint8_t *data, size_t len);
+	/* The whole object, appended to out; larger than max_len: -EBADMSG. */
+	err_t (*get)(struct store *s, const char *name, size_t max_len, struct bytes *out);
+	/* Just len bytes from off, appended to out; fewer there: -EBADMSG. */
+	err_t (*get_range)(struct store *s, const char *name, uint64_t off, size_t len, struct bytes *out);
+	err_t (*size)(struct store *s, const char *name, uint64_t *size_out);
+	/* Deleting what is not there is no error. */
+	err_t (*remove)(struct store *s, const char *name);
+	/* Every object whose name begins with prefix, in no order.  Only for joining, gc, verify: never for coordination. */
+	err_t (*list)(struct store *s, const char *prefix, store_list_fn *fn, void *ctx);
+	/* Free and total bytes of the store if it knows; else -ENOTSUP. */
+	err_t (*space)(struct store *s, uint64_t *free_out, uint64_t *total_out);
+	void (*free)(struct store *s);
+};
+
+/* An implementation embeds this first. */
+struct store {
+	const struct store_ops *ops;
+	char *url; /* as a person would type it again, without credentials */
+};
+
+/*
+ * Opens by URL: "dir:/path", a plain path (absolute, or starting with ./, ../ or ~/), later "s3:https://…".
+ * create: make what can be made (the directory).  -EINVAL: not a URL of a known kind; -ENOENT: it is not there;
+ * -ENOTDIR, -EACCES, -EROFS: as they say.  why_out (may be NULL, else a malloc'ed sentence on failure).
+ */
+MUST_CHECK err_t store_open(const char *url, bool create, struct store **out, char **why_out);
+/* The same URL with its path made absolute, malloc'ed; -EINVAL if it is no URL of a known kind. */
+MUST_CHECK err_t store_url_normalize(const char *url, char **out);
+void store_free(struct store *s);
+void store_free_ptr(struct store **s);
+
+MUST_CHECK err_t store_put(struct store *s, const char *name, const uint8_t *data, size_t len);
+MUST_CHECK err_t store_create_if_absent(struct store *s, const char *name, const uint8_t *data, size_t len);
+MUST_CHECK err_t store_get(struct store *s, const char *name, size_t max_len, struct bytes *out);
+MUST_CHECK err_t store_get_range(struct store *s, const char *name, uint64_t off, size_t len, struct bytes *out);
+MUST_CHECK err_t store_size(struct store *s, const char *name, uint64_t *size_out);
+MUST_CHECK err_t store_remove(struct store *s, const char *name);
+MUST_CHECK err_t store_list(struct store *s, const char *prefix, store_list_fn *fn, void *ctx);
+MUST_CHECK err_t store_space(struct store *s, uint64_t *free_out, uint64_t *total_out);
+
+/* A sentence without a full stop for what an error of a store means, naming the store: "the store dir:/x is full". */
+void store_explain(const struct store *s, err_t err, char *out, size_t out_len);
+
+/* For implementations. */
+bool store_name_valid(const char *name);
+/* Sets *why_out, unless why_out is NULL, to a malloc'ed sentence (to NULL if memory is short). */
+__attribute__((format(printf, 2, 3))) void store_say(char **why_out, const char *fmt, ...);
+
+#endif
