@@ -1,0 +1,117 @@
+/*
+ * db_sql.h: db.c's SQL: the schema, and a statement for everything that is done to a table.  For db.c only.
+ */
+#ifndef SNUGFS_DB_SQL_H
+#define SNUGFS_DB_SQL_H
+
+#include "db.h"
+
+#define APPLICATION_ID 0x736e7567 /* "snug" */
+#define SCHEMA_VERSION 1
+#define TABLE_COUNT 8
+
+#define STR_(x) #x
+#define STR(x) STR_(x)
+
+/* SQLite's tables know each row's key, its marks and its sealed bytes.  The indexes are partial: they hold what is marked. */
+static const char SCHEMA[] =
+    "PRAGMA application_id = " STR(APPLICATION_ID) ";"
+    "PRAGMA user_version = " STR(SCHEMA_VERSION) ";"
+    "CREATE TABLE inode(ino INTEGER PRIMARY KEY, mark INTEGER NOT NULL, state INTEGER NOT NULL, row BLOB NOT NULL) STRICT;"
+    "CREATE INDEX inode_marked ON inode(ino) WHERE mark != 0;"
+    "CREATE INDEX inode_removed ON inode(ino) WHERE state != 0;"
+    "CREATE TABLE dentry(parent INTEGER NOT NULL, cookie INTEGER NOT NULL, hash INTEGER NOT NULL, mark INTEGER NOT NULL,"
+    " row BLOB NOT NULL, PRIMARY KEY(parent, cookie)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX dentry_hash ON dentry(parent, hash);"
+    "CREATE INDEX dentry_marked ON dentry(parent, cookie) WHERE mark != 0;"
+    "CREATE TABLE chunk(ino INTEGER NOT NULL, no INTEGER NOT NULL, mark INTEGER NOT NULL, row BLOB NOT NULL,"
+    " PRIMARY KEY(ino, no)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX chunk_marked ON chunk(ino, no) WHERE mark != 0;"
+    "CREATE TABLE xattrs(ino INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT;"
+    "CREATE TABLE segment(id INTEGER PRIMARY KEY, mark INTEGER NOT NULL, row BLOB NOT NULL) STRICT;"
+    "CREATE INDEX segment_marked ON segment(id) WHERE mark != 0;"
+    "CREATE TABLE kv(key INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT;"
+    "CREATE TABLE redo(seg INTEGER NOT NULL, off INTEGER NOT NULL, row BLOB NOT NULL, PRIMARY KEY(seg, off)) STRICT;"
+    "CREATE TABLE statement(number INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT;"
+    "CREATE TABLE session(id INTEGER PRIMARY KEY, salt BLOB NOT NULL) STRICT;";
+
+/*
+ * Parameters of puts and deletes: ?1 a, ?2 b, ?3 hash, ?4 mark, ?5 state, ?6 row; of reads: ?1 and ?2 as each says, ?3 limit.
+ * Columns of scans: a, b, mark, state, row.
+ */
+struct table_sql {
+	const char *get;
+	const char *scan;
+	const char *marked;
+	const char *all;
+	const char *put;
+	const char *del;
+};
+
+#define ONE_KEY(t, k, mark, state) \
+	.get = "SELECT row FROM " t " WHERE " k " = ?1", \
+	.all = "SELECT " k ", 0, " mark ", " state ", row FROM " t " WHERE " k " > ?1 ORDER BY " k " LIMIT ?3", \
+	.del = "DELETE FROM " t " WHERE " k " = ?1"
+#define ONE_KEY_MARKED(t, k, state) \
+	.marked = "SELECT " k ", 0, mark, " state ", row FROM " t " INDEXED BY " t "_marked WHERE mark != 0 AND " k " > ?1" \
+	    " ORDER BY " k " LIMIT ?3"
+#define ONE_KEY_PUT(t, k) \
+	.put = "INSERT INTO " t "(" k ", row) VALUES(?1, ?6) ON CONFLICT DO UPDATE SET row = ?6"
+#define TWO_KEYS(t, k, l, mark) \
+	.get = "SELECT row FROM " t " WHERE " k " = ?1 AND " l " = ?2", \
+	.all = "SELECT " k ", " l ", " mark ", 0, row FROM " t " WHERE (" k ", " l ") > (?1, ?2) ORDER BY " k ", " l \
+	    " LIMIT ?3", \
+	.del = "DELETE FROM " t " WHERE " k " = ?1 AND " l " = ?2"
+#define TWO_KEYS_MARKED(t, k, l) \
+	.scan = "SELECT " k ", " l ", mark, 0, row FROM " t " WHERE " k " = ?1 AND " l " >= ?2 ORDER BY " l " LIMIT ?3", \
+	.marked = "SELECT " k ", " l ", mark, 0, row FROM " t " INDEXED BY " t "_marked WHERE mark != 0" \
+	    " AND (" k ", " l ") > (?1, ?2) ORDER BY " k ", " l " LIMIT ?3"
+
+static const struct table_sql SQL[TABLE_COUNT] = {
+	[DB_INODE] = {
+		ONE_KEY("inode", "ino", "mark", "state"),
+		ONE_KEY_MARKED("inode", "ino", "state"),
+		.put = "INSERT INTO inode(ino, mark, state, row) VALUES(?1, ?4, ?5, ?6)"
+		    " ON CONFLICT DO UPDATE SET mark = ?4, state = ?5, row = ?6",
+	},
+	[DB_DENTRY] = {
+		TWO_KEYS("dentry", "parent", "cookie", "mark"),
+		TWO_KEYS_MARKED("dentry", "parent", "cookie"),
+		.put = "INSERT INTO dentry(parent, cookie, hash, mark, row) VALUES(?1, ?2, ?3, ?4, ?6)"
+		    " ON CONFLICT DO UPDATE SET hash = ?3, mark = ?4, row = ?6",
+	},
+	[DB_CHUNK] = {
+		TWO_KEYS("chunk", "ino", "no", "mark"),
+		TWO_KEYS_MARKED("chunk", "ino", "no"),
+		.put = "INSERT INTO chunk(ino, no, mark, row) VALUES(?1, ?2, ?4, ?6)"
+		    " ON CONFLICT DO UPDATE SET mark = ?4, row = ?6",
+	},
+	[DB_XATTRS] = {ONE_KEY("xattrs", "ino", "0", "0"), ONE_KEY_PUT("xattrs", "ino")},
+	[DB_SEGMENT] = {
+		ONE_KEY("segment", "id", "mark", "0"),
+		ONE_KEY_MARKED("segment", "id", "0"),
+		.put = "INSERT INTO segment(id, mark, row) VALUES(?1, ?4, ?6)"
+		    " ON CONFLICT DO UPDATE SET mark = ?4, row = ?6",
+	},
+	[DB_KV] = {ONE_KEY("kv", "key", "0", "0"), ONE_KEY_PUT("kv", "key")},
+	[DB_REDO] = {
+		TWO_KEYS("redo", "seg", "off", "0"),
+		.put = "INSERT INTO redo(seg, off, row) VALUES(?1, ?2, ?6) ON CONFLICT DO UPDATE SET row = ?6",
+	},
+	[DB_STATEMENT] = {ONE_KEY("statement", "number", "0", "0"), ONE_KEY_PUT("statement", "number")},
+};
+
+static const char FIND_DENTRY[] =
+    "SELECT parent, cookie, mark, 0, row FROM dentry INDEXED BY dentry_hash WHERE parent = ?1 AND hash = ?2 LIMIT ?3";
+static const char REMOVED[] =
+    "SELECT ino, 0, mark, state, row FROM inode INDEXED BY inode_removed WHERE state != 0 AND ino > ?1 LIMIT ?3";
+
+static const char DROP_REDO[] = "DELETE FROM redo";
+static const char *const COUNT_MARKED[TABLE_COUNT] = {
+	[DB_INODE] = "SELECT count(*) FROM inode INDEXED BY inode_marked WHERE mark != 0",
+	[DB_DENTRY] = "SELECT count(*) FROM dentry INDEXED BY dentry_marked WHERE mark != 0",
+	[DB_CHUNK] = "SELECT count(*) FROM chunk INDEXED BY chunk_marked WHERE mark != 0",
+	[DB_SEGMENT] = "SELECT count(*) FROM segment INDEXED BY segment_marked WHERE mark != 0",
+};
+
+#endif

@@ -1,0 +1,193 @@
+/* extents.c: cutting, mapping and comparing the extents of one chunk.  Pure list work; a list is changed whole or not at all. */
+#include "extents.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t
+end_of(const struct extent *x)
+{
+	return x->off + x->len;
+}
+
+/*
+ * The same sealed bytes in the same place.  The place counts: an extent that was carried over to another segment keeps
+ * its id, and its old bytes are dead all the same.
+ */
+static bool
+same_sealed(const struct extent *a, const struct extent *b)
+{
+	return memcmp(a->x_id, b->x_id, EXTENT_ID_LEN) == 0 && a->seg == b->seg && a->seg_off == b->seg_off;
+}
+
+static bool
+same(const struct extent *a, const struct extent *b)
+{
+	return a->off == b->off && a->len == b->len && same_sealed(a, b) && a->x_off == b->x_off && a->x_len == b->x_len &&
+	    a->x_encoding == b->x_encoding && a->key_version == b->key_version && a->stored_len == b->stored_len;
+}
+
+void
+extent_list_clear(struct extent_list *l)
+{
+	free(l->v);
+	*l = (struct extent_list){0};
+}
+
+err_t
+extent_list_copy(const struct extent_list *from, struct extent_list *to_out)
+{
+	struct extent *v = NULL;
+
+	if (from->count) {
+		v = malloc(from->count * sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		memcpy(v, from->v, from->count * sizeof(*v));
+	}
+	*to_out = (struct extent_list){v, from->count, from->count};
+	return 0;
+}
+
+bool
+extent_list_equal(const struct extent_list *a, const struct extent_list *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (uint32_t i = 0; i < a->count; i++) {
+		if (!same(&a->v[i], &b->v[i]))
+			return false;
+	}
+	return true;
+}
+
+/* Ranges do not overlap and a chunk has CHUNK_LEN bytes, so that need stays far below what would overflow. */
+static err_t
+reserve(struct extent_list *l, uint32_t need)
+{
+	if (need <= l->cap)
+		return 0;
+
+	uint32_t cap = l->cap * 2 > need ? l->cap * 2 : need;
+	struct extent *v = realloc(l->v, cap * sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	l->v = v;
+	l->cap = cap;
+	return 0;
+}
+
+err_t
+extent_list_append(struct extent_list *l, const struct extent *x)
+{
+	assert(x->len > 0 && (l->count == 0 || end_of(&l->v[l->count - 1]) <= x->off));
+
+	err_t e = reserve(l, l->count + 1);
+
+	if (e)
+		return e;
+	l->v[l->count++] = *x;
+	return 0;
+}
+
+uint32_t
+extent_list_find(const struct extent_list *l, uint64_t off)
+{
+	uint32_t lo = 0;
+	uint32_t hi = l->count;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (end_of(&l->v[mid]) > off)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo;
+}
+
+/*
+ * Is a range of the sealed extent x among v[from..to)?  A mapped range lies within what was sealed, so that only the
+ * entries there need looking at.
+ */
+static bool
+mapped_among(const struct extent_list *l, uint32_t from, uint32_t to, const struct extent *x)
+{
+	uint32_t i = extent_list_find(l, x->x_off);
+
+	for (i = i > from ? i : from; i < to && l->v[i].off < x->x_off + x->x_len; i++) {
+		if (same_sealed(&l->v[i], x))
+			return true;
+	}
+	return false;
+}
+
+bool
+extent_list_lacks(const struct extent_list *l, const struct extent *x)
+{
+	return !mapped_among(l, 0, l->count, x);
+}
+
+/* v[first..last) is about to give way to piece[0..count): tells dead, once each, which sealed extents lose their last range. */
+static void
+tell_dead(const struct extent_list *l, uint32_t first, uint32_t last, const struct extent *piece, uint32_t count,
+    extent_dead_fn *dead, void *ctx)
+{
+	for (uint32_t i = first; i < last; i++) {
+		const struct extent *x = &l->v[i];
+		bool lives = mapped_among(l, 0, first, x) || mapped_among(l, i + 1, l->count, x);
+
+		for (uint32_t k = 0; k < count && !lives; k++)
+			lives = same_sealed(&piece[k], x);
+		if (!lives)
+			dead(ctx, x);
+	}
+}
+
+err_t
+extent_list_replace(struct extent_list *l, uint64_t off, uint32_t len, const struct extent *x, extent_dead_fn *dead,
+    void *ctx)
+{
+	assert(!x || (x->len > 0 && x->off >= off && end_of(x) <= off + len));
+
+	uint32_t first = extent_list_find(l, off);
+	uint32_t last = first;
+
+	if (len == 0)
+		return 0;
+	while (last < l->count && l->v[last].off < off + len)
+		last++;
+
+	struct extent piece[3]; /* what will stand in place of v[first..last): a cut head, x, a cut tail */
+	uint32_t count = 0;
+
+	if (first < last && l->v[first].off < off) {
+		piece[count] = l->v[first];
+		piece[count++].len = (uint32_t)(off - l->v[first].off);
+	}
+	if (x)
+		piece[count++] = *x;
+	if (first < last && end_of(&l->v[last - 1]) > off + len) {
+		piece[count] = l->v[last - 1];
+		piece[count].off = off + len;
+		piece[count++].len = (uint32_t)(end_of(&l->v[last - 1]) - (off + len));
+	}
+
+	uint32_t new_count = l->count - (last - first) + count;
+	err_t e = reserve(l, new_count);
+
+	if (e)
+		return e;
+	if (dead)
+		tell_dead(l, first, last, piece, count, dead, ctx);
+	if (l->count > last)
+		memmove(&l->v[first + count], &l->v[last], (l->count - last) * sizeof(*l->v));
+	if (count)
+		memcpy(&l->v[first], piece, count * sizeof(*piece));
+	l->count = new_count;
+	return 0;
+}

@@ -1,0 +1,139 @@
+/*
+ * meta.h: the vault's metadata: a cache of inodes, names and chunks over meta.db, with one consistent write-behind.
+ *
+ * Every change is made to objects in memory under the lock and is visible at once.  A commit freezes the set of changed
+ * objects (under the lock, without I/O), then, without the lock, makes the data that they point at durable and writes the
+ * frozen rows in one durable transaction.  So what is on disk is always a prefix of history, and no operation ever waits for
+ * a flush that it did not ask for.  Changed objects stay in memory until their commit is through; others are evicted.
+ *
+ * INVARIANT: a committed row never points at bytes that are not yet durable (before_commit runs between freeze and write).
+ * INVARIANT: bytes that a committed row points at are released (on_release) only after a later commit, without them, is durable.
+ *
+ * LOCKING: meta_lock is one mutex; functions marked [L] need it held.  Objects handed out are borrowed until it is
+ * released.  It is never held during encryption, segment I/O, a flush, the network or a FUSE reply (a cold row is read
+ * from the database under it).  Order: content's file lock, then meta_lock, then segstore's own.
+ * Uses inode.h, db.h, records.h, extents.h, uthash.
+ */
+#ifndef SNUGFS_META_H
+#define SNUGFS_META_H
+
+#include "db.h"
+#include "inode.h"
+
+struct meta;
+
+/* A byte range of a hot segment that must ride in the database (segstore.h). */
+struct meta_redo {
+	uint64_t seg;
+	uint64_t off;
+	const uint8_t *data;
+	size_t len;
+};
+
+struct meta_hooks {
+	void *ctx;
+	/*
+	 * Called by the committing thread between freeze and write, without the lock: make durable all that was appended
+	 * before now, or hand back rows to store (*redo_out; valid until after_commit) and rows to drop.
+	 */
+	err_t (*before_commit)(void *ctx, struct meta_redo **redo_out, size_t *redo_count_out, bool *drop_redo_out);
+	/* The commit is durable, or failed: then what before_commit promised is void. */
+	void (*after_commit)(void *ctx, err_t result);
+	/* Those bytes of a segment are needed no more (not the lock, committing thread). */
+	void (*on_release)(void *ctx, uint64_t seg, uint64_t off, uint32_t len);
+};
+
+/* Opens (or makes) DIR/meta.db.  Errors as db_open.  db is owned from success on. */
+MUST_CHECK err_t meta_new(struct db *db, struct rowseal *rs, uint32_t member_number, struct meta **out);
+void meta_set_hooks(struct meta *m, const struct meta_hooks *hooks);
+/* Starts and stops the committing thread: commits every interval_ms while there are changes.  stop commits once more. */
+MUST_CHECK err_t meta_start(struct meta *m, unsigned interval_ms);
+MUST_CHECK err_t meta_stop(struct meta *m);
+void meta_free(struct meta *m);
+
+void meta_lock(struct meta *m);
+void meta_unlock(struct meta *m);
+
+/*
+ * Waits until everything that was changed before the call is durable (all of it, not just one file: that is what makes
+ * the disk a prefix).  Calls that wait at once share one commit.  Not with the lock held.  An error of the disk
+ * (-ENOSPC, -EIO, …) comes to every waiter; the changes stay in memory and are tried again.
+ */
+MUST_CHECK err_t meta_sync(struct meta *m);
+/* A change failed half-way in memory: never commit again, fail meta_sync with err; the disk keeps the prefix before it. */
+void meta_poison(struct meta *m, err_t err);
+/* The last commit's result: 0 or why nothing reaches the disk. */
+err_t meta_health(struct meta *m);
+
+/* Inodes. [L] */
+MUST_CHECK err_t meta_inode_get(struct meta *m, uint64_t ino, struct inode **out); /* -ENOENT */
+/* A new one with a fresh number, all zero but ino, origin and PENDING_NEW. */
+MUST_CHECK err_t meta_inode_new(struct meta *m, struct inode **out);
+/* One that another device made (or the root).  -EEXIST. */
+MUST_CHECK err_t meta_inode_adopt(struct meta *m, uint64_t ino, struct inode **out);
+/* Must be called after every change of an inode or its chunk0. */
+void meta_inode_dirty(struct meta *m, struct inode *i);
+/* Its row, chunks and xattrs go; the bytes of its hot extents are released (shared ones in settled segments are not). */
+MUST_CHECK err_t meta_inode_remove(struct meta *m, struct inode *i);
+MUST_CHECK err_t meta_inode_scan_removed(struct meta *m, uint64_t **inos_out, size_t *count_out); /* nlink 0; malloc'ed */
+
+/* Names. [L]  A dentry is found whether its ino is 0 or not.  Borrowed until unlock or the next dentry call. */
+MUST_CHECK err_t meta_dentry_get(struct meta *m, uint64_t parent, const char *name, struct dentry **out); /* -ENOENT */
+/* Sets what the name leads to here (0: nothing) and leaves chain_ino; makes or drops the row as needed. */
+MUST_CHECK err_t meta_dentry_set(struct meta *m, uint64_t parent, const char *name, uint64_t ino, uint8_t type);
+/* The same for what the chain has under the name. */
+MUST_CHECK err_t meta_dentry_set_chain(struct meta *m, uint64_t parent, const char *name, uint64_t chain_ino);
+/* Entries with ino != 0 and cookie > after, ascending, until fn returns non-zero (handed on).  fn must not change names. */
+typedef err_t meta_dentry_fn(void *ctx, const struct dentry *d);
+MUST_CHECK err_t meta_dentry_scan(struct meta *m, uint64_t parent, uint64_t after, meta_dentry_fn *fn, void *ctx);
+/* All rows of a directory, also those with ino == 0. */
+MUST_CHECK err_t meta_dentry_scan_all(struct meta *m, uint64_t parent, uint64_t after, meta_dentry_fn *fn, void *ctx);
+/* A path from the root for messages: "a/b/c", or "(removed file)"; always terminates. */
+void meta_path(struct meta *m, uint64_t ino, char *out, size_t out_len);
+
+/* Chunks. [L]  no 0 is the inode's own.  create: an empty one if there is none. */
+MUST_CHECK err_t meta_chunk_get(struct meta *m, struct inode *i, uint64_t no, bool create, struct chunk **out);
+void meta_chunk_dirty(struct meta *m, struct inode *i, struct chunk *c); /* also moves c->change on */
+/* An empty chunk that is not pending has no row: drops c if it is so.  c is dead afterwards. */
+void meta_chunk_tidy(struct meta *m, struct inode *i, struct chunk *c);
+/* Numbers of existing chunks >= from, ascending, until fn returns non-zero. fn may change that chunk. */
+typedef err_t meta_chunk_fn(void *ctx, struct inode *i, struct chunk *c);
+MUST_CHECK err_t meta_chunk_scan(struct meta *m, struct inode *i, uint64_t from, meta_chunk_fn *fn, void *ctx);
+
+/* Extended attributes. [L]  Borrowed; after a change call meta_xattrs_dirty (sets has_xattrs; an empty list is gone then). */
+MUST_CHECK err_t meta_xattrs_get(struct meta *m, struct inode *i, struct xattr_list **out);
+void meta_xattrs_dirty(struct meta *m, struct inode *i);
+
+/* Bytes of a hot segment that nothing current points at any more: released once the change is durable. [L] */
+MUST_CHECK err_t meta_release(struct meta *m, uint64_t seg, uint64_t off, uint32_t len);
+
+/* Segments. [L] */
+MUST_CHECK err_t meta_segment_get(struct meta *m, uint64_t id, struct segment *out);
+MUST_CHECK err_t meta_segment_put(struct meta *m, const struct segment *s);
+MUST_CHECK err_t meta_segment_remove(struct meta *m, uint64_t id);
+MUST_CHECK err_t meta_segment_find(struct meta *m, const uint8_t name[static 16], struct segment *out); /* -ENOENT */
+uint64_t meta_segment_new_id(struct meta *m);
+typedef err_t meta_segment_fn(void *ctx, const struct segment *s);
+MUST_CHECK err_t meta_segment_scan(struct meta *m, meta_segment_fn *fn, void *ctx);
+
+/* What is pending. [L]  Malloc'ed arrays; a snapshot of the moment. */
+MUST_CHECK err_t meta_pending_inodes(struct meta *m, uint64_t **inos_out, size_t *count_out);
+MUST_CHECK err_t meta_pending_dentries(struct meta *m, struct dentry **out, size_t *count_out);
+MUST_CHECK err_t meta_pending_chunks(struct meta *m, struct inode *i, uint64_t **nos_out, size_t *count_out);
+/* Cheap: changes with every local change that needs pushing; 0 pending_count: nothing to push. */
+struct meta_pending_summary {
+	uint64_t inode_count;
+	uint64_t dentry_count;
+	uint64_t change; /* moves on with every local change */
+};
+void meta_pending_summary(struct meta *m, struct meta_pending_summary *out);
+void meta_note_local_change(struct meta *m); /* [L] the vfs calls it after each change that is to be pushed */
+
+/* Small values (db_key). [L] get appends; -ENOENT. */
+MUST_CHECK err_t meta_kv_get(struct meta *m, enum db_key key, struct bytes *out);
+MUST_CHECK err_t meta_kv_put(struct meta *m, enum db_key key, const uint8_t *data, size_t len);
+/* Trust statements by number. [L] */
+MUST_CHECK err_t meta_statement_get(struct meta *m, uint64_t number, struct bytes *out);
+MUST_CHECK err_t meta_statement_put(struct meta *m, uint64_t number, const uint8_t *data, size_t len);
+
+#endif

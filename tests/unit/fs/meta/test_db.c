@@ -1,0 +1,1001 @@
+/* meta.db: rows come back as they were or not at all, batches are whole or absent, and nothing of them is in the clear. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "db.h"
+#include "secmem.h"
+
+static const uint8_t LOCAL_KEY[32] = {1, 2, 3};
+
+struct fixture {
+	char dir[32];
+	char path[64];
+	char copy[64]; /* a second database, for those who want one */
+	struct rowseal *rs;
+	struct db *db;
+};
+
+/* What a scan brought. */
+struct found {
+	unsigned count;
+	uint64_t a[64];
+	uint64_t b[64];
+	uint32_t mark[64];
+	uint32_t state[64];
+	char text[64][16];
+	unsigned stop_after; /* 0: never */
+};
+
+static err_t
+note_row(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data, size_t len)
+{
+	struct found *f = ctx;
+
+	assert_true(f->count < 64 && len < sizeof(f->text[0]));
+	f->a[f->count] = a;
+	f->b[f->count] = b;
+	f->mark[f->count] = mark;
+	f->state[f->count] = state;
+	memcpy(f->text[f->count], data, len);
+	f->count++;
+	return f->count == f->stop_after ? 7 : 0;
+}
+
+static struct rowseal *
+new_rowseal(const uint8_t key[static 32])
+{
+	struct rowseal *rs = NULL;
+
+	assert_int_equal(rowseal_new(key, &rs), 0);
+	return rs;
+}
+
+static int
+setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -1;
+	strcpy(f->dir, "/tmp/test_db.XXXXXX");
+	if (!mkdtemp(f->dir))
+		return -1;
+	(void)snprintf(f->path, sizeof(f->path), "%s/meta.db", f->dir);
+	(void)snprintf(f->copy, sizeof(f->copy), "%s/copy.db", f->dir);
+	f->rs = new_rowseal(LOCAL_KEY);
+	*state = f;
+	return db_open(f->path, true, f->rs, &f->db);
+}
+
+static void
+remove_with_wal(const char *path)
+{
+	char name[128];
+
+	(void)unlink(path);
+	(void)snprintf(name, sizeof(name), "%s-wal", path);
+	(void)unlink(name);
+	(void)snprintf(name, sizeof(name), "%s-shm", path);
+	(void)unlink(name);
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	db_close(f->db);
+	rowseal_free(f->rs);
+	remove_with_wal(f->path);
+	remove_with_wal(f->copy);
+	int r = rmdir(f->dir);
+
+	free(f);
+	return r;
+}
+
+static struct db_row
+text_row(enum db_table table, uint64_t a, uint64_t b, const char *text)
+{
+	struct db_row row = {.table = table, .a = a, .b = b, .data = (const uint8_t *)text};
+
+	row.len = text ? strlen(text) : 0;
+	return row;
+}
+
+static void
+put(struct db *db, enum db_table table, uint64_t a, uint64_t b, const char *text)
+{
+	struct db_row row = text_row(table, a, b, text);
+
+	assert_int_equal(db_write(db, &row, 1), 0);
+}
+
+/* text NULL: there must be no such row. */
+static void
+assert_row(struct db *db, enum db_table table, uint64_t a, uint64_t b, const char *text)
+{
+	CLEANUP(bytes_clear) struct bytes got = {0};
+	err_t e = db_get(db, table, a, b, &got);
+
+	assert_int_equal(e, text ? 0 : -ENOENT);
+	if (text) {
+		assert_int_equal(got.len, strlen(text));
+		assert_memory_equal(got.data, text, got.len);
+	}
+}
+
+static void
+close_and_open(struct fixture *f)
+{
+	db_close(f->db);
+	f->db = NULL;
+	rowseal_free(f->rs);
+	f->rs = new_rowseal(LOCAL_KEY);
+	assert_int_equal(db_open(f->path, false, f->rs, &f->db), 0);
+}
+
+static void
+copy_file(const char *from, const char *to, off_t most)
+{
+	static char buf[1 << 20];
+	int in = open(from, O_RDONLY | O_CLOEXEC);
+	int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ssize_t n;
+
+	assert_true(in >= 0 && out >= 0);
+	while (most > 0 && (n = read(in, buf, most < (off_t)sizeof(buf) ? (size_t)most : sizeof(buf))) > 0) {
+		assert_int_equal(write(out, buf, (size_t)n), n);
+		most -= n;
+	}
+	close(in);
+	close(out);
+}
+
+static off_t
+wal_len(const char *path)
+{
+	char name[128];
+	struct stat st;
+
+	(void)snprintf(name, sizeof(name), "%s-wal", path);
+	return stat(name, &st) ? -1 : st.st_size;
+}
+
+/* The files as they are at this moment, as after a power cut; of the WAL only the first wal_most bytes. */
+static void
+copy_database(struct fixture *f, off_t wal_most)
+{
+	char from[128];
+	char to[128];
+
+	remove_with_wal(f->copy);
+	copy_file(f->path, f->copy, INT64_MAX);
+	(void)snprintf(from, sizeof(from), "%s-wal", f->path);
+	(void)snprintf(to, sizeof(to), "%s-wal", f->copy);
+	copy_file(from, to, wal_most);
+}
+
+/* Somebody else's hands on the file. */
+static void
+tamper(const char *path, const char *sql)
+{
+	sqlite3 *conn = NULL;
+
+	assert_int_equal(sqlite3_open(path, &conn), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(conn, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(conn);
+}
+
+static void
+rows_of_every_table_come_back_after_reopening(void **state)
+{
+	struct fixture *f = *state;
+	struct db_row rows[8];
+
+	for (unsigned t = 0; t < ARRAY_LEN(rows); t++)
+		rows[t] = text_row((enum db_table)t, 100 + t, t == DB_DENTRY || t == DB_CHUNK || t == DB_REDO ? 5 : 0, "here");
+	assert_int_equal(db_write(f->db, rows, ARRAY_LEN(rows)), 0);
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned t = 0; t < ARRAY_LEN(rows); t++) {
+			assert_row(f->db, rows[t].table, rows[t].a, rows[t].b, "here");
+			assert_row(f->db, rows[t].table, rows[t].a + 1, rows[t].b, NULL);
+		}
+		close_and_open(f);
+		put(f->db, DB_KV, 50 + round, 0, "more");
+	}
+}
+
+static void
+a_row_is_replaced_and_deleted(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned t = 0; t < 8; t++) {
+		enum db_table table = (enum db_table)t;
+
+		put(f->db, table, 9, 0, "one");
+		put(f->db, table, 9, 0, "two");
+		assert_row(f->db, table, 9, 0, "two");
+		put(f->db, table, 9, 0, "");
+		assert_row(f->db, table, 9, 0, "");
+		put(f->db, table, 9, 0, NULL);
+		assert_row(f->db, table, 9, 0, NULL);
+		put(f->db, table, 9, 0, NULL);
+	}
+}
+
+static void
+a_batch_is_sorted_and_may_replace_what_it_deletes(void **state)
+{
+	struct fixture *f = *state;
+	struct db_row rows[] = {
+		text_row(DB_CHUNK, 2, 1, "c"),
+		text_row(DB_CHUNK, 1, 9, "b"),
+		text_row(DB_INODE, 7, 0, "put"),
+		text_row(DB_CHUNK, 1, 3, "a"),
+		text_row(DB_INODE, 7, 0, NULL),
+	};
+
+	assert_int_equal(db_write(f->db, rows, ARRAY_LEN(rows)), 0);
+	assert_int_equal(rows[0].table, DB_INODE);
+	assert_int_equal(rows[2].b, 3);
+	assert_int_equal(rows[3].b, 9);
+	assert_int_equal(rows[4].a, 2);
+	assert_row(f->db, DB_INODE, 7, 0, "put");
+}
+
+static void
+all_redo_rows_are_dropped_before_new_ones_are_written(void **state)
+{
+	struct fixture *f = *state;
+	struct found got = {0};
+	struct db_row rows[] = {
+		text_row(DB_REDO, 3, 8, "new"),
+		text_row(DB_REDO, 1, 8, "new"),
+		text_row(DB_REDO, UINT64_MAX, UINT64_MAX, NULL),
+		text_row(DB_SEGMENT, 1, 0, "a segment"),
+	};
+
+	put(f->db, DB_REDO, 1, 0, "old");
+	put(f->db, DB_REDO, 2, 0, "old");
+	put(f->db, DB_REDO, 3, 8, "old");
+	assert_int_equal(db_write(f->db, rows, ARRAY_LEN(rows)), 0);
+	assert_int_equal(db_scan_all(f->db, DB_REDO, 0, 0, 10, note_row, &got), 0);
+	assert_int_equal(got.count, 2);
+	assert_string_equal(got.text[0], "new");
+	assert_string_equal(got.text[1], "new");
+	assert_row(f->db, DB_SEGMENT, 1, 0, "a segment");
+}
+
+static void
+scans_are_ascending_bounded_and_stop_when_told(void **state)
+{
+	struct fixture *f = *state;
+	struct found all = {0};
+	struct found some = {0};
+	struct found stopped = {.stop_after = 2};
+	struct found none = {0};
+	struct db_row rows[12];
+
+	for (unsigned i = 0; i < 10; i++)
+		rows[i] = text_row(DB_DENTRY, 5, 100 - i * 10, "x");
+	rows[10] = text_row(DB_DENTRY, 4, 50, "other");
+	rows[11] = text_row(DB_DENTRY, 6, 50, "other");
+	assert_int_equal(db_write(f->db, rows, ARRAY_LEN(rows)), 0);
+
+	assert_int_equal(db_scan(f->db, DB_DENTRY, 5, 0, 100, note_row, &all), 0);
+	assert_int_equal(all.count, 10);
+	for (unsigned i = 0; i < 10; i++) {
+		assert_int_equal(all.a[i], 5);
+		assert_int_equal(all.b[i], 10 + i * 10);
+	}
+	assert_int_equal(db_scan(f->db, DB_DENTRY, 5, 40, 3, note_row, &some), 0);
+	assert_int_equal(some.count, 3);
+	assert_int_equal(some.b[0], 40);
+	assert_int_equal(db_scan(f->db, DB_DENTRY, 5, 0, 100, note_row, &stopped), 7);
+	assert_int_equal(stopped.count, 2);
+	assert_int_equal(db_scan(f->db, DB_DENTRY, 5, UINT64_MAX, 100, note_row, &none), 0);
+	assert_int_equal(db_scan(f->db, DB_DENTRY, UINT64_MAX, 0, 100, note_row, &none), 0);
+	assert_int_equal(db_scan(f->db, DB_DENTRY, 5, 0, 0, note_row, &none), 0);
+	assert_int_equal(db_scan_all(f->db, DB_DENTRY, UINT64_MAX, UINT64_MAX, 100, note_row, &none), 0);
+	assert_int_equal(none.count, 0);
+	assert_row(f->db, DB_DENTRY, 5, UINT64_MAX, NULL);
+}
+
+static void
+a_whole_table_is_walked_in_steps(void **state)
+{
+	struct fixture *f = *state;
+	struct db_row rows[30];
+	struct found got = {0};
+
+	for (unsigned t = 0; t < 2; t++) {
+		enum db_table table = t ? DB_CHUNK : DB_SEGMENT;
+
+		for (unsigned i = 0; i < 30; i++)
+			rows[i] = text_row(table, t ? 1 + i / 7 : 1 + i, t ? i % 7 : 0, "x");
+		assert_int_equal(db_write(f->db, rows, ARRAY_LEN(rows)), 0);
+
+		uint64_t a = 0;
+		uint64_t b = 0;
+
+		for (unsigned seen = 0; seen < 30; seen += got.count) {
+			got.count = 0;
+			assert_int_equal(db_scan_all(f->db, table, a, b, 4, note_row, &got), 0);
+			assert_int_equal(got.count, seen == 28 ? 2 : 4);
+			for (unsigned i = 0; i < got.count; i++) {
+				assert_int_equal(got.a[i], t ? 1 + (seen + i) / 7 : 1 + seen + i);
+				assert_int_equal(got.b[i], t ? (seen + i) % 7 : 0);
+			}
+			a = got.a[got.count - 1];
+			b = got.b[got.count - 1];
+		}
+	}
+}
+
+static void
+only_marked_rows_are_scanned_as_marked(void **state)
+{
+	static const enum db_table TABLES[] = {DB_INODE, DB_DENTRY, DB_CHUNK, DB_SEGMENT};
+	struct fixture *f = *state;
+
+	for (unsigned t = 0; t < ARRAY_LEN(TABLES); t++) {
+		struct found got = {0};
+		struct db_row rows[10];
+		uint64_t count = 99;
+
+		assert_int_equal(db_count_marked(f->db, TABLES[t], &count), 0);
+		assert_int_equal(count, 0);
+		for (unsigned i = 0; i < 10; i++) {
+			rows[i] = text_row(TABLES[t], 10 + i, 0, "x");
+			rows[i].mark = i % 3 == 0 ? 1 + i : 0;
+		}
+		assert_int_equal(db_write(f->db, rows, ARRAY_LEN(rows)), 0);
+		assert_int_equal(db_scan_marked(f->db, TABLES[t], 10, 0, 100, note_row, &got), 0);
+		assert_int_equal(got.count, 3); /* 13, 16, 19 */
+		assert_int_equal(got.a[0], 13);
+		assert_int_equal(got.mark[0], 4);
+		assert_int_equal(got.mark[2], 10);
+		assert_int_equal(db_count_marked(f->db, TABLES[t], &count), 0);
+		assert_int_equal(count, 4);
+
+		rows[3].mark = 0;
+		rows[4].mark = 2;
+		assert_int_equal(db_write(f->db, rows + 3, 2), 0);
+		got.count = 0;
+		assert_int_equal(db_scan_marked(f->db, TABLES[t], 0, 0, 2, note_row, &got), 0);
+		assert_int_equal(got.count, 2); /* 10, 14 */
+		assert_int_equal(got.a[1], 14);
+		assert_int_equal(got.mark[1], 2);
+	}
+}
+
+static void
+removed_inodes_are_found_by_their_state(void **state)
+{
+	struct fixture *f = *state;
+	struct found got = {0};
+	struct db_row rows[] = {
+		text_row(DB_INODE, 1, 0, "root"),
+		text_row(DB_INODE, 2, 0, "gone"),
+		text_row(DB_INODE, 3, 0, "here"),
+	};
+
+	rows[1].state = 1;
+	assert_int_equal(db_write(f->db, rows, ARRAY_LEN(rows)), 0);
+	assert_int_equal(db_scan_removed(f->db, note_row, &got), 0);
+	assert_int_equal(got.count, 1);
+	assert_int_equal(got.a[0], 2);
+	assert_int_equal(got.state[0], 1);
+	assert_string_equal(got.text[0], "gone");
+}
+
+static void
+names_with_the_same_hash_are_all_found(void **state)
+{
+	struct fixture *f = *state;
+	struct found got = {0};
+	struct db_row rows[5];
+
+	for (unsigned i = 0; i < 5; i++) {
+		rows[i] = text_row(DB_DENTRY, i == 4 ? 2 : 1, 1 + i, "name");
+		rows[i].hash = i == 3 ? -5 : INT64_MAX;
+	}
+	assert_int_equal(db_write(f->db, rows, ARRAY_LEN(rows)), 0);
+	assert_int_equal(db_find_dentry(f->db, 1, INT64_MAX, note_row, &got), 0);
+	assert_int_equal(got.count, 3);
+	got.count = 0;
+	assert_int_equal(db_find_dentry(f->db, 1, -5, note_row, &got), 0);
+	assert_int_equal(got.count, 1);
+	assert_int_equal(got.b[0], 4);
+	got.count = 0;
+	assert_int_equal(db_find_dentry(f->db, 1, 6, note_row, &got), 0);
+	assert_int_equal(got.count, 0);
+}
+
+static err_t
+get_inside_scan(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data, size_t len)
+{
+	struct db *db = ctx;
+
+	(void)mark;
+	(void)state;
+	assert_int_equal(len, 1);
+	assert_row(db, DB_DENTRY, a, b, "x");
+	assert_row(db, DB_INODE, a, 0, "an inode");
+	assert_int_equal(data[0], 'x');
+	return 0;
+}
+
+static void
+a_scan_may_look_up_rows(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f->db, DB_DENTRY, 5, 1, "x");
+	put(f->db, DB_DENTRY, 5, 2, "x");
+	put(f->db, DB_INODE, 5, 0, "an inode");
+	assert_int_equal(db_scan(f->db, DB_DENTRY, 5, 0, 100, get_inside_scan, f->db), 0);
+}
+
+static void
+another_devices_key_does_not_open_it(void **state)
+{
+	static const uint8_t OTHER[32] = {9};
+	struct fixture *f = *state;
+	struct rowseal *other = new_rowseal(OTHER);
+	struct db *db = NULL;
+
+	db_close(f->db);
+	f->db = NULL;
+	assert_int_equal(db_open(f->path, false, other, &db), -EBADMSG);
+	assert_null(db);
+	rowseal_free(other);
+	close_and_open(f);
+}
+
+static void
+opening_tells_what_is_wrong(void **state)
+{
+	struct fixture *f = *state;
+	struct db *db = NULL;
+	FILE *file;
+
+	assert_int_equal(db_open(f->path, true, f->rs, &db), -EEXIST);
+	assert_int_equal(db_open(f->copy, false, f->rs, &db), -ENOENT);
+	assert_int_equal(db_open("/tmp/test_db.no/such/dir", true, f->rs, &db), -ENOENT);
+
+	file = fopen(f->copy, "w");
+	assert_non_null(file);
+	fclose(file);
+	assert_int_equal(db_open(f->copy, false, f->rs, &db), -EBADMSG); /* empty */
+	file = fopen(f->copy, "w");
+	assert_non_null(file);
+	for (unsigned i = 0; i < 10000; i++)
+		fputs("not a database ", file);
+	fclose(file);
+	assert_int_equal(db_open(f->copy, false, f->rs, &db), -EBADMSG);
+	remove_with_wal(f->copy);
+	tamper(f->copy, "CREATE TABLE t(x)");
+	assert_int_equal(db_open(f->copy, false, f->rs, &db), -EBADMSG); /* somebody else's */
+
+	db_close(f->db);
+	f->db = NULL;
+	tamper(f->path, "PRAGMA user_version = 2");
+	assert_int_equal(db_open(f->path, false, f->rs, &db), -EPROTO);
+	tamper(f->path, "PRAGMA user_version = 1; DELETE FROM kv");
+	assert_int_equal(db_open(f->path, false, f->rs, &db), -EBADMSG);
+	assert_null(db);
+}
+
+static void
+a_place_that_may_not_be_written_is_told_as_such(void **state)
+{
+	struct fixture *f = *state;
+	struct db *db = NULL;
+
+	if (geteuid() == 0)
+		skip();
+	assert_int_equal(chmod(f->dir, 0500), 0);
+	assert_int_equal(db_open(f->copy, true, f->rs, &db), -EACCES);
+	assert_int_equal(chmod(f->dir, 0700), 0);
+	db_close(f->db);
+	f->db = NULL;
+	assert_int_equal(chmod(f->path, 0400), 0);
+	assert_int_equal(db_open(f->path, false, f->rs, &db), -EACCES);
+	assert_int_equal(chmod(f->path, 0600), 0);
+}
+
+static void
+a_row_that_was_moved_or_damaged_does_not_open(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP(bytes_clear) struct bytes out = {0};
+	struct found got = {0};
+
+	put(f->db, DB_INODE, 10, 0, "ten");
+	put(f->db, DB_INODE, 11, 0, "eleven");
+	put(f->db, DB_INODE, 12, 0, "twelve");
+	put(f->db, DB_XATTRS, 13, 0, "thirteen");
+	db_close(f->db);
+	f->db = NULL;
+	tamper(f->path, "UPDATE inode SET row = (SELECT row FROM inode WHERE ino = 10) WHERE ino = 11;"
+			"UPDATE inode SET row = substr(row, 1, 20) WHERE ino = 12;"
+			"INSERT INTO inode SELECT 13, 0, 0, row FROM xattrs WHERE ino = 13;"
+			"INSERT INTO inode VALUES(14, 0, 0, x'');");
+	close_and_open(f);
+	assert_row(f->db, DB_INODE, 10, 0, "ten");
+	for (unsigned ino = 11; ino <= 14; ino++)
+		assert_int_equal(db_get(f->db, DB_INODE, ino, 0, &out), -EBADMSG);
+	assert_int_equal(out.len, 0);
+	assert_int_equal(db_scan_all(f->db, DB_INODE, 0, 0, 100, note_row, &got), -EBADMSG);
+	assert_int_equal(got.count, 1);
+}
+
+static bool
+file_contains(const char *path, const char *what)
+{
+	FILE *file = fopen(path, "r");
+	static char buf[4 << 20];
+
+	assert_non_null(file);
+
+	size_t n = fread(buf, 1, sizeof(buf), file);
+
+	fclose(file);
+	return memmem(buf, n, what, strlen(what)) != NULL;
+}
+
+static void
+nothing_of_a_row_is_on_the_disk_in_the_clear(void **state)
+{
+	struct fixture *f = *state;
+	char wal[128];
+
+	(void)snprintf(wal, sizeof(wal), "%s-wal", f->path);
+	put(f->db, DB_DENTRY, 1, 1, "tax declaration.pdf");
+	assert_false(file_contains(wal, "declaration"));
+	assert_true(file_contains(wal, "CREATE TABLE")); /* the search does find what is there */
+	close_and_open(f);
+	assert_false(file_contains(f->path, "declaration"));
+	assert_true(file_contains(f->path, "CREATE TABLE"));
+}
+
+static void
+a_batch_that_was_written_survives_a_power_cut(void **state)
+{
+	struct fixture *f = *state;
+	struct rowseal *rs = new_rowseal(LOCAL_KEY);
+	struct db *db = NULL;
+
+	put(f->db, DB_INODE, 1, 0, "one");
+	put(f->db, DB_INODE, 2, 0, "two");
+	copy_database(f, INT64_MAX);
+	assert_int_equal(db_open(f->copy, false, rs, &db), 0);
+	assert_row(db, DB_INODE, 1, 0, "one");
+	assert_row(db, DB_INODE, 2, 0, "two");
+	db_close(db);
+	rowseal_free(rs);
+}
+
+static void
+a_log_cut_short_anywhere_leaves_whole_batches(void **state)
+{
+	struct fixture *f = *state;
+	unsigned whole[4] = {0}; /* cuts after which so many batches were there */
+	off_t before;
+
+	/* From here on the file alone opens, and the log holds three batches of forty rows. */
+	close_and_open(f);
+	before = wal_len(f->path) < 0 ? 0 : wal_len(f->path);
+	for (unsigned batch = 1; batch <= 3; batch++) {
+		struct db_row rows[40];
+
+		for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+			rows[i] = text_row(DB_INODE, batch * 1000 + i, 0, "a row among others");
+		assert_int_equal(db_write(f->db, rows, ARRAY_LEN(rows)), 0);
+	}
+	for (off_t cut = before; cut <= wal_len(f->path); cut += 1531) {
+		struct rowseal *rs = new_rowseal(LOCAL_KEY);
+		struct db *db = NULL;
+		unsigned batches = 0;
+
+		copy_database(f, cut);
+		assert_int_equal(db_open(f->copy, false, rs, &db), 0);
+		for (unsigned batch = 1; batch <= 3; batch++) {
+			CLEANUP(bytes_clear) struct bytes got = {0};
+			err_t first = db_get(db, DB_INODE, batch * 1000, 0, &got);
+
+			assert_true(first == 0 || first == -ENOENT);
+			assert_true(first != 0 || batches == batch - 1);
+			batches += first == 0;
+			for (unsigned i = 1; i < 40; i++)
+				assert_int_equal(db_get(db, DB_INODE, batch * 1000 + i, 0, &got), first);
+		}
+		whole[batches]++;
+		db_close(db);
+		rowseal_free(rs);
+	}
+	assert_true(whole[0] && whole[1] && whole[2]);
+}
+
+/*
+ * A disk that fails: SQLite's own way to files, with writes and syncs that fail once `fault_after` has come down to 0.
+ */
+static sqlite3_io_methods real_io;
+static sqlite3_io_methods faulty_io[2]; /* SQLite treats the database itself and its other files by different tables */
+static sqlite3_vfs faulty_vfs;
+static sqlite3_vfs *real_vfs;
+static long fault_after = -1; /* -1: never */
+static int fault_write = SQLITE_FULL;
+static int fault_sync = SQLITE_IOERR_FSYNC;
+
+static bool
+fault_now(void)
+{
+	if (fault_after > 0)
+		fault_after--;
+	return fault_after == 0;
+}
+
+static int
+faulty_write(sqlite3_file *file, const void *data, int len, sqlite3_int64 off)
+{
+	return fault_now() ? fault_write : real_io.xWrite(file, data, len, off);
+}
+
+static int
+faulty_sync(sqlite3_file *file, int flags)
+{
+	return fault_now() ? fault_sync : real_io.xSync(file, flags);
+}
+
+static int
+faulty_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out_flags)
+{
+	int rc = real_vfs->xOpen(real_vfs, name, file, flags, out_flags);
+
+	(void)vfs;
+	if (rc == SQLITE_OK) {
+		sqlite3_io_methods *io = &faulty_io[(flags & SQLITE_OPEN_MAIN_DB) != 0];
+
+		real_io = *file->pMethods; /* both tables write and sync alike */
+		*io = real_io;
+		io->xWrite = faulty_write;
+		io->xSync = faulty_sync;
+		file->pMethods = io;
+	}
+	return rc;
+}
+
+static void
+use_faulty_disk(void)
+{
+	real_vfs = sqlite3_vfs_find(NULL);
+	faulty_vfs = *real_vfs;
+	faulty_vfs.zName = "faulty";
+	faulty_vfs.xOpen = faulty_open;
+	assert_int_equal(sqlite3_vfs_register(&faulty_vfs, 1), SQLITE_OK);
+}
+
+static void
+use_real_disk(void)
+{
+	fault_after = -1;
+	sqlite3_vfs_unregister(&faulty_vfs);
+	sqlite3_vfs_register(real_vfs, 1);
+}
+
+static unsigned
+count_of(struct db *db, const char *text)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 200; i++) {
+		CLEANUP(bytes_clear) struct bytes got = {0};
+
+		assert_int_equal(db_get(db, DB_INODE, 1 + i, 0, &got), 0);
+		n += got.len == strlen(text) && memcmp(got.data, text, got.len) == 0;
+	}
+	return n;
+}
+
+/* Each failing step of a write in turn, then the same write on a disk that has recovered. */
+static void
+fail_each_step(struct fixture *f, err_t write_error, err_t sync_error)
+{
+	struct db_row rows[200];
+	unsigned failures = 0;
+	err_t e = -1;
+
+	use_faulty_disk();
+	close_and_open(f);
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+		rows[i] = text_row(DB_INODE, 1 + i, 0, "old");
+	assert_int_equal(db_write(f->db, rows, ARRAY_LEN(rows)), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+		rows[i] = text_row(DB_INODE, 1 + i, 0, "new");
+	for (long after = 1; e; after++) {
+		fault_after = after;
+		e = db_write(f->db, rows, ARRAY_LEN(rows));
+		fault_after = -1;
+		assert_true(e == 0 || e == write_error || e == sync_error);
+		assert_int_equal(count_of(f->db, e ? "old" : "new"), 200);
+		failures += e != 0;
+	}
+	assert_true(failures >= 3);
+	close_and_open(f);
+	assert_int_equal(count_of(f->db, "new"), 200);
+	db_close(f->db);
+	f->db = NULL;
+	use_real_disk();
+	close_and_open(f);
+	assert_int_equal(count_of(f->db, "new"), 200);
+}
+
+static void
+a_full_disk_leaves_all_as_it_was_and_a_later_try_succeeds(void **state)
+{
+	fault_write = SQLITE_FULL;
+	fail_each_step(*state, -ENOSPC, -EIO);
+}
+
+static void
+a_broken_disk_leaves_all_as_it_was_and_a_later_try_succeeds(void **state)
+{
+	fault_write = SQLITE_IOERR_WRITE;
+	fail_each_step(*state, -EIO, -EIO);
+}
+
+static void
+a_session_whose_first_write_failed_is_stored_by_the_next(void **state)
+{
+	struct fixture *f = *state;
+	struct db_row row = text_row(DB_INODE, 1, 0, "one");
+
+	fault_write = SQLITE_FULL;
+	use_faulty_disk();
+	close_and_open(f);
+	fault_after = 1;
+	assert_int_equal(db_write(f->db, &row, 1), -ENOSPC);
+	fault_after = -1;
+	assert_int_equal(db_write(f->db, &row, 1), 0);
+
+	/* And across a reopening with the same rowseal, which knows of a session that the file does not. */
+	close_and_open(f);
+	fault_after = 1;
+	assert_int_equal(db_write(f->db, &row, 1), -ENOSPC);
+	fault_after = -1;
+	db_close(f->db);
+	f->db = NULL;
+	assert_int_equal(db_open(f->path, false, f->rs, &f->db), 0);
+	put(f->db, DB_INODE, 2, 0, "two");
+	db_close(f->db);
+	f->db = NULL;
+	use_real_disk();
+	close_and_open(f);
+	assert_row(f->db, DB_INODE, 1, 0, "one");
+	assert_row(f->db, DB_INODE, 2, 0, "two");
+}
+
+static void
+a_creation_that_fails_leaves_no_file(void **state)
+{
+	struct fixture *f = *state;
+	err_t e = -1;
+	unsigned failures = 0;
+
+	fault_write = SQLITE_FULL;
+	use_faulty_disk();
+	for (long after = 1; e; after++) {
+		struct rowseal *rs = new_rowseal(LOCAL_KEY);
+		struct db *db = NULL;
+
+		fault_after = after;
+		e = db_open(f->copy, true, rs, &db);
+		fault_after = -1;
+		if (e) {
+			assert_true(e == -ENOSPC || e == -EIO);
+			assert_int_equal(access(f->copy, F_OK), -1);
+			assert_int_equal(wal_len(f->copy), -1);
+			failures++;
+		}
+		db_close(db);
+		rowseal_free(rs);
+	}
+	use_real_disk();
+	assert_true(failures >= 3);
+}
+
+static err_t
+checkpoint_inside_scan(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data, size_t len)
+{
+	struct db *db = ctx;
+
+	(void)b;
+	(void)mark;
+	(void)state;
+	(void)data;
+	(void)len;
+	put(db, DB_XATTRS, a, 0, "written while a reader reads");
+	assert_int_equal(db_checkpoint(db), 0);
+	return 0;
+}
+
+static void
+a_checkpoint_does_not_wait_for_a_reader_and_loses_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f->db, DB_INODE, 1, 0, "one");
+	put(f->db, DB_INODE, 2, 0, "two");
+	assert_int_equal(db_scan_all(f->db, DB_INODE, 0, 0, 10, checkpoint_inside_scan, f->db), 0);
+	assert_int_equal(db_checkpoint(f->db), 0);
+
+	/* All of it is in the file now: the log's bytes can go. */
+	struct rowseal *rs = new_rowseal(LOCAL_KEY);
+	struct db *db = NULL;
+
+	copy_database(f, 0);
+	assert_int_equal(db_open(f->copy, false, rs, &db), 0);
+	assert_row(db, DB_INODE, 2, 0, "two");
+	assert_row(db, DB_XATTRS, 2, 0, "written while a reader reads");
+	db_close(db);
+	rowseal_free(rs);
+}
+
+static void
+a_log_that_grew_large_is_cut_back(void **state)
+{
+	enum { COUNT = 72, LEN = 1 << 20 };
+	struct fixture *f = *state;
+	uint8_t *data = calloc(1, LEN);
+	struct db_row rows[COUNT];
+
+	assert_non_null(data);
+	for (unsigned i = 0; i < COUNT; i++)
+		rows[i] = (struct db_row){.table = DB_REDO, .a = 1, .b = i * (uint64_t)LEN, .data = data, .len = LEN};
+	assert_int_equal(db_write(f->db, rows, COUNT), 0);
+	assert_true(wal_len(f->path) > (64 << 20));
+	assert_int_equal(db_checkpoint(f->db), 0);
+	assert_int_equal(wal_len(f->path), 0);
+	for (unsigned i = 0; i < COUNT; i++) {
+		CLEANUP(bytes_clear) struct bytes got = {0};
+
+		assert_int_equal(db_get(f->db, DB_REDO, 1, i * (uint64_t)LEN, &got), 0);
+		assert_int_equal(got.len, LEN);
+	}
+	free(data);
+}
+
+struct race {
+	struct db *db;
+	atomic_bool done;
+};
+
+static void *
+write_rounds(void *arg)
+{
+	struct race *r = arg;
+
+	for (unsigned round = 0; round < 100; round++) {
+		struct db_row rows[50];
+		char text[16];
+
+		(void)snprintf(text, sizeof(text), "%u", round);
+		for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+			rows[i] = text_row(DB_CHUNK, 1, i, text);
+		if (db_write(r->db, rows, ARRAY_LEN(rows)))
+			abort();
+	}
+	r->done = true;
+	return NULL;
+}
+
+static void *
+checkpoint_rounds(void *arg)
+{
+	struct race *r = arg;
+
+	while (!r->done) {
+		if (db_checkpoint(r->db))
+			abort();
+	}
+	return NULL;
+}
+
+static void
+a_reader_sees_whole_batches_while_another_thread_writes_and_a_third_checkpoints(void **state)
+{
+	struct fixture *f = *state;
+	struct race r = {.db = f->db};
+	pthread_t writer;
+	pthread_t checkpointer;
+
+	assert_int_equal(pthread_create(&writer, NULL, write_rounds, &r), 0);
+	assert_int_equal(pthread_create(&checkpointer, NULL, checkpoint_rounds, &r), 0);
+	for (bool last = false; !last;) {
+		struct found got = {0};
+
+		last = r.done;
+		assert_int_equal(db_scan(f->db, DB_CHUNK, 1, 0, 100, note_row, &got), 0);
+		assert_true(got.count == 50 || (got.count == 0 && !last));
+		for (unsigned i = 1; i < got.count; i++)
+			assert_string_equal(got.text[i], got.text[0]);
+		if (last)
+			assert_string_equal(got.text[0], "99");
+	}
+	assert_int_equal(pthread_join(writer, NULL), 0);
+	assert_int_equal(pthread_join(checkpointer, NULL), 0);
+}
+
+static void
+counters_count(void **state)
+{
+	struct fixture *f = *state;
+	struct db_stats before;
+	struct db_stats after;
+	struct db_row rows[] = {text_row(DB_INODE, 1, 0, "one"), text_row(DB_INODE, 2, 0, NULL)};
+
+	db_stats(f->db, &before);
+	assert_int_equal(db_write(f->db, rows, 2), 0);
+	assert_int_equal(db_write(f->db, rows, 0), 0);
+	assert_row(f->db, DB_INODE, 1, 0, "one");
+	db_stats(f->db, &after);
+	assert_int_equal(after.commits - before.commits, 1);
+	assert_int_equal(after.rows_written - before.rows_written, 2);
+	assert_int_equal(after.reads - before.reads, 1);
+}
+
+#define WITH_FIXTURE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_FIXTURE(rows_of_every_table_come_back_after_reopening),
+		WITH_FIXTURE(a_row_is_replaced_and_deleted),
+		WITH_FIXTURE(a_batch_is_sorted_and_may_replace_what_it_deletes),
+		WITH_FIXTURE(all_redo_rows_are_dropped_before_new_ones_are_written),
+		WITH_FIXTURE(scans_are_ascending_bounded_and_stop_when_told),
+		WITH_FIXTURE(a_whole_table_is_walked_in_steps),
+		WITH_FIXTURE(only_marked_rows_are_scanned_as_marked),
+		WITH_FIXTURE(removed_inodes_are_found_by_their_state),
+		WITH_FIXTURE(names_with_the_same_hash_are_all_found),
+		WITH_FIXTURE(a_scan_may_look_up_rows),
+		WITH_FIXTURE(another_devices_key_does_not_open_it),
+		WITH_FIXTURE(opening_tells_what_is_wrong),
+		WITH_FIXTURE(a_place_that_may_not_be_written_is_told_as_such),
+		WITH_FIXTURE(a_row_that_was_moved_or_damaged_does_not_open),
+		WITH_FIXTURE(nothing_of_a_row_is_on_the_disk_in_the_clear),
+		WITH_FIXTURE(a_batch_that_was_written_survives_a_power_cut),
+		WITH_FIXTURE(a_log_cut_short_anywhere_leaves_whole_batches),
+		WITH_FIXTURE(a_full_disk_leaves_all_as_it_was_and_a_later_try_succeeds),
+		WITH_FIXTURE(a_broken_disk_leaves_all_as_it_was_and_a_later_try_succeeds),
+		WITH_FIXTURE(a_session_whose_first_write_failed_is_stored_by_the_next),
+		WITH_FIXTURE(a_creation_that_fails_leaves_no_file),
+		WITH_FIXTURE(a_checkpoint_does_not_wait_for_a_reader_and_loses_nothing),
+		WITH_FIXTURE(a_log_that_grew_large_is_cut_back),
+		WITH_FIXTURE(a_reader_sees_whole_batches_while_another_thread_writes_and_a_third_checkpoints),
+		WITH_FIXTURE(counters_count),
+	};
+
+	if (secmem_init())
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
