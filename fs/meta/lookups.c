@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <uthash.h>
+
+#include "hash_table.h"
 
 #define PAGE_SHIFT 10
 #define PAGE_COUNTERS (1u << PAGE_SHIFT)

@@ -15,9 +15,9 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <uthash.h>
 
 #include "extents.h"
+#include "hash_table.h"
 #include "meta.h"
 #include "records.h"
 
