@@ -1,0 +1,77 @@
+/*
+ * content.h: what is in files: reads, writes, holes; sealing and opening of extents.
+ *
+ * LOCKING: one of 256 rwlocks by inode number is held shared for a read and exclusively for a change, outside the meta lock;
+ * encryption and segment I/O happen under that alone.  Two files may share a lock: a thread holds one at a
+ * time, or several by content_lock_files.
+ * Uses meta.h, segstore.h, keyring.h, compress.h, frame.h.
+ */
+#ifndef SNUGFS_CONTENT_H
+#define SNUGFS_CONTENT_H
+
+#include "err.h"
+#include "keyring.h"
+#include "meta.h"
+#include "segstore.h"
+
+struct content;
+
+/*
+ * Brings a settled segment that is not local (whole, from the store).  0, or why not: -EAGAIN (unreachable: a reader gets
+ * -EIO), -EBADMSG.  Called without any lock but the file's shared one; may block for a bounded time.
+ */
+typedef err_t content_fetch_fn(void *ctx, const struct segment *s);
+
+MUST_CHECK err_t content_new(struct meta *meta, struct segstore *ss, struct keyring *keys, struct content **out);
+void content_free(struct content *c);
+void content_set_fetch(struct content *c, content_fetch_fn *fn, void *ctx);
+
+/* Reads at most len bytes up to the end of the file; holes are zeros.  -EIO: damaged (logged with path and segment) or not to
+ * be had; never a wrong byte. */
+MUST_CHECK err_t content_read(struct content *c, uint64_t ino, uint64_t off, size_t len, uint8_t *buf, size_t *read_out);
+/* Writes all of it: moves size, mtime, ctime; marks pending.  -EFBIG, -ENOSPC, -EIO.  A failed write changes nothing. */
+MUST_CHECK err_t content_write(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len);
+/* Sets the size; what is cut is gone (also when it grows again).  Moves mtime and ctime. */
+MUST_CHECK err_t content_truncate(struct content *c, uint64_t ino, uint64_t size);
+/* Makes [off, off+len) a hole; does not change the size. */
+MUST_CHECK err_t content_punch(struct content *c, uint64_t ino, uint64_t off, uint64_t len);
+/* SEEK_DATA, SEEK_HOLE as lseek(2): -ENXIO. */
+MUST_CHECK err_t content_seek(struct content *c, uint64_t ino, uint64_t off, bool want_data, uint64_t *out);
+/* Allocated bytes (for st_blocks) are the mapped ones (i->mapped), in 512-byte units. [meta lock] */
+uint64_t content_blocks(const struct inode *i);
+
+/* Exclusive hold of a file's content by others (merge, settle). */
+void content_lock_file(struct content *c, uint64_t ino, bool exclusive);
+void content_unlock_file(struct content *c, uint64_t ino);
+/* Exclusive hold of any number of files at once, in an order in which no two callers can block each other. */
+void content_lock_files(struct content *c, const uint64_t *inos, size_t count);
+void content_unlock_files(struct content *c, const uint64_t *inos, size_t count);
+
+/*
+ * Makes *next (taken over, emptied) what a reader sees of chunk ch, and releases hot bytes that neither it nor the chain maps
+ * any more.  What is pending stays as it is: that is the caller's, as are times and size.  Keeps i->mapped; marks both
+ * dirty.  For merge and settle.  [file lock, exclusive; meta lock]
+ */
+void content_install(struct content *c, struct inode *i, struct chunk *ch, struct extent_list *next);
+
+/* The file key that new extents of a file are to be sealed under. */
+struct writing_key {
+	uint64_t origin;
+	uint32_t version;
+	struct key32 key;
+};
+void writing_key_wipe(struct writing_key *w); /* cleanup handler */
+/*
+ * The newest one; a fresh version if there is none or the newest is of an older epoch (lazy revocation).  -ENOENT: no such
+ * inode; -EIO: it doesn't open (logged).
+ */
+MUST_CHECK err_t content_writing_key(struct content *c, uint64_t ino, struct writing_key *out);
+
+/*
+ * Opens one mapped range [off, off+len) of an extent into buf; the caller holds the file lock.  For settle and tests.
+ * -EBADMSG: damaged (or another key); -ENODATA: its segment is nowhere; -EAGAIN: the store is out of reach; the disk's errors.
+ */
+MUST_CHECK err_t content_open_extent(struct content *c, uint64_t origin, const struct file_key *key,
+    const struct extent *x, uint64_t off, uint32_t len, uint8_t *buf);
+
+#endif

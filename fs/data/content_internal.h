@@ -1,0 +1,95 @@
+/*
+ * content_internal.h: what content*.c share, and nobody else.
+ */
+#ifndef SNUGFS_CONTENT_INTERNAL_H
+#define SNUGFS_CONTENT_INTERNAL_H
+
+#include <pthread.h>
+
+#include "content.h"
+#include "extents.h"
+
+#define FILE_LOCKS 256
+
+/* A segment that some thread is bringing right now; on that thread's stack. */
+struct fetching {
+	uint64_t seg;
+	struct fetching *next;
+};
+
+struct content {
+	struct meta *meta;
+	struct segstore *ss;
+	struct keyring *keys;
+	content_fetch_fn *fetch;
+	void *fetch_ctx;
+	pthread_rwlock_t file_locks[FILE_LOCKS];
+
+	pthread_mutex_t fetch_lock; /* all below; nothing else is taken under it */
+	pthread_cond_t fetch_done;
+	struct fetching *fetching;
+};
+
+/* A part of a mapped range that is to be read. */
+struct piece {
+	struct extent x;
+	uint64_t off;
+	uint32_t len;
+};
+
+/* Buffers that each thread keeps, so that no read or write has to allocate its own. */
+struct scratch {
+	uint8_t *sealed; /* ciphertext on its way from or to a segment */
+	size_t sealed_cap;
+	struct piece *pieces;
+	size_t piece_count;
+	size_t piece_cap;
+	struct file_key *keys;
+	size_t key_count;
+	size_t key_cap;
+	struct extent *dead; /* hot extents that the change under way leaves unmapped */
+	size_t dead_count;
+	size_t dead_cap;
+	uint8_t frame[FRAME_ZSTD_LEN]; /* plaintext of a frame of which only a part is wanted */
+};
+/* The calling thread's; NULL when out of memory. */
+struct scratch *scratch_get(void);
+MUST_CHECK err_t scratch_reserve_sealed(struct scratch *s, size_t len);
+MUST_CHECK err_t scratch_reserve_pieces(struct scratch *s, size_t count);
+MUST_CHECK err_t scratch_reserve_keys(struct scratch *s, size_t count);
+MUST_CHECK err_t scratch_reserve_dead(struct scratch *s, size_t count);
+
+/*
+ * A change of a chunk in two steps, so that a change of several chunks happens wholly or not at all: change_prepare may
+ * fail, change_apply can't.  Both under the meta lock, without giving it up between them.
+ */
+struct change {
+	struct chunk *chunk;
+	struct extent_list next; /* what `current` will be */
+	size_t dead_from;        /* in scratch->dead: what it will have lost */
+	size_t dead_to;
+};
+/* Unmaps [off, off + len) and maps x there (NULL: a hole). */
+MUST_CHECK err_t change_prepare(struct change *g, struct scratch *s, struct chunk *ch, uint64_t off, uint32_t len,
+    const struct extent *x);
+/* After content_mark_pending. The chunk may be gone afterwards. */
+void change_apply(struct content *c, struct scratch *s, struct inode *i, struct change *g);
+/* The inode's part of every change by a user: size, times, what is pending. [meta lock] */
+void content_mark_pending(struct content *c, struct inode *i, uint64_t new_size);
+
+/* The same as content_open_extent, with the opened key. */
+MUST_CHECK err_t content_open_range(struct content *c, uint64_t origin, const struct key32 *key, const struct extent *x,
+    uint64_t off, uint32_t len, uint8_t *buf);
+/* Opens a file key; what goes wrong is logged here and becomes -EIO. */
+MUST_CHECK err_t content_open_key(struct content *c, uint64_t ino, const struct file_key *fk, struct key32 *out);
+
+static inline struct extent_identity
+content_identity(uint64_t origin, const struct extent *x)
+{
+	struct extent_identity id = {.file_id = origin, .offset = x->x_off, .len = x->x_len, .encoding = x->x_encoding};
+
+	__builtin_memcpy(id.id, x->x_id, sizeof(id.id));
+	return id;
+}
+
+#endif

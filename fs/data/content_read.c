@@ -1,0 +1,415 @@
+/* content_read.c: reads: which extents, from which segment, opened frame by frame. */
+#include "content_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aead.h"
+#include "bytes.h"
+#include "compress.h"
+#include "log.h"
+
+/* A sealed extent that is not larger is read whole, to save a second read for the index. */
+#define READ_WHOLE_LEN 32768u
+#define ZSTD_FRAMES_MAX (EXTENT_MAX_LEN / FRAME_ZSTD_LEN)
+
+/* Bringing segments. */
+
+/* [fetch_lock] */
+static bool
+is_being_fetched(const struct content *c, uint64_t seg)
+{
+	const struct fetching *f = c->fetching;
+
+	while (f && f->seg != seg)
+		f = f->next;
+	return f != NULL;
+}
+
+/* [fetch_lock, given up meanwhile] */
+static err_t
+run_fetch(struct content *c, const struct segment *row)
+{
+	struct fetching mine = {row->id, c->fetching};
+	content_fetch_fn *fn = c->fetch;
+	void *ctx = c->fetch_ctx;
+
+	c->fetching = &mine;
+	pthread_mutex_unlock(&c->fetch_lock);
+
+	err_t e = fn ? fn(ctx, row) : -ENODATA;
+
+	pthread_mutex_lock(&c->fetch_lock);
+
+	struct fetching **at = &c->fetching;
+
+	while (*at != &mine)
+		at = &(*at)->next;
+	*at = mine.next;
+	pthread_cond_broadcast(&c->fetch_done);
+	return e;
+}
+
+/* Brings the segment, or waits while another thread does.  0: worth another look at the disk. */
+static err_t
+fetch(struct content *c, uint64_t seg)
+{
+	struct segment row;
+
+	meta_lock(c->meta);
+
+	err_t e = meta_segment_get(c->meta, seg, &row);
+
+	meta_unlock(c->meta);
+	if (e || row.kind != SEGMENT_SETTLED)
+		return -ENODATA;
+	pthread_mutex_lock(&c->fetch_lock);
+	if (is_being_fetched(c, seg)) {
+		/* Once is enough: whatever comes of it shows on the disk. */
+		while (is_being_fetched(c, seg))
+			pthread_cond_wait(&c->fetch_done, &c->fetch_lock);
+	} else {
+		e = run_fetch(c, &row);
+	}
+	pthread_mutex_unlock(&c->fetch_lock);
+	return e;
+}
+
+/* Part of a sealed extent, from off bytes behind its start. */
+static err_t
+read_sealed(struct content *c, const struct extent *x, uint32_t off, uint32_t len, uint8_t *out)
+{
+	err_t e = segstore_read(c->ss, x->seg, x->seg_off + off, len, out);
+
+	if (e != -ENODATA)
+		return e;
+	e = fetch(c, x->seg);
+	return e ? e : segstore_read(c->ss, x->seg, x->seg_off + off, len, out);
+}
+
+/* Opening extents. */
+
+/* The part [from, to) of an extent's plaintext, and where frame i meets it. */
+struct range {
+	uint32_t from;
+	uint32_t to;
+	uint8_t *buf;
+};
+struct meeting {
+	uint32_t skip; /* bytes of the frame before the range */
+	uint32_t len;
+	uint8_t *at;
+	bool whole;
+};
+
+static struct meeting
+meet(const struct range *r, uint32_t frame_off, uint32_t frame_len)
+{
+	uint32_t from = r->from > frame_off ? r->from : frame_off;
+	uint32_t to = r->to < frame_off + frame_len ? r->to : frame_off + frame_len;
+
+	return (struct meeting){from - frame_off, to - from, r->buf + (from - r->from), to - from == frame_len};
+}
+
+static err_t
+open_raw(struct content *c, struct scratch *s, struct frame_cipher *fc, const struct extent_identity *id,
+    const struct extent *x, const struct range *r)
+{
+	const uint32_t step = FRAME_RAW_LEN + AEAD_TAG_LEN;
+	uint32_t first = r->from / FRAME_RAW_LEN;
+	uint32_t last = (r->to - 1) / FRAME_RAW_LEN;
+	uint32_t stored_off = first * step;
+	uint32_t stored_end = last * step + frame_plain_len(id, last) + AEAD_TAG_LEN;
+	err_t e = scratch_reserve_sealed(s, stored_end - stored_off);
+
+	if (!e)
+		e = read_sealed(c, x, stored_off, stored_end - stored_off, s->sealed);
+	for (uint32_t k = first; k <= last && !e; k++) {
+		uint32_t len = frame_plain_len(id, k);
+		struct meeting m = meet(r, k * FRAME_RAW_LEN, len);
+
+		e = frame_open(fc, k, s->sealed + (size_t)(k - first) * step, len + AEAD_TAG_LEN, m.whole ? m.at : s->frame);
+		if (!e && !m.whole)
+			memcpy(m.at, s->frame + m.skip, m.len);
+	}
+	return e;
+}
+
+/* Where each data frame of a packed extent begins, counted from the extent's start; off[count] is the end. */
+struct index {
+	uint32_t count;
+	uint32_t off[ZSTD_FRAMES_MAX + 1];
+};
+
+static err_t
+open_index(struct frame_cipher *fc, const struct extent_identity *id, uint32_t stored_len, const uint8_t *sealed,
+    struct index *out)
+{
+	uint8_t plain[ZSTD_FRAMES_MAX * 4];
+	uint32_t count = frame_count(id);
+	uint64_t off = (uint64_t)count * 4 + AEAD_TAG_LEN;
+	err_t e = frame_open(fc, 0, sealed, (size_t)off, plain);
+
+	if (e)
+		return e;
+	out->count = count;
+	for (uint32_t k = 0; k < count; k++) {
+		uint32_t len = get_u32(plain + (size_t)k * 4);
+
+		if (!len || len > frame_plain_len(id, k))
+			return -EBADMSG;
+		out->off[k] = (uint32_t)off;
+		off += len + AEAD_TAG_LEN;
+	}
+	out->off[count] = (uint32_t)off;
+	return off == stored_len ? 0 : -EBADMSG;
+}
+
+/* sealed: one data frame, opened in place. */
+static err_t
+open_packed_frame(struct scratch *s, struct frame_cipher *fc, const struct extent_identity *id, uint32_t no,
+    uint8_t *sealed, uint32_t sealed_len, const struct range *r)
+{
+	uint32_t plain_len = frame_plain_len(id, no);
+	uint32_t packed_len = sealed_len - AEAD_TAG_LEN;
+	struct meeting m = meet(r, no * FRAME_ZSTD_LEN, plain_len);
+	uint8_t *to = m.whole ? m.at : s->frame;
+	err_t e = frame_open(fc, no + 1, sealed, sealed_len, packed_len == plain_len ? to : sealed);
+
+	if (!e && packed_len < plain_len)
+		e = decompress_block(sealed, packed_len, to, plain_len);
+	if (!e && !m.whole)
+		memcpy(m.at, to + m.skip, m.len);
+	return e;
+}
+
+static err_t
+open_packed(struct content *c, struct scratch *s, struct frame_cipher *fc, const struct extent_identity *id,
+    const struct extent *x, const struct range *r)
+{
+	uint32_t index_len = frame_count(id) * 4 + AEAD_TAG_LEN;
+	uint32_t have = x->stored_len <= READ_WHOLE_LEN ? x->stored_len : index_len;
+	struct index index;
+
+	if (x->stored_len < index_len)
+		return -EBADMSG;
+
+	err_t e = scratch_reserve_sealed(s, have);
+
+	if (!e)
+		e = read_sealed(c, x, 0, have, s->sealed);
+	if (!e)
+		e = open_index(fc, id, x->stored_len, s->sealed, &index);
+	if (e)
+		return e;
+
+	uint32_t first = r->from / FRAME_ZSTD_LEN;
+	uint32_t last = (r->to - 1) / FRAME_ZSTD_LEN;
+	uint32_t base = 0; /* of what is in s->sealed */
+
+	if (have < x->stored_len) {
+		base = index.off[first];
+		e = scratch_reserve_sealed(s, index.off[last + 1] - base);
+		if (!e)
+			e = read_sealed(c, x, base, index.off[last + 1] - base, s->sealed);
+	}
+	for (uint32_t k = first; k <= last && !e; k++)
+		e = open_packed_frame(s, fc, id, k, s->sealed + (index.off[k] - base), index.off[k + 1] - index.off[k], r);
+	return e;
+}
+
+err_t
+content_open_range(struct content *c, uint64_t origin, const struct key32 *key, const struct extent *x, uint64_t off,
+    uint32_t len, uint8_t *buf)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s)
+		return -ENOMEM;
+	/* The database is authentic, but not so sure to be right that a read may go astray for it. */
+	if (!len || off < x->x_off || off - x->x_off > x->x_len || len > x->x_len - (off - x->x_off))
+		return -EBADMSG;
+	if (x->x_encoding == FRAME_RAW && x->stored_len != frame_raw_stored_len(x->x_len))
+		return -EBADMSG;
+
+	const struct extent_identity id = content_identity(origin, x);
+	const struct range r = {(uint32_t)(off - x->x_off), (uint32_t)(off - x->x_off) + len, buf};
+	CLEANUP(frame_cipher_clear) struct frame_cipher fc = {0};
+	err_t e = frame_cipher_init(&fc, key->b, &id);
+
+	if (e)
+		return e == -EINVAL ? -EBADMSG : e;
+	return x->x_encoding == FRAME_RAW ? open_raw(c, s, &fc, &id, x, &r) : open_packed(c, s, &fc, &id, x, &r);
+}
+
+err_t
+content_open_extent(struct content *c, uint64_t origin, const struct file_key *key, const struct extent *x,
+    uint64_t off, uint32_t len, uint8_t *buf)
+{
+	CLEANUP(key32_wipe) struct key32 opened = {{0}};
+	err_t e = keyring_open_file_key(c->keys, key, &opened);
+
+	if (e)
+		return e;
+	return content_open_range(c, origin, &opened, x, off, len, buf);
+}
+
+/* Reading. */
+
+/* [meta lock] Adds what is mapped of [off, end) to the pieces. */
+static err_t
+collect_chunk(struct scratch *s, const struct chunk *ch, uint64_t off, uint64_t end)
+{
+	uint32_t k = extent_list_find(&ch->current, off);
+
+	for (; k < ch->current.count && ch->current.v[k].off < end; k++) {
+		const struct extent *x = &ch->current.v[k];
+		uint64_t from = x->off > off ? x->off : off;
+		uint64_t to = x->off + x->len < end ? x->off + x->len : end;
+		err_t e = scratch_reserve_pieces(s, s->piece_count + 1);
+
+		if (e)
+			return e;
+		s->pieces[s->piece_count++] = (struct piece){*x, from, (uint32_t)(to - from)};
+	}
+	return 0;
+}
+
+/* [meta lock] */
+static err_t
+collect_keys(struct scratch *s, const struct inode *i)
+{
+	err_t e = scratch_reserve_keys(s, i->key_count);
+
+	if (e)
+		return e;
+	if (i->key_count)
+		memcpy(s->keys, i->keys, i->key_count * sizeof(*s->keys));
+	s->key_count = i->key_count;
+	return 0;
+}
+
+/* [meta lock] What the read needs to know of the file: *len is cut at its end. */
+static err_t
+collect(struct content *c, struct scratch *s, uint64_t ino, uint64_t off, size_t *len, uint64_t *origin_out)
+{
+	struct inode *i;
+	err_t e = meta_inode_get(c->meta, ino, &i);
+
+	if (e)
+		return e;
+	s->piece_count = s->key_count = 0;
+	if (off >= i->size)
+		*len = 0;
+	else if (*len > i->size - off)
+		*len = (size_t)(i->size - off);
+	*origin_out = i->origin;
+	if (!*len)
+		return 0;
+	for (uint64_t no = off / CHUNK_LEN; no <= (off + *len - 1) / CHUNK_LEN && !e; no++) {
+		struct chunk *ch;
+
+		e = meta_chunk_get(c->meta, i, no, false, &ch);
+		if (!e)
+			e = collect_chunk(s, ch, off, off + *len);
+		if (e == -ENOENT)
+			e = 0;
+	}
+	return e ? e : collect_keys(s, i);
+}
+
+static void
+zero_holes(const struct scratch *s, uint64_t off, size_t len, uint8_t *buf)
+{
+	size_t at = 0;
+
+	for (size_t k = 0; k < s->piece_count; k++) {
+		size_t from = (size_t)(s->pieces[k].off - off);
+
+		memset(buf + at, 0, from - at);
+		at = from + s->pieces[k].len;
+	}
+	memset(buf + at, 0, len - at);
+}
+
+/* Opens the key of a version unless it is the one that is open already. */
+static err_t
+use_key(struct content *c, const struct scratch *s, uint64_t ino, uint32_t version, struct writing_key *open)
+{
+	if (open->version == version)
+		return 0;
+	for (size_t k = s->key_count; k > 0; k--) {
+		if (s->keys[k - 1].version != version)
+			continue;
+
+		err_t e = content_open_key(c, ino, &s->keys[k - 1], &open->key);
+
+		if (!e)
+			open->version = version;
+		return e;
+	}
+	log_error("inode %llu has no version %u of its key", (unsigned long long)ino, version);
+	return -EIO;
+}
+
+/* The one log line of a failed read.  That the store is out of reach is for those to tell who talk to it. */
+static void
+complain(struct content *c, uint64_t ino, const struct piece *p, err_t e)
+{
+	const char *why = e == -EBADMSG ? "it does not authenticate" : e == -ENODATA ? "it is not there" : strerror(-e);
+	char path[1024];
+
+	if (e == -EAGAIN)
+		return;
+	meta_lock(c->meta);
+	meta_path(c->meta, ino, path, sizeof(path));
+	meta_unlock(c->meta);
+	log_error("%s: the data at offset %llu can't be read from segment %016llx, position %llu: %s", path,
+	    (unsigned long long)p->off, (unsigned long long)p->x.seg, (unsigned long long)p->x.seg_off, why);
+}
+
+/* [file lock, shared] */
+static err_t
+read_pieces(struct content *c, const struct scratch *s, uint64_t ino, uint64_t origin, uint64_t off, uint8_t *buf)
+{
+	CLEANUP(writing_key_wipe) struct writing_key open = {0}; /* version 0: none is open */
+
+	for (size_t k = 0; k < s->piece_count; k++) {
+		const struct piece *p = &s->pieces[k];
+		err_t e = use_key(c, s, ino, p->x.key_version, &open);
+
+		if (e)
+			return e;
+		e = content_open_range(c, origin, &open.key, &p->x, p->off, p->len, buf + (p->off - off));
+		if (e) {
+			complain(c, ino, p, e);
+			return e == -ENOMEM ? e : -EIO;
+		}
+	}
+	return 0;
+}
+
+err_t
+content_read(struct content *c, uint64_t ino, uint64_t off, size_t len, uint8_t *buf, size_t *read_out)
+{
+	struct scratch *s = scratch_get();
+	uint64_t origin = 0;
+
+	if (!s)
+		return -ENOMEM;
+	content_lock_file(c, ino, false);
+	meta_lock(c->meta);
+
+	err_t e = collect(c, s, ino, off, &len, &origin);
+
+	meta_unlock(c->meta);
+	if (!e && len) {
+		zero_holes(s, off, len, buf);
+		e = read_pieces(c, s, ino, origin, off, buf);
+	}
+	content_unlock_file(c, ino);
+	if (!e)
+		*read_out = len;
+	return e;
+}

@@ -1,0 +1,348 @@
+/* content_write.c: writes, truncation, holes; and where data and holes are. */
+#include "content_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "random.h"
+
+/* What a write needs from beginning to end; pieces are the parts of it in each chunk. */
+struct writing {
+	struct content *c;
+	struct scratch *s;
+	uint64_t ino;
+	uint64_t off;
+	const uint8_t *data;
+	size_t len;
+	struct writing_key key;
+	struct extent *pieces;
+	struct change *changes;
+	size_t count;
+	size_t appended; /* pieces that are in a segment */
+};
+
+static void
+writing_clear(struct writing *w)
+{
+	writing_key_wipe(&w->key);
+	for (size_t k = 0; k < w->count && w->changes; k++)
+		extent_list_clear(&w->changes[k].next);
+	free(w->pieces);
+	free(w->changes);
+}
+
+static err_t
+writing_init(struct writing *w)
+{
+	w->s = scratch_get();
+	if (!w->s)
+		return -ENOMEM;
+	w->count = (size_t)((w->off + w->len - 1) / CHUNK_LEN - w->off / CHUNK_LEN + 1);
+	w->pieces = calloc(w->count, sizeof(*w->pieces));
+	w->changes = calloc(w->count, sizeof(*w->changes));
+	if (!w->pieces || !w->changes)
+		return -ENOMEM;
+	return content_writing_key(w->c, w->ino, &w->key);
+}
+
+/* Seals one piece as a raw extent of its own and appends it to the hot segment. */
+static err_t
+append_piece(struct writing *w, uint64_t off, uint32_t len, struct extent *out)
+{
+	struct extent x = {.off = off, .len = len, .x_off = off, .x_len = len, .x_encoding = FRAME_RAW};
+
+	x.key_version = w->key.version;
+	x.stored_len = frame_raw_stored_len(len);
+
+	err_t e = random_bytes(x.x_id, sizeof(x.x_id));
+
+	if (!e)
+		e = scratch_reserve_sealed(w->s, x.stored_len);
+	if (e)
+		return e;
+
+	const struct extent_identity id = content_identity(w->key.origin, &x);
+
+	e = frame_seal_raw(w->key.key.b, &id, w->data + (off - w->off), w->s->sealed);
+	if (!e)
+		e = segstore_append(w->c->ss, w->s->sealed, x.stored_len, &x.seg, &x.seg_off);
+	if (e)
+		return e;
+	*out = x;
+	return 0;
+}
+
+static err_t
+append_all(struct writing *w)
+{
+	uint64_t off = w->off;
+	uint64_t end = w->off + w->len;
+
+	while (w->appended < w->count) {
+		uint64_t chunk_end = (off / CHUNK_LEN + 1) * CHUNK_LEN;
+		uint32_t len = (uint32_t)((end < chunk_end ? end : chunk_end) - off);
+		err_t e = append_piece(w, off, len, &w->pieces[w->appended]);
+
+		if (e)
+			return e;
+		w->appended++;
+		off += len;
+	}
+	return 0;
+}
+
+/* [meta lock] */
+static err_t
+map_all(struct writing *w)
+{
+	struct inode *i;
+	err_t e = meta_inode_get(w->c->meta, w->ino, &i);
+
+	w->s->dead_count = 0;
+	for (size_t k = 0; k < w->count && !e; k++) {
+		const struct extent *x = &w->pieces[k];
+		struct chunk *ch;
+
+		e = meta_chunk_get(w->c->meta, i, x->off / CHUNK_LEN, true, &ch);
+		if (!e)
+			e = change_prepare(&w->changes[k], w->s, ch, x->off, x->len, x);
+	}
+	if (e)
+		return e;
+
+	uint64_t end = w->off + w->len;
+
+	content_mark_pending(w->c, i, end > i->size ? end : i->size);
+	for (size_t k = 0; k < w->count; k++)
+		change_apply(w->c, w->s, i, &w->changes[k]);
+	return 0;
+}
+
+/* [meta lock] What was appended for nothing. */
+static void
+release_appended(struct writing *w)
+{
+	for (size_t k = 0; k < w->appended; k++) {
+		const struct extent *x = &w->pieces[k];
+
+		/* Out of memory: the room comes back with the whole segment. */
+		if (meta_release(w->c->meta, x->seg, x->seg_off, x->stored_len))
+			return;
+	}
+}
+
+/* [file lock, exclusive] */
+static err_t
+write_all(struct writing *w)
+{
+	err_t e = writing_init(w);
+
+	if (!e)
+		e = append_all(w);
+	if (e && !w->appended)
+		return e;
+	meta_lock(w->c->meta);
+	if (!e)
+		e = map_all(w);
+	if (e)
+		release_appended(w);
+	meta_unlock(w->c->meta);
+	return e;
+}
+
+err_t
+content_write(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len)
+{
+	if (!len)
+		return 0;
+	if (off > INODE_MAX_SIZE || len > INODE_MAX_SIZE - off)
+		return -EFBIG;
+
+	CLEANUP(writing_clear) struct writing w = {.c = c, .ino = ino, .off = off, .data = data, .len = len};
+
+	content_lock_file(c, ino, true);
+
+	err_t e = write_all(&w);
+
+	content_unlock_file(c, ino);
+	return e;
+}
+
+/* Holes. */
+
+struct unmapping {
+	struct content *c;
+	struct scratch *s;
+	uint64_t from;
+	uint64_t to;
+	struct change *v;
+	size_t count;
+	size_t cap;
+};
+
+static void
+unmapping_clear(struct unmapping *u)
+{
+	for (size_t k = 0; k < u->count; k++)
+		extent_list_clear(&u->v[k].next);
+	free(u->v);
+}
+
+/* Prepares the change of one chunk, if something is mapped there. */
+static err_t
+unmap_chunk(void *ctx, struct inode *i, struct chunk *ch)
+{
+	struct unmapping *u = ctx;
+	uint64_t start = ch->no * CHUNK_LEN;
+	uint64_t from = u->from > start ? u->from : start;
+	uint64_t to = u->to < start + CHUNK_LEN ? u->to : start + CHUNK_LEN;
+
+	(void)i;
+	if (start >= u->to)
+		return -ECANCELED;
+
+	uint32_t first = extent_list_find(&ch->current, from);
+
+	if (first == ch->current.count || ch->current.v[first].off >= to)
+		return 0;
+	if (u->count == u->cap) {
+		size_t cap = u->cap ? 2 * u->cap : 4;
+		struct change *grown = reallocarray(u->v, cap, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		u->v = grown;
+		u->cap = cap;
+	}
+
+	err_t e = change_prepare(&u->v[u->count], u->s, ch, from, (uint32_t)(to - from), NULL);
+
+	if (!e)
+		u->count++;
+	return e;
+}
+
+/* [meta lock] Makes [from, to) a hole and sets the size. */
+static err_t
+unmap(struct content *c, struct inode *i, uint64_t from, uint64_t to, uint64_t new_size)
+{
+	CLEANUP(unmapping_clear) struct unmapping u = {.c = c, .s = scratch_get(), .from = from, .to = to};
+	err_t e = u.s ? 0 : -ENOMEM;
+
+	if (!e) {
+		u.s->dead_count = 0;
+		if (from < to)
+			e = meta_chunk_scan(c->meta, i, from / CHUNK_LEN, unmap_chunk, &u);
+	}
+	if (e && e != -ECANCELED)
+		return e;
+	content_mark_pending(c, i, new_size);
+	for (size_t k = 0; k < u.count; k++)
+		change_apply(c, u.s, i, &u.v[k]);
+	return 0;
+}
+
+err_t
+content_truncate(struct content *c, uint64_t ino, uint64_t size)
+{
+	struct inode *i;
+
+	if (size > INODE_MAX_SIZE)
+		return -EFBIG;
+	content_lock_file(c, ino, true);
+	meta_lock(c->meta);
+
+	err_t e = meta_inode_get(c->meta, ino, &i);
+
+	if (!e)
+		e = unmap(c, i, size, i->size, size);
+	meta_unlock(c->meta);
+	content_unlock_file(c, ino);
+	return e;
+}
+
+err_t
+content_punch(struct content *c, uint64_t ino, uint64_t off, uint64_t len)
+{
+	struct inode *i;
+
+	content_lock_file(c, ino, true);
+	meta_lock(c->meta);
+
+	err_t e = meta_inode_get(c->meta, ino, &i);
+
+	if (!e && off < i->size)
+		e = unmap(c, i, off, len < i->size - off ? off + len : i->size, i->size);
+	meta_unlock(c->meta);
+	content_unlock_file(c, ino);
+	return e;
+}
+
+/* Where data and holes are. */
+
+struct seeking {
+	uint64_t at; /* looked at up to there */
+	bool found;
+};
+
+static err_t
+seek_data(void *ctx, struct inode *i, struct chunk *ch)
+{
+	struct seeking *k = ctx;
+	uint32_t first = extent_list_find(&ch->current, k->at);
+
+	(void)i;
+	if (first == ch->current.count)
+		return 0;
+	if (ch->current.v[first].off > k->at)
+		k->at = ch->current.v[first].off;
+	k->found = true;
+	return -ECANCELED;
+}
+
+static err_t
+seek_hole(void *ctx, struct inode *i, struct chunk *ch)
+{
+	struct seeking *k = ctx;
+
+	(void)i;
+	for (uint32_t n = extent_list_find(&ch->current, k->at); n < ch->current.count; n++) {
+		if (ch->current.v[n].off > k->at)
+			return -ECANCELED;
+		k->at = ch->current.v[n].off + ch->current.v[n].len;
+	}
+	return k->at < (ch->no + 1) * CHUNK_LEN ? -ECANCELED : 0;
+}
+
+/* [meta lock] */
+static err_t
+seek(struct content *c, uint64_t ino, uint64_t off, bool want_data, uint64_t *out)
+{
+	struct seeking k = {.at = off};
+	struct inode *i;
+	err_t e = meta_inode_get(c->meta, ino, &i);
+
+	if (e)
+		return e;
+	if (off >= i->size)
+		return -ENXIO;
+	e = meta_chunk_scan(c->meta, i, off / CHUNK_LEN, want_data ? seek_data : seek_hole, &k);
+	if (e && e != -ECANCELED)
+		return e;
+	if (want_data && !k.found)
+		return -ENXIO;
+	*out = k.at;
+	return 0;
+}
+
+err_t
+content_seek(struct content *c, uint64_t ino, uint64_t off, bool want_data, uint64_t *out)
+{
+	meta_lock(c->meta);
+
+	err_t e = seek(c, ino, off, want_data, out);
+
+	meta_unlock(c->meta);
+	return e;
+}

@@ -1,0 +1,273 @@
+/* segstore.c: opening, appends to the hot segment, reads. */
+#include "segstore_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "disk.h"
+#include "log.h"
+
+static void
+segstore_cleanup(struct segstore **ss)
+{
+	segstore_free(*ss);
+}
+
+/* A mutex or a condition variable without attributes can't fail to be made on Linux. */
+static struct segstore *
+segstore_alloc(struct meta *meta)
+{
+	struct segstore *ss = calloc(1, sizeof(*ss));
+
+	if (!ss)
+		return NULL;
+	ss->meta = meta;
+	ss->dirfd = -1;
+	(void)pthread_mutex_init(&ss->begin_lock, NULL);
+	(void)pthread_mutex_init(&ss->lock, NULL);
+	(void)pthread_cond_init(&ss->drained, NULL);
+	return ss;
+}
+
+err_t
+segstore_open(const char *dir, struct meta *meta, struct segstore **out)
+{
+	err_t e = disk_make_dir(dir);
+
+	if (e)
+		return e;
+
+	CLEANUP(segstore_cleanup) struct segstore *ss = segstore_alloc(meta);
+
+	if (!ss)
+		return -ENOMEM;
+	ss->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (ss->dirfd < 0)
+		return -errno;
+	e = segfiles_new(ss->dirfd, &ss->files);
+	if (e)
+		return e;
+
+	meta_lock(meta);
+	ss->first_id = meta_segment_new_id(meta);
+	meta_unlock(meta);
+	ss->opened_at = time(NULL);
+
+	const struct meta_hooks hooks = {
+		.ctx = ss,
+		.before_commit = segstore_before_commit,
+		.after_commit = segstore_after_commit,
+		.on_release = segstore_on_release,
+	};
+
+	meta_set_hooks(meta, &hooks);
+	*out = STEAL(ss);
+	return 0;
+}
+
+void
+hot_free(struct segstore *ss, struct hot *h)
+{
+	if (h->file)
+		segfiles_put(ss->files, h->file);
+	free(h->dead);
+	free(h);
+}
+
+void
+segstore_free(struct segstore *ss)
+{
+	struct hot *h, *next;
+
+	if (!ss)
+		return;
+	HASH_ITER (hh, ss->hots, h, next) {
+		HASH_DEL(ss->hots, h);
+		hot_free(ss, h);
+	}
+	segfiles_free(ss->files);
+	if (ss->dirfd >= 0)
+		(void)close(ss->dirfd);
+	free(ss->batch);
+	free(ss->redo);
+	free(ss->redo_data);
+	free(ss->earlier);
+	pthread_cond_destroy(&ss->drained);
+	pthread_mutex_destroy(&ss->lock);
+	pthread_mutex_destroy(&ss->begin_lock);
+	free(ss);
+}
+
+/* Makes h the current one, which appends find.  Takes it over on success. */
+static err_t
+publish(struct segstore *ss, struct hot *h)
+{
+	pthread_mutex_lock(&ss->lock);
+	HASH_ADD(hh, ss->hots, seg, sizeof(h->seg), h);
+
+	bool added = h->hh.tbl != NULL;
+
+	if (added) {
+		ss->current = h;
+		ss->created++;
+	}
+	pthread_mutex_unlock(&ss->lock);
+	return added ? 0 : -ENOMEM;
+}
+
+static err_t
+put_row(struct segstore *ss, uint64_t seg)
+{
+	const struct segment row = {.id = seg, .kind = SEGMENT_HOT, .local = true};
+
+	meta_lock(ss->meta);
+
+	err_t e = meta_segment_put(ss->meta, &row);
+
+	meta_unlock(ss->meta);
+	return e;
+}
+
+/* [begin_lock] The row comes last: no row is without its file. */
+static err_t
+begin_hot(struct segstore *ss)
+{
+	meta_lock(ss->meta);
+
+	uint64_t seg = meta_segment_new_id(ss->meta);
+
+	meta_unlock(ss->meta);
+
+	struct hot *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return -ENOMEM;
+	h->seg = seg;
+
+	err_t e = segfiles_create(ss->files, seg, &h->file);
+
+	if (!e)
+		e = put_row(ss, seg);
+	if (!e)
+		e = publish(ss, h);
+	if (!e)
+		return 0;
+	if (h->file && segfiles_remove(ss->files, seg))
+		log_warn("the unused segment %016llx was left behind", (unsigned long long)seg);
+	hot_free(ss, h);
+	return e;
+}
+
+/* Begins the next hot segment unless somebody else has since the caller saw the full one. */
+static err_t
+begin_next(struct segstore *ss, const struct hot *full)
+{
+	pthread_mutex_lock(&ss->begin_lock);
+	pthread_mutex_lock(&ss->lock);
+
+	bool needed = ss->current == full;
+
+	pthread_mutex_unlock(&ss->lock);
+
+	err_t e = needed ? begin_hot(ss) : 0;
+
+	pthread_mutex_unlock(&ss->begin_lock);
+	return e;
+}
+
+/* A place in the hot segment that is the caller's to write. */
+struct place {
+	struct hot *hot;
+	struct segfile *file;
+	uint64_t off;
+	unsigned generation;
+};
+
+static err_t
+reserve(struct segstore *ss, uint32_t len, struct place *out)
+{
+	for (;;) {
+		pthread_mutex_lock(&ss->lock);
+
+		struct hot *h = ss->current;
+
+		if (h && h->end + len <= SEGSTORE_HOT_LEN) {
+			*out = (struct place){h, h->file, h->end, ss->generation};
+			h->end += len;
+			ss->in_flight[ss->generation]++;
+			pthread_mutex_unlock(&ss->lock);
+			return 0;
+		}
+		pthread_mutex_unlock(&ss->lock);
+
+		err_t e = begin_next(ss, h);
+
+		if (e)
+			return e;
+	}
+}
+
+static void
+complete(struct segstore *ss, const struct place *p, uint32_t len, bool failed)
+{
+	uint64_t punch_off, punch_len;
+
+	pthread_mutex_lock(&ss->lock);
+	if (failed)
+		segstore_count_dead(p->hot, p->off, len, &punch_off, &punch_len);
+	if (--ss->in_flight[p->generation] == 0)
+		pthread_cond_signal(&ss->drained);
+	pthread_mutex_unlock(&ss->lock);
+}
+
+err_t
+segstore_append(struct segstore *ss, const uint8_t *data, uint32_t len, uint64_t *seg_out, uint64_t *off_out)
+{
+	assert(len > 0 && len <= SEGSTORE_HOT_LEN);
+
+	struct place p;
+	err_t e = reserve(ss, len, &p);
+
+	if (e)
+		return e;
+	e = disk_pwrite(segfile_fd(p.file), data, len, p.off);
+	if (!e) {
+		*seg_out = p.hot->seg;
+		*off_out = p.off;
+	}
+	complete(ss, &p, len, e != 0);
+	return e;
+}
+
+bool
+segstore_is_hot(struct segstore *ss, uint64_t seg)
+{
+	struct hot *h;
+
+	pthread_mutex_lock(&ss->lock);
+	HASH_FIND(hh, ss->hots, &seg, sizeof(seg), h);
+	pthread_mutex_unlock(&ss->lock);
+	if (h)
+		return true;
+
+	struct segment row;
+
+	return !meta_segment_get(ss->meta, seg, &row) && row.kind == SEGMENT_HOT;
+}
+
+err_t
+segstore_read(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *out)
+{
+	struct segfile *f;
+	err_t e = segfiles_get(ss->files, seg, &f);
+
+	if (e)
+		return e;
+	e = disk_pread(segfile_fd(f), out, len, off);
+	segfiles_put(ss->files, f);
+	return e;
+}

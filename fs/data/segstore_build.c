@@ -1,0 +1,257 @@
+/* segstore_build.c: settled segments: building one, whole ones in and out, how much room all take. */
+#include "segstore_internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "disk.h"
+#include "hash.h"
+#include "log.h"
+#include "padme.h"
+#include "random.h"
+
+struct segstore_build {
+	struct segstore *ss;
+	uint64_t id;
+	struct segfile *file;
+	struct hash *hash;
+	uint64_t len;
+};
+
+static void
+build_free(struct segstore_build *b)
+{
+	if (b->file)
+		segfiles_put(b->ss->files, b->file);
+	hash_free(b->hash);
+	free(b);
+}
+
+static void
+build_cleanup(struct segstore_build **b)
+{
+	if (*b)
+		build_free(*b);
+}
+
+err_t
+segstore_build_begin(struct segstore *ss, struct segstore_build **out)
+{
+	CLEANUP(build_cleanup) struct segstore_build *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return -ENOMEM;
+	b->ss = ss;
+
+	err_t e = hash_new(&b->hash);
+
+	if (e)
+		return e;
+	meta_lock(ss->meta);
+	b->id = meta_segment_new_id(ss->meta);
+	meta_unlock(ss->meta);
+	e = segfiles_create(ss->files, b->id, &b->file);
+	if (e)
+		return e;
+	*out = STEAL(b);
+	return 0;
+}
+
+err_t
+segstore_build_add(struct segstore_build *b, const uint8_t *data, uint32_t len, uint64_t *off_out)
+{
+	err_t e = disk_pwrite(segfile_fd(b->file), data, len, b->len);
+
+	/* The hash can't be taken back, so it comes last. */
+	if (!e)
+		e = hash_update(b->hash, data, len);
+	if (e)
+		return e;
+	if (off_out)
+		*off_out = b->len;
+	b->len += len;
+	return 0;
+}
+
+uint64_t
+segstore_build_id(const struct segstore_build *b)
+{
+	return b->id;
+}
+
+uint64_t
+segstore_build_len(const struct segstore_build *b)
+{
+	return b->len;
+}
+
+static err_t
+pad(struct segstore_build *b)
+{
+	uint64_t size = padme_size(b->len);
+	uint8_t junk[16384];
+
+	while (b->len < size) {
+		uint32_t n = size - b->len < sizeof(junk) ? (uint32_t)(size - b->len) : (uint32_t)sizeof(junk);
+		err_t e = random_bytes(junk, n);
+
+		if (!e)
+			e = segstore_build_add(b, junk, n, NULL);
+		if (e)
+			return e;
+	}
+	return 0;
+}
+
+static err_t
+finish(struct segstore_build *b, struct segment *out)
+{
+	struct segment s = {.id = b->id, .kind = SEGMENT_SETTLED, .local = true};
+	err_t e = pad(b);
+
+	if (!e)
+		e = random_bytes(s.name, sizeof(s.name));
+	if (!e)
+		e = hash_final(b->hash, s.sha256);
+	if (!e)
+		e = disk_flush(segfile_fd(b->file));
+	if (!e)
+		e = disk_flush_dir(b->ss->dirfd);
+	if (e)
+		return e;
+	s.size = b->len;
+	meta_lock(b->ss->meta);
+	e = meta_segment_put(b->ss->meta, &s);
+	meta_unlock(b->ss->meta);
+	if (e)
+		return e;
+	*out = s;
+	return 0;
+}
+
+err_t
+segstore_build_finish(struct segstore_build *b, struct segment *out)
+{
+	err_t e = finish(b, out);
+
+	if (e)
+		segstore_build_abandon(b);
+	else
+		build_free(b);
+	return e;
+}
+
+void
+segstore_build_abandon(struct segstore_build *b)
+{
+	if (!b)
+		return;
+	if (segfiles_remove(b->ss->files, b->id))
+		log_warn("the unfinished segment %016llx was left behind", (unsigned long long)b->id);
+	build_free(b);
+}
+
+err_t
+segstore_read_whole(struct segstore *ss, const struct segment *s, struct bytes *out)
+{
+	size_t old_len = out->len;
+	uint8_t *at;
+
+	if (s->size > UINT32_MAX)
+		return -EFBIG;
+
+	err_t e = bytes_extend(out, (size_t)s->size, &at);
+
+	if (e)
+		return e;
+	e = segstore_read(ss, s->id, 0, (uint32_t)s->size, at);
+	if (e)
+		out->len = old_len;
+	return e;
+}
+
+/* Changes the row's mark, if there is one. [meta lock] */
+static err_t
+mark_local(struct segstore *ss, uint64_t seg, bool local)
+{
+	struct segment row;
+	err_t e = meta_segment_get(ss->meta, seg, &row);
+
+	if (e)
+		return e == -ENOENT ? 0 : e;
+	if (row.local == local)
+		return 0;
+	row.local = local;
+	return meta_segment_put(ss->meta, &row);
+}
+
+err_t
+segstore_store_whole(struct segstore *ss, const struct segment *s, const uint8_t *data, size_t len)
+{
+	char name[SEGFILES_NAME_LEN];
+
+	segfiles_name(s->id, name);
+
+	err_t e = disk_write_file(ss->dirfd, name, data, len, 0600);
+
+	if (e)
+		return e;
+	segfiles_forget(ss->files, s->id);
+	meta_lock(ss->meta);
+	e = mark_local(ss, s->id, true);
+	meta_unlock(ss->meta);
+	return e;
+}
+
+err_t
+segstore_drop(struct segstore *ss, uint64_t seg)
+{
+	err_t e = segfiles_remove(ss->files, seg);
+
+	if (e)
+		return e;
+	meta_lock(ss->meta);
+	e = mark_local(ss, seg, false);
+	meta_unlock(ss->meta);
+	return e;
+}
+
+static void
+close_dir(DIR **dir)
+{
+	if (*dir)
+		(void)closedir(*dir);
+}
+
+err_t
+segstore_usage(struct segstore *ss, uint64_t *bytes_out)
+{
+	int fd = openat(ss->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+
+	CLEANUP(close_dir) DIR *dir = fdopendir(fd);
+	uint64_t bytes = 0;
+
+	if (!dir) {
+		err_t e = -errno;
+
+		(void)close(fd);
+		return e;
+	}
+	for (const struct dirent *d; (d = readdir(dir));) {
+		struct stat st;
+
+		if (!fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode))
+			bytes += (uint64_t)st.st_blocks * 512;
+	}
+	*bytes_out = bytes;
+	return 0;
+}

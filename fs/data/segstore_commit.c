@@ -1,0 +1,309 @@
+/*
+ * segstore_commit.c: how appended bytes become durable: meta's hooks around a commit, and the redo of what rode in the
+ * database when the power went.
+ */
+#include "segstore_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "disk.h"
+
+#define REWRITE_LEN (1u << 20)
+
+/*
+ * Fixes what this commit has to make durable, and waits until all of it is written: an append that began before may be
+ * on its way, and a hole in what rides in the database would come back as junk.
+ */
+static err_t
+begin_batch(struct segstore *ss, uint64_t *created_out)
+{
+	struct hot *h, *next;
+
+	pthread_mutex_lock(&ss->lock);
+
+	struct hot **batch = reallocarray(ss->batch, HASH_COUNT(ss->hots) + 1, sizeof(struct hot *));
+
+	if (!batch) {
+		pthread_mutex_unlock(&ss->lock);
+		return -ENOMEM;
+	}
+	ss->batch = batch;
+	ss->batch_count = 0;
+	HASH_ITER (hh, ss->hots, h, next) {
+		if (!h->file)
+			continue;
+		h->target = h->end;
+		ss->batch[ss->batch_count++] = h;
+	}
+	*created_out = ss->created;
+
+	unsigned before = ss->generation;
+
+	ss->generation ^= 1;
+	while (ss->in_flight[before] > 0)
+		pthread_cond_wait(&ss->drained, &ss->lock);
+	pthread_mutex_unlock(&ss->lock);
+	return 0;
+}
+
+static err_t
+flush_dir(struct segstore *ss, uint64_t created)
+{
+	if (ss->created_flushed == created)
+		return 0;
+
+	err_t e = disk_flush_dir(ss->dirfd);
+
+	if (!e)
+		ss->created_flushed = created;
+	return e;
+}
+
+static uint64_t
+unflushed_len(const struct segstore *ss)
+{
+	uint64_t len = 0;
+
+	for (size_t k = 0; k < ss->batch_count; k++)
+		len += ss->batch[k]->target - ss->batch[k]->durable_end;
+	return len;
+}
+
+static void
+drop_redo(struct segstore *ss)
+{
+	free(ss->redo);
+	free(ss->redo_data);
+	ss->redo = NULL;
+	ss->redo_data = NULL;
+	ss->redo_count = 0;
+}
+
+/* Reads what neither a flush nor an earlier commit covers, as rows for the database. */
+static err_t
+collect_redo(struct segstore *ss)
+{
+	size_t len = 0;
+
+	for (size_t k = 0; k < ss->batch_count; k++)
+		len += ss->batch[k]->target - ss->batch[k]->riding_end;
+	if (!len)
+		return 0;
+	ss->redo = calloc(ss->batch_count, sizeof(*ss->redo));
+	ss->redo_data = malloc(len);
+	if (!ss->redo || !ss->redo_data)
+		return -ENOMEM;
+
+	uint8_t *at = ss->redo_data;
+
+	for (size_t k = 0; k < ss->batch_count; k++) {
+		const struct hot *h = ss->batch[k];
+		struct meta_redo row = {h->seg, h->riding_end, at, h->target - h->riding_end};
+
+		if (!row.len)
+			continue;
+
+		err_t e = disk_pread(segfile_fd(h->file), at, row.len, row.off);
+
+		if (e)
+			return e;
+		ss->redo[ss->redo_count++] = row;
+		at += row.len;
+	}
+	return 0;
+}
+
+/* Makes the kernel see pages as changed again that it may have given up on when a flush failed. */
+static err_t
+rewrite(const struct hot *h)
+{
+	CLEANUP(free_ptr) uint8_t *buf = malloc(REWRITE_LEN);
+
+	if (!buf)
+		return -ENOMEM;
+	for (uint64_t off = h->durable_end; off < h->target;) {
+		size_t len = h->target - off < REWRITE_LEN ? (size_t)(h->target - off) : REWRITE_LEN;
+		err_t e = disk_pread(segfile_fd(h->file), buf, len, off);
+
+		if (!e)
+			e = disk_pwrite(segfile_fd(h->file), buf, len, off);
+		if (e)
+			return e;
+		off += len;
+	}
+	return 0;
+}
+
+static err_t
+flush_hot(struct hot *h)
+{
+	if (h->durable_end == h->target)
+		return 0;
+
+	err_t e = h->suspect ? rewrite(h) : 0;
+
+	if (!e) {
+		e = disk_flush(segfile_fd(h->file));
+		h->suspect = e != 0;
+	}
+	if (!e)
+		h->durable_end = h->riding_end = h->target;
+	return e;
+}
+
+static err_t
+flush_batch(struct segstore *ss)
+{
+	for (size_t k = 0; k < ss->batch_count; k++) {
+		err_t e = flush_hot(ss->batch[k]);
+
+		if (e)
+			return e;
+	}
+	return 0;
+}
+
+err_t
+segstore_before_commit(void *ctx, struct meta_redo **redo_out, size_t *redo_count_out, bool *drop_redo_out)
+{
+	struct segstore *ss = ctx;
+	uint64_t created;
+	err_t e = begin_batch(ss, &created);
+
+	if (!e)
+		e = flush_dir(ss, created);
+	if (e)
+		return e;
+	drop_redo(ss);
+	ss->riding = unflushed_len(ss) <= SEGSTORE_REDO_MAX && !collect_redo(ss);
+	if (!ss->riding) {
+		drop_redo(ss);
+		e = flush_batch(ss);
+		if (e)
+			return e;
+	}
+	*redo_out = ss->redo;
+	*redo_count_out = ss->redo_count;
+	*drop_redo_out = !ss->riding && ss->redo_stored;
+	return 0;
+}
+
+/* Gives back the files of full segments that are durable: nothing will be written to them again. */
+static void
+retire(struct segstore *ss)
+{
+	for (size_t k = 0; k < ss->batch_count; k++) {
+		struct hot *h = ss->batch[k];
+		struct segfile *file = NULL;
+
+		pthread_mutex_lock(&ss->lock);
+		if (h != ss->current && h->durable_end == h->end)
+			file = STEAL(h->file);
+		pthread_mutex_unlock(&ss->lock);
+		if (file)
+			segfiles_put(ss->files, file);
+	}
+}
+
+void
+segstore_after_commit(void *ctx, err_t result)
+{
+	struct segstore *ss = ctx;
+
+	if (!result && ss->riding) {
+		for (size_t k = 0; k < ss->batch_count; k++)
+			ss->batch[k]->riding_end = ss->batch[k]->target;
+		ss->redo_stored |= ss->redo_count > 0;
+	}
+	if (!result && !ss->riding)
+		ss->redo_stored = false;
+	drop_redo(ss);
+	retire(ss);
+	ss->batch_count = 0;
+}
+
+/* Writing back. */
+
+struct redo {
+	struct segstore *ss;
+	struct segfile *file; /* the segment being written to; NULL: it is gone */
+	uint64_t seg;
+	struct db_row *rows; /* to be deleted */
+	size_t count;
+	size_t cap;
+};
+
+static err_t
+redo_finish_file(struct redo *r)
+{
+	if (!r->file)
+		return 0;
+
+	err_t e = disk_flush(segfile_fd(r->file));
+
+	segfiles_put(r->ss->files, r->file);
+	r->file = NULL;
+	return e;
+}
+
+static void
+redo_clear(struct redo *r)
+{
+	if (r->file)
+		segfiles_put(r->ss->files, r->file);
+	free(r->rows);
+}
+
+static err_t
+redo_note(struct redo *r, uint64_t seg, uint64_t off)
+{
+	if (r->count == r->cap) {
+		size_t cap = r->cap ? 2 * r->cap : 64;
+		struct db_row *grown = reallocarray(r->rows, cap, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		r->rows = grown;
+		r->cap = cap;
+	}
+	r->rows[r->count++] = (struct db_row){.table = DB_REDO, .a = seg, .b = off};
+	return 0;
+}
+
+static err_t
+redo_row(void *ctx, uint64_t seg, uint64_t off, uint32_t mark, uint32_t state, const uint8_t *data, size_t len)
+{
+	struct redo *r = ctx;
+	err_t e = 0;
+
+	(void)mark;
+	(void)state;
+	if (off > SEGSTORE_HOT_LEN || len > SEGSTORE_HOT_LEN - off)
+		return -EBADMSG;
+	if (seg != r->seg) {
+		e = redo_finish_file(r);
+		if (!e)
+			e = segfiles_get(r->ss->files, seg, &r->file);
+		/* All of it was released, and the file with it, after the row was written. */
+		if (e == -ENODATA)
+			e = 0;
+		r->seg = seg;
+	}
+	if (!e && r->file)
+		e = disk_pwrite(segfile_fd(r->file), data, len, off);
+	return e ? e : redo_note(r, seg, off);
+}
+
+err_t
+segstore_apply_redo(struct segstore *ss, struct db *db)
+{
+	CLEANUP(redo_clear) struct redo r = {.ss = ss};
+	err_t e = db_scan_all(db, DB_REDO, 0, 0, UINT32_MAX, redo_row, &r);
+
+	if (!e)
+		e = redo_finish_file(&r);
+	if (e || !r.count)
+		return e;
+	return db_write(db, r.rows, r.count);
+}
