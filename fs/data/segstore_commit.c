@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "disk.h"
 
@@ -119,11 +120,18 @@ static err_t
 rewrite(const struct hot *h)
 {
 	CLEANUP(free_ptr) uint8_t *buf = malloc(REWRITE_LEN);
+	struct stat st;
 
 	if (!buf)
 		return -ENOMEM;
-	for (uint64_t off = h->durable_end; off < h->target;) {
-		size_t len = h->target - off < REWRITE_LEN ? (size_t)(h->target - off) : REWRITE_LEN;
+	if (fstat(segfile_fd(h->file), &st))
+		return -errno;
+
+	/* Appends that failed may have left the file shorter than what was reserved in it. */
+	uint64_t end = (uint64_t)st.st_size < h->target ? (uint64_t)st.st_size : h->target;
+
+	for (uint64_t off = h->durable_end; off < end;) {
+		size_t len = end - off < REWRITE_LEN ? (size_t)(end - off) : REWRITE_LEN;
 		err_t e = disk_pread(segfile_fd(h->file), buf, len, off);
 
 		if (!e)
