@@ -1,0 +1,28 @@
+/*
+ * vault_internal.h: what vault.c and vault_create.c share, and nobody else sees.
+ */
+#ifndef SNUGFS_VAULT_INTERNAL_H
+#define SNUGFS_VAULT_INTERNAL_H
+
+#include "vault.h"
+
+#define VAULT_DEVICE_FILE "device"
+
+/* A vault that has its directory and the lock on it, and nothing else yet.  -ENOENT: no such directory; -EBUSY. */
+MUST_CHECK err_t vault_hold(const char *dir, struct vault **out);
+/*
+ * The rest of the engine around v->me and v->trust: with `create` a new meta.db, else the one that is there.
+ * member_number: of this device.  Starts meta's thread.
+ */
+MUST_CHECK err_t vault_start(struct vault *v, struct db *db, uint32_t member_number);
+/* v->me, v->my_id, v->rowseal from the device secret. */
+MUST_CHECK err_t vault_become(struct vault *v, const uint8_t secret[static DEVICE_SECRET_LEN]);
+MUST_CHECK err_t vault_open_db(struct vault *v, bool create, struct db **out);
+/* [meta lock] The link secret, the recovery PSK and all epoch keys. */
+MUST_CHECK err_t vault_save_secrets(struct vault *v);
+/* Frees whatever there is of it, without a last commit. */
+void vault_drop(struct vault *v);
+void vault_drop_ptr(struct vault **v);
+void vault_db_close_ptr(struct db **db);
+
+#endif
