@@ -1,0 +1,504 @@
+/*
+ * The handlers: each translates one FUSE message to a call of vfs.h and its result back.  No semantics live here.
+ *
+ * What is not here is on purpose.  CREATE: without it the kernel sends MKNOD, and a file that was made that way needs no
+ * RELEASE.  RELEASE, FLUSH, OPENDIR's handle: there is no state per open.  Locks: the kernel's own are right on one host.
+ */
+#define FUSE_USE_VERSION 314
+#include "fuse_private.h"
+
+#include <errno.h>
+#include <fuse_lowlevel.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vfs.h"
+
+/* Seconds.  All that changes behind the kernel's back is invalidated, so what it knows stays true. */
+#define FOREVER (365.0 * 24 * 60 * 60)
+
+/* A longer copy would keep a thread for too long; the caller asks again. */
+#define COPY_MAX (64U << 20)
+
+#define BACKGROUND_MAX 64U
+
+static struct vfs *
+vfs_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static struct vfs_caller
+caller_of(fuse_req_t req)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	return (struct vfs_caller){ .uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask };
+}
+
+/* That a reply cannot be delivered means that the connection is gone, which the receiving side learns by itself. */
+
+static void
+reply_err(fuse_req_t req, err_t err)
+{
+	fuse_reply_err(req, -err);
+}
+
+static void
+reply_attr(fuse_req_t req, err_t err, const struct stat *attr)
+{
+	if (err)
+		reply_err(req, err);
+	else
+		fuse_reply_attr(req, attr, FOREVER);
+}
+
+static struct fuse_entry_param
+entry_of(const struct stat *attr)
+{
+	return (struct fuse_entry_param){ .ino = attr->st_ino, .generation = 1, .attr = *attr, .attr_timeout = FOREVER,
+		.entry_timeout = FOREVER };
+}
+
+static void
+reply_entry(fuse_req_t req, err_t err, const struct stat *attr)
+{
+	struct fuse_entry_param entry;
+
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
+	entry = entry_of(attr);
+	fuse_reply_entry(req, &entry);
+}
+
+static void
+op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	(void)userdata;
+	conn->want |= conn->capable & (FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_READDIRPLUS | FUSE_CAP_NO_OPEN_SUPPORT |
+	    FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_POSIX_ACL |
+	    FUSE_CAP_DONT_MASK | FUSE_CAP_EXPLICIT_INVAL_DATA);
+	/*
+	 * Truncation on open must come as SETATTR, since OPEN does not come.  Entries always come with their attributes: most who
+	 * read a folder ask for those next, many only when they have read all names, too late for READDIRPLUS_AUTO.  Data is
+	 * never spliced: it is decrypted into and encrypted from memory.
+	 */
+	conn->want &= ~(unsigned)(FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_READDIRPLUS_AUTO |
+	    FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+	conn->max_write = FUSE_DATA_MAX;
+	conn->max_readahead = FUSE_DATA_MAX;
+	conn->max_background = BACKGROUND_MAX;
+	conn->time_gran = 1;
+}
+
+static void
+op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct stat attr;
+	err_t err = vfs_lookup(vfs_of(req), parent, name, &attr);
+
+	if (err == -ENOENT) {
+		/* Inode 0: the kernel may remember that there is no such name. */
+		struct fuse_entry_param nothing = { .entry_timeout = FOREVER };
+
+		fuse_reply_entry(req, &nothing);
+		return;
+	}
+	reply_entry(req, err, &attr);
+}
+
+static void
+op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+	vfs_forget(vfs_of(req), ino, nlookup);
+	fuse_reply_none(req);
+}
+
+static void
+op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	for (size_t i = 0; i < count; i++)
+		vfs_forget(vfs_of(req), forgets[i].ino, forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static void
+op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct stat attr;
+	err_t err = vfs_getattr(vfs_of(req), ino, &attr);
+
+	(void)fi;
+	reply_attr(req, err, &attr);
+}
+
+static unsigned
+set_mask(int to_set)
+{
+	static const struct {
+		int fuse;
+		unsigned vfs;
+	} bits[] = {
+		{ FUSE_SET_ATTR_MODE, VFS_SET_MODE }, { FUSE_SET_ATTR_UID, VFS_SET_UID }, { FUSE_SET_ATTR_GID, VFS_SET_GID },
+		{ FUSE_SET_ATTR_SIZE, VFS_SET_SIZE }, { FUSE_SET_ATTR_ATIME, VFS_SET_ATIME },
+		{ FUSE_SET_ATTR_MTIME, VFS_SET_MTIME }, { FUSE_SET_ATTR_ATIME_NOW, VFS_SET_ATIME_NOW },
+		{ FUSE_SET_ATTR_MTIME_NOW, VFS_SET_MTIME_NOW }, { FUSE_SET_ATTR_CTIME, VFS_SET_CTIME },
+	};
+	unsigned mask = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(bits); i++)
+		if (to_set & bits[i].fuse)
+			mask |= bits[i].vfs;
+	return mask;
+}
+
+static void
+op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int to_set, struct fuse_file_info *fi)
+{
+	unsigned mask = set_mask(to_set) | (fuse_loop_kill_suidgid() ? (unsigned)VFS_SET_KILL_SUIDGID : 0U);
+	struct stat attr;
+	err_t err;
+
+	(void)fi;
+	if (fuse_loop_is_refresh(fuse_req_ctx(req)->pid))
+		err = vfs_getattr(vfs_of(req), ino, &attr);
+	else
+		err = vfs_setattr(vfs_of(req), ino, wanted, mask, &attr);
+	reply_attr(req, err, &attr);
+}
+
+static void
+op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	char target[4097]; /* PATH_MAX and a NUL */
+	err_t err = vfs_readlink(vfs_of(req), ino, target, sizeof(target));
+
+	if (err)
+		reply_err(req, err);
+	else
+		fuse_reply_readlink(req, target);
+}
+
+static void
+op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	struct vfs_caller who = caller_of(req);
+	struct stat attr;
+	err_t err = vfs_mknod(vfs_of(req), &who, parent, name, mode, rdev, &attr);
+
+	reply_entry(req, err, &attr);
+}
+
+static void
+op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct vfs_caller who = caller_of(req);
+	struct stat attr;
+	err_t err = vfs_mkdir(vfs_of(req), &who, parent, name, mode, &attr);
+
+	reply_entry(req, err, &attr);
+}
+
+static void
+op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	struct vfs_caller who = caller_of(req);
+	struct stat attr;
+	err_t err = vfs_symlink(vfs_of(req), &who, target, parent, name, &attr);
+
+	reply_entry(req, err, &attr);
+}
+
+static void
+op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
+{
+	struct stat attr;
+	err_t err = vfs_link(vfs_of(req), ino, new_parent, new_name, &attr);
+
+	reply_entry(req, err, &attr);
+}
+
+static void
+op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	reply_err(req, vfs_unlink(vfs_of(req), parent, name));
+}
+
+static void
+op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	reply_err(req, vfs_rmdir(vfs_of(req), parent, name));
+}
+
+static void
+op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name, unsigned flags)
+{
+	reply_err(req, vfs_rename(vfs_of(req), parent, name, new_parent, new_name, flags));
+}
+
+/* The kernel takes this as "works without", and does not ask again. */
+static void
+op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)fi;
+	reply_err(req, -ENOSYS);
+}
+
+static void
+op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	char *data = fuse_loop_reply_buffer();
+	size_t len = 0;
+	err_t err;
+
+	(void)fi;
+	if (off < 0) {
+		reply_err(req, -EINVAL);
+		return;
+	}
+	err = vfs_read(vfs_of(req), ino, (uint64_t)off, size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX, (uint8_t *)data, &len);
+	if (err)
+		reply_err(req, err);
+	else
+		fuse_reply_buf(req, data, len);
+}
+
+static void
+op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	err_t err;
+
+	(void)fi;
+	if (off < 0) {
+		reply_err(req, -EINVAL);
+		return;
+	}
+	err = vfs_write(vfs_of(req), ino, (uint64_t)off, (const uint8_t *)data, size, fuse_loop_kill_suidgid());
+	if (err)
+		reply_err(req, err);
+	else
+		fuse_reply_write(req, size);
+}
+
+static void
+op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)datasync;
+	(void)fi;
+	reply_err(req, vfs_fsync(vfs_of(req), ino));
+}
+
+static void
+op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
+{
+	(void)fi;
+	if (off < 0 || len <= 0)
+		reply_err(req, -EINVAL);
+	else
+		reply_err(req, vfs_fallocate(vfs_of(req), ino, mode, (uint64_t)off, (uint64_t)len));
+}
+
+/*
+ * Linux does not write dirty pages back before it asks for holes, though only the file system knows those: written data of a
+ * file that is still open would be taken for a hole, and cp would leave it out.
+ */
+static err_t
+seek_flushed(struct vfs *v, uint64_t ino, uint64_t off, int whence, uint64_t *out)
+{
+	err_t err = fuse_loop_write_back(ino, off);
+
+	if (err == -EAGAIN)
+		return -EOPNOTSUPP; /* then programs take all for data */
+	return err ? err : vfs_seek(v, ino, off, whence, out);
+}
+
+static void
+op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+	uint64_t found = 0;
+	err_t err = off < 0 ? -ENXIO : seek_flushed(vfs_of(req), ino, (uint64_t)off, whence, &found);
+
+	(void)fi;
+	if (err)
+		reply_err(req, err);
+	else
+		fuse_reply_lseek(req, (off_t)found);
+}
+
+static void
+op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_off, struct fuse_file_info *from_fi, fuse_ino_t to,
+    off_t to_off, struct fuse_file_info *to_fi, size_t len, int flags)
+{
+	size_t copied = 0;
+	err_t err;
+
+	(void)from_fi;
+	(void)to_fi;
+	if (flags != 0 || from_off < 0 || to_off < 0) {
+		reply_err(req, -EINVAL);
+		return;
+	}
+	err = vfs_copy_range(vfs_of(req), from, (uint64_t)from_off, to, (uint64_t)to_off, len < COPY_MAX ? len : COPY_MAX,
+	    &copied);
+	if (err)
+		reply_err(req, err);
+	else
+		fuse_reply_write(req, copied);
+}
+
+/* Directory entries as they are gathered for one reply. */
+struct entries {
+	fuse_req_t req;
+	bool plus;
+	char *data;
+	size_t len;
+	size_t max;
+};
+
+static int
+add_entry(void *ctx, const char *name, const struct stat *attr, uint64_t cookie)
+{
+	struct entries *e = ctx;
+	size_t room = e->max - e->len;
+	size_t need;
+
+	if (e->plus) {
+		struct fuse_entry_param entry = entry_of(attr);
+
+		/* "." and ".." carry no lookup. */
+		if (cookie <= 2)
+			entry.ino = 0;
+		need = fuse_add_direntry_plus(e->req, e->data + e->len, room, name, &entry, (off_t)cookie);
+	} else {
+		need = fuse_add_direntry(e->req, e->data + e->len, room, name, attr, (off_t)cookie);
+	}
+	if (need > room)
+		return 1;
+	e->len += need;
+	return 0;
+}
+
+static void
+read_entries(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+{
+	struct entries e = { .req = req, .plus = plus, .data = fuse_loop_reply_buffer(),
+		.max = size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX };
+	err_t err = vfs_readdir(vfs_of(req), ino, (uint64_t)off, plus, add_entry, &e);
+
+	/* Entries that were gathered before an error are counted as looked up: they must go out. */
+	if (err && e.len == 0)
+		reply_err(req, err);
+	else
+		fuse_reply_buf(req, e.data, e.len);
+}
+
+static void
+op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	(void)fi;
+	read_entries(req, ino, size, off, false);
+}
+
+static void
+op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	(void)fi;
+	read_entries(req, ino, size, off, true);
+}
+
+static void
+op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct statvfs st;
+	err_t err = vfs_statfs(vfs_of(req), &st);
+
+	(void)ino;
+	if (err)
+		reply_err(req, err);
+	else
+		fuse_reply_statfs(req, &st);
+}
+
+static void
+op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	reply_err(req, vfs_setxattr(vfs_of(req), ino, name, value, size, flags));
+}
+
+/* size 0: the caller wants to know the length. */
+static void
+reply_xattr(fuse_req_t req, err_t err, const char *data, size_t size, size_t len)
+{
+	if (err)
+		reply_err(req, err);
+	else if (size == 0)
+		fuse_reply_xattr(req, len);
+	else
+		fuse_reply_buf(req, data, len);
+}
+
+static void
+op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	char *value = fuse_loop_reply_buffer();
+	size_t len = 0;
+	err_t err = vfs_getxattr(vfs_of(req), ino, name, value, size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX, &len);
+
+	reply_xattr(req, err, value, size, len);
+}
+
+/* xattr(7): the names of trusted attributes are shown to the administrator alone.  Returns the length that is left. */
+static size_t
+hide_trusted(char *list, size_t len)
+{
+	static const char prefix[] = "trusted.";
+	size_t kept = 0, name_len;
+
+	for (size_t at = 0; at < len; at += name_len) {
+		name_len = strlen(list + at) + 1;
+		if (strncmp(list + at, prefix, sizeof(prefix) - 1) == 0)
+			continue;
+		memmove(list + kept, list + at, name_len);
+		kept += name_len;
+	}
+	return kept;
+}
+
+static void
+op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	char *list = fuse_loop_reply_buffer();
+	size_t len = 0;
+	err_t err = vfs_listxattr(vfs_of(req), ino, list, FUSE_DATA_MAX, &len);
+
+	if (!err && fuse_req_ctx(req)->uid != 0)
+		len = hide_trusted(list, len);
+	if (!err && size != 0 && len > size)
+		err = -ERANGE;
+	reply_xattr(req, err, list, size, len);
+}
+
+static void
+op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	reply_err(req, vfs_removexattr(vfs_of(req), ino, name));
+}
+
+const struct fuse_lowlevel_ops *
+fuse_ops_handlers(void)
+{
+	static const struct fuse_lowlevel_ops handlers = {
+		.init = op_init, .lookup = op_lookup, .forget = op_forget, .forget_multi = op_forget_multi,
+		.getattr = op_getattr, .setattr = op_setattr, .readlink = op_readlink, .mknod = op_mknod, .mkdir = op_mkdir,
+		.symlink = op_symlink, .link = op_link, .unlink = op_unlink, .rmdir = op_rmdir, .rename = op_rename,
+		.open = op_open, .opendir = op_open, .read = op_read, .write = op_write, .fsync = op_fsync,
+		.fsyncdir = op_fsync, .fallocate = op_fallocate, .lseek = op_lseek, .copy_file_range = op_copy_file_range,
+		.readdir = op_readdir, .readdirplus = op_readdirplus, .statfs = op_statfs, .setxattr = op_setxattr,
+		.getxattr = op_getxattr, .listxattr = op_listxattr, .removexattr = op_removexattr,
+	};
+
+	return &handlers;
+}

@@ -1,0 +1,82 @@
+/*
+ * fuse_private.h: what the files of the mount share: the handlers (fuse_ops.c), the threads that run them
+ * (fuse_loop.c), what tells the kernel of changes (fuse_tell.c) and the mount itself (fuse_mount.c).  Only those four include
+ * libfuse.
+ */
+#ifndef SNUGFS_FUSE_PRIVATE_H
+#define SNUGFS_FUSE_PRIVATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "err.h"
+
+struct fuse_lowlevel_ops;
+struct fuse_session;
+struct vfs;
+
+/* The longest message body either way: one READ's or WRITE's data, one READDIRPLUS's entries. */
+#define FUSE_DATA_MAX (1U << 20)
+
+/* The handlers.  Their session's userdata is the struct vfs. */
+const struct fuse_lowlevel_ops *fuse_ops_handlers(void);
+
+/*
+ * For a handler, about the message that its thread is serving: room for a reply of FUSE_DATA_MAX bytes; and whether the
+ * kernel said that the caller may not keep set-id bits (FUSE_WRITE_KILL_SUIDGID, FATTR_KILL_SUIDGID), which libfuse before
+ * 3.17 does not hand on.
+ */
+char *fuse_loop_reply_buffer(void);
+bool fuse_loop_kill_suidgid(void);
+
+/*
+ * For a handler: has the kernel write back what it holds of a file from off on, and forget it.  Other threads serve those
+ * WRITEs meanwhile, so only a part of all threads may wait here at once: -EAGAIN.
+ */
+MUST_CHECK err_t fuse_loop_write_back(uint64_t ino, uint64_t off);
+
+/*
+ * For a handler: does this request come from fuse_tell.c, which only wants the kernel to take over attributes?  pid: of the
+ * request's context.
+ */
+bool fuse_loop_is_refresh(pid_t pid);
+
+struct fuse_loop;
+
+/* The thread whose requests are those; 0: none. */
+void fuse_loop_set_refresher(struct fuse_loop *l, pid_t tid);
+
+/* Once the session is mounted: takes over its reading and writing.  se is borrowed and outlives the loop. */
+MUST_CHECK err_t fuse_loop_new(struct fuse_session *se, struct fuse_loop **out);
+/* All threads have ended. */
+void fuse_loop_free(struct fuse_loop *l);
+
+enum fuse_loop_end {
+	FUSE_LOOP_UNMOUNTED, /* the kernel hung up, or the session failed: fuse_loop_error */
+	FUSE_LOOP_WOKEN,     /* fuse_loop_wake: the threads are still serving */
+};
+/* Serves until one of those; called once.  Then fuse_loop_stop.  -EAGAIN: no thread could be made. */
+MUST_CHECK err_t fuse_loop_serve(struct fuse_loop *l, enum fuse_loop_end *end_out);
+/* Makes fuse_loop_serve return; async-signal-safe, from any thread, sticky. */
+void fuse_loop_wake(struct fuse_loop *l);
+/* Ends all threads, each after the message in its hands, and waits for them. */
+void fuse_loop_stop(struct fuse_loop *l);
+/* 0, or the receive error that ended a thread. */
+err_t fuse_loop_error(struct fuse_loop *l);
+
+/* As fuse_mount_counters. */
+size_t fuse_loop_counters(struct fuse_loop *l, const char **names, uint64_t *counts, size_t max);
+
+/* What tells the kernel of changes. */
+struct fuse_tell;
+/* All are borrowed.  mountpoint as /proc/self/mounts has it. */
+MUST_CHECK err_t fuse_tell_new(struct fuse_session *se, struct fuse_loop *l, struct vfs *v, const char *mountpoint,
+    struct fuse_tell **out);
+void fuse_tell_free(struct fuse_tell *t);
+void fuse_tell_entry(struct fuse_tell *t, uint64_t parent, const char *name);
+void fuse_tell_inode(struct fuse_tell *t, uint64_t ino);
+/* From now on tells nothing; returns when nobody is telling any more.  The loop must still be serving. */
+void fuse_tell_end(struct fuse_tell *t);
+
+#endif

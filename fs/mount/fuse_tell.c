@@ -1,0 +1,189 @@
+/*
+ * Telling the kernel what changed behind its back.
+ *
+ * Names and pages it forgets when told so.  But with the writeback cache it holds its own idea of a regular file's size and
+ * times to be the truth for as long as it knows the inode, whatever GETATTR says, and there is no notification for those.  A
+ * file that somebody has open would be seen with new content and the old size.  What the kernel does take over is what
+ * SETATTR answers: so those attributes are "set", through the mount, by this thread, and the handler (op_setattr) knows by its
+ * thread id that nothing is to be changed.
+ */
+#define FUSE_USE_VERSION 314
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fuse_private.h"
+#include "vfs.h"
+
+struct fuse_tell {
+	struct fuse_session *se;
+	struct fuse_loop *loop;
+	struct vfs *v;
+	const char *mountpoint;
+
+	pthread_mutex_t refresh; /* one refresher at a time; taken before lock */
+	pthread_mutex_t lock;    /* for what follows */
+	pthread_cond_t quiet;
+	unsigned telling_count;
+	bool ended;
+};
+
+/* While somebody tells, the loop goes on serving: what is told may make the kernel ask. */
+static bool
+begin(struct fuse_tell *t)
+{
+	bool go;
+
+	pthread_mutex_lock(&t->lock);
+	go = !t->ended;
+	if (go)
+		t->telling_count++;
+	pthread_mutex_unlock(&t->lock);
+	return go;
+}
+
+static void
+finish(struct fuse_tell *t)
+{
+	pthread_mutex_lock(&t->lock);
+	if (--t->telling_count == 0)
+		pthread_cond_broadcast(&t->quiet);
+	pthread_mutex_unlock(&t->lock);
+}
+
+/* -ENOENT: the kernel does not know it; other errors: the mount is going away, and what the kernel knows with it. */
+void
+fuse_tell_entry(struct fuse_tell *t, uint64_t parent, const char *name)
+{
+	if (!begin(t))
+		return;
+	(void)fuse_lowlevel_notify_inval_entry(t->se, parent, name, strlen(name));
+	finish(t);
+}
+
+static void
+close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+static bool
+same_time(const struct statx_timestamp *kernel, const struct timespec *ts)
+{
+	return kernel->tv_sec == ts->tv_sec && kernel->tv_nsec == ts->tv_nsec;
+}
+
+/* Who may not write to the file may not set its size: then the name is forgotten, and with it what nobody has open. */
+static void
+forget_by_path(struct fuse_tell *t, char *path)
+{
+	char *name = strrchr(path, '/');
+	struct stat parent;
+
+	*name++ = '\0';
+	if (stat(path, &parent) == 0)
+		(void)fuse_lowlevel_notify_inval_entry(t->se, parent.st_ino, name, strlen(name));
+}
+
+/* fd: an O_PATH one of the file; kernel: what the kernel held true of it before its dirty pages were written back. */
+static void
+take_over(struct fuse_tell *t, int fd, const struct statx *kernel, char *path)
+{
+	char self[32];
+	struct stat attr;
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } };
+	bool ok = true;
+
+	if (vfs_getattr(t->v, kernel->stx_ino, &attr) != 0)
+		return;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	if ((uint64_t)attr.st_size != kernel->stx_size)
+		ok = truncate(self, attr.st_size) == 0;
+	else if (same_time(&kernel->stx_mtime, &attr.st_mtim))
+		return;
+	times[1] = attr.st_mtim;
+	ok = ok && utimensat(AT_FDCWD, self, times, 0) == 0;
+	if (!ok)
+		forget_by_path(t, path);
+}
+
+/*
+ * The order matters.  Dirty pages that the kernel held when its size was read have been written, and have grown the file here,
+ * before that size is compared: what still differs then is the kernel's error.
+ */
+static void
+refresh_file(struct fuse_tell *t, uint64_t ino, char *path)
+{
+	CLEANUP(close_fd) int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct statx kernel;
+	bool known = fd >= 0 && statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &kernel) == 0 &&
+	    kernel.stx_ino == ino && S_ISREG(kernel.stx_mode);
+
+	(void)fuse_lowlevel_notify_inval_inode(t->se, ino, 0, 0);
+	if (known)
+		take_over(t, fd, &kernel, path);
+}
+
+void
+fuse_tell_inode(struct fuse_tell *t, uint64_t ino)
+{
+	char path[2 * PATH_MAX];
+	int len = snprintf(path, sizeof(path), "%s/", t->mountpoint);
+
+	if (!begin(t))
+		return;
+	if (vfs_known_path(t->v, ino, path + len, sizeof(path) - (size_t)len) == 0) {
+		pthread_mutex_lock(&t->refresh);
+		fuse_loop_set_refresher(t->loop, gettid());
+		refresh_file(t, ino, path);
+		fuse_loop_set_refresher(t->loop, 0);
+		pthread_mutex_unlock(&t->refresh);
+	} else {
+		(void)fuse_lowlevel_notify_inval_inode(t->se, ino, 0, 0);
+	}
+	finish(t);
+}
+
+void
+fuse_tell_end(struct fuse_tell *t)
+{
+	pthread_mutex_lock(&t->lock);
+	t->ended = true;
+	while (t->telling_count > 0)
+		pthread_cond_wait(&t->quiet, &t->lock);
+	pthread_mutex_unlock(&t->lock);
+}
+
+err_t
+fuse_tell_new(struct fuse_session *se, struct fuse_loop *l, struct vfs *v, const char *mountpoint, struct fuse_tell **out)
+{
+	struct fuse_tell *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	*t = (struct fuse_tell){ .se = se, .loop = l, .v = v, .mountpoint = mountpoint };
+	pthread_mutex_init(&t->refresh, NULL);
+	pthread_mutex_init(&t->lock, NULL);
+	pthread_cond_init(&t->quiet, NULL);
+	*out = t;
+	return 0;
+}
+
+void
+fuse_tell_free(struct fuse_tell *t)
+{
+	if (!t)
+		return;
+	pthread_cond_destroy(&t->quiet);
+	pthread_mutex_destroy(&t->lock);
+	pthread_mutex_destroy(&t->refresh);
+	free(t);
+}

@@ -1,0 +1,268 @@
+/* Attributes: what stat shows and setattr changes, and how long an inode lives. */
+#include "vfs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "vfs_internal.h"
+
+#define BLOCK_LEN 4096
+
+err_t
+vfs_new(struct meta *m, struct content *c, struct lookups *l, const char *space_dir, struct vfs **out)
+{
+	struct vfs *v = calloc(1, sizeof(*v));
+
+	if (v == NULL)
+		return -ENOMEM;
+	v->meta = m;
+	v->content = c;
+	v->lookups = l;
+	v->space_dir = strdup(space_dir);
+	if (v->space_dir == NULL) {
+		free(v);
+		return -ENOMEM;
+	}
+	*out = v;
+	return 0;
+}
+
+void
+vfs_free(struct vfs *v)
+{
+	if (v == NULL)
+		return;
+	free(v->space_dir);
+	free(v);
+}
+
+void
+vfs_now(struct timespec *ts)
+{
+	clock_gettime(CLOCK_REALTIME, ts);
+}
+
+void
+vfs_fill_stat(const struct inode *i, struct stat *st)
+{
+	*st = (struct stat){
+		.st_ino = i->ino,
+		.st_mode = i->mode,
+		.st_nlink = i->nlink,
+		.st_uid = i->uid,
+		.st_gid = i->gid,
+		.st_rdev = i->rdev,
+		.st_blksize = BLOCK_LEN,
+		.st_atim = i->atime,
+		.st_mtim = i->mtime,
+		.st_ctim = i->ctime,
+	};
+	if (S_ISREG(i->mode)) {
+		st->st_size = (off_t)i->size;
+		st->st_blocks = (blkcnt_t)content_blocks(i);
+	} else if (S_ISDIR(i->mode)) {
+		st->st_size = BLOCK_LEN;
+		st->st_blocks = BLOCK_LEN / 512;
+	} else if (S_ISLNK(i->mode) && i->target != NULL) {
+		st->st_size = (off_t)strlen(i->target);
+	}
+}
+
+void
+vfs_changed(struct vfs *v, struct inode *i, unsigned bits)
+{
+	vfs_now(&i->ctime);
+	i->pending |= bits;
+	meta_inode_dirty(v->meta, i);
+	meta_note_local_change(v->meta);
+}
+
+err_t
+vfs_after_unlink(struct vfs *v, struct inode *i)
+{
+	if (i->nlink != 0 || lookups_count(v->lookups, i->ino) != 0)
+		return 0;
+	if ((i->pending & PENDING_NEW) == 0)
+		return 0; /* the chain still has names of it: it goes once they are gone there, too */
+	return meta_inode_remove(v->meta, i);
+}
+
+bool
+vfs_kill_suidgid(struct inode *i)
+{
+	uint32_t kill = S_ISUID;
+
+	if (!S_ISREG(i->mode))
+		return false;
+	/* Set-group-id without group execution means mandatory locking, and stays. */
+	if (i->mode & S_IXGRP)
+		kill |= S_ISGID;
+	if ((i->mode & kill) == 0)
+		return false;
+	i->mode &= ~kill;
+	i->pending |= PENDING_MODE;
+	return true;
+}
+
+err_t
+vfs_reap_orphans(struct vfs *v)
+{
+	CLEANUP(free_ptr) uint64_t *inos = NULL;
+	size_t count = 0;
+	struct inode *i;
+	err_t err;
+
+	meta_lock(v->meta);
+	err = meta_inode_scan_removed(v->meta, &inos, &count);
+	for (size_t k = 0; err == 0 && k < count; k++)
+		if (meta_inode_get(v->meta, inos[k], &i) == 0)
+			err = vfs_after_unlink(v, i);
+	meta_unlock(v->meta);
+	return err;
+}
+
+err_t
+vfs_lookup(struct vfs *v, uint64_t parent, const char *name, struct stat *attr_out)
+{
+	struct dentry *d;
+	struct inode *i;
+	err_t err;
+
+	meta_lock(v->meta);
+	err = meta_dentry_get(v->meta, parent, name, &d);
+	if (err == 0)
+		err = d->ino == 0 ? -ENOENT : meta_inode_get(v->meta, d->ino, &i);
+	if (err == 0)
+		err = lookups_add(v->lookups, i->ino);
+	if (err == 0)
+		vfs_fill_stat(i, attr_out);
+	meta_unlock(v->meta);
+	return err;
+}
+
+void
+vfs_forget(struct vfs *v, uint64_t ino, uint64_t n)
+{
+	struct inode *i;
+
+	if (lookups_drop(v->lookups, ino, n) != 0)
+		return;
+	meta_lock(v->meta);
+	if (meta_inode_get(v->meta, ino, &i) == 0 && vfs_after_unlink(v, i) != 0)
+		log_warn("a removed file's space will be given back at the next mount");
+	meta_unlock(v->meta);
+}
+
+err_t
+vfs_getattr(struct vfs *v, uint64_t ino, struct stat *attr_out)
+{
+	struct inode *i;
+	err_t err;
+
+	meta_lock(v->meta);
+	err = meta_inode_get(v->meta, ino, &i);
+	if (err == 0)
+		vfs_fill_stat(i, attr_out);
+	meta_unlock(v->meta);
+	return err;
+}
+
+err_t
+vfs_known_path(struct vfs *v, uint64_t ino, char *out, size_t out_len)
+{
+	struct inode *i;
+	err_t err;
+
+	if (lookups_count(v->lookups, ino) == 0)
+		return -ENOENT;
+	meta_lock(v->meta);
+	err = meta_inode_get(v->meta, ino, &i);
+	if (err == 0 && i->nlink == 0)
+		err = -ENOENT;
+	if (err == 0)
+		meta_path(v->meta, ino, out, out_len);
+	meta_unlock(v->meta);
+	return err;
+}
+
+/* [meta lock] Everything but the size. */
+static err_t
+set_attributes(struct vfs *v, struct inode *i, const struct stat *attr, unsigned mask)
+{
+	struct timespec now;
+	unsigned bits = 0;
+	err_t err;
+
+	vfs_now(&now);
+	if (mask & VFS_SET_MODE) {
+		i->mode = (i->mode & S_IFMT) | (attr->st_mode & 07777);
+		bits |= PENDING_MODE;
+	}
+	if (mask & VFS_SET_UID)
+		i->uid = attr->st_uid;
+	if (mask & VFS_SET_GID)
+		i->gid = attr->st_gid;
+	if (mask & (VFS_SET_UID | VFS_SET_GID)) {
+		bits |= PENDING_OWNER;
+		if ((mask & VFS_SET_MODE) == 0)
+			vfs_kill_suidgid(i);
+	}
+	if ((mask & VFS_SET_SIZE) && (mask & VFS_SET_KILL_SUIDGID))
+		vfs_kill_suidgid(i);
+	if (mask & VFS_SET_ATIME)
+		i->atime = mask & VFS_SET_ATIME_NOW ? now : attr->st_atim;
+	if (mask & VFS_SET_MTIME)
+		i->mtime = mask & VFS_SET_MTIME_NOW ? now : attr->st_mtim;
+	/* Every explicit change moves ctime, and with it what the chain has to say. */
+	if (mask & (VFS_SET_MTIME | VFS_SET_CTIME | VFS_SET_MODE | VFS_SET_UID | VFS_SET_GID))
+		bits |= PENDING_MTIME;
+	if (mask & VFS_SET_MODE) {
+		if ((err = vfs_acl_chmod(v, i)) != 0)
+			return err;
+	}
+	vfs_changed(v, i, bits);
+	if (mask & VFS_SET_CTIME)
+		i->ctime = attr->st_ctim;
+	return 0;
+}
+
+err_t
+vfs_setattr(struct vfs *v, uint64_t ino, const struct stat *attr, unsigned mask, struct stat *attr_out)
+{
+	struct inode *i;
+	err_t err;
+
+	if (mask & VFS_SET_ATIME_NOW)
+		mask |= VFS_SET_ATIME;
+	if (mask & VFS_SET_MTIME_NOW)
+		mask |= VFS_SET_MTIME;
+	if ((mask & VFS_SET_SIZE) && (err = content_truncate(v->content, ino, (uint64_t)attr->st_size)) != 0)
+		return err;
+	meta_lock(v->meta);
+	err = meta_inode_get(v->meta, ino, &i);
+	if (err == 0 && mask != 0)
+		err = set_attributes(v, i, attr, mask);
+	if (err == 0)
+		vfs_fill_stat(i, attr_out);
+	meta_unlock(v->meta);
+	return err;
+}
+
+err_t
+vfs_statfs(struct vfs *v, struct statvfs *out)
+{
+	if (statvfs(v->space_dir, out) != 0)
+		return -errno;
+	out->f_namemax = NAME_LEN_MAX;
+	out->f_fsid = 0;
+	return 0;
+}
+
+err_t
+vfs_fsync(struct vfs *v, uint64_t ino)
+{
+	(void)ino; /* what is on the disk is a prefix of history: one file alone cannot be ahead of the others */
+	return meta_sync(v->meta);
+}

@@ -1,0 +1,391 @@
+/*
+ * A mounted vault whose insides the test changes behind the kernel's back, as a pull does.  Skipped where mounting is not
+ * allowed.  vfs_read is wrapped, so that reads can be held up.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "fuse_ops.h"
+#include "secmem.h"
+#include "vault.h"
+
+#define ROOT 1
+
+struct fixture {
+	char top[64];
+	char vault_dir[96];
+	char mountpoint[96];
+	struct vault *vault;
+	struct vfs *vfs;
+	struct fuse_mount *mount;
+	pthread_t server;
+};
+
+/* Reads while `held` wait. */
+static pthread_mutex_t read_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t read_moved = PTHREAD_COND_INITIALIZER;
+static bool held;
+static unsigned waiting_count;
+
+err_t __real_vfs_read(struct vfs *v, uint64_t ino, uint64_t off, size_t len, uint8_t *buf, size_t *read_out);
+err_t __wrap_vfs_read(struct vfs *v, uint64_t ino, uint64_t off, size_t len, uint8_t *buf, size_t *read_out);
+
+err_t
+__wrap_vfs_read(struct vfs *v, uint64_t ino, uint64_t off, size_t len, uint8_t *buf, size_t *read_out)
+{
+	pthread_mutex_lock(&read_lock);
+	waiting_count++;
+	pthread_cond_broadcast(&read_moved);
+	while (held)
+		pthread_cond_wait(&read_moved, &read_lock);
+	waiting_count--;
+	pthread_mutex_unlock(&read_lock);
+	return __real_vfs_read(v, ino, off, len, buf, read_out);
+}
+
+static void
+hold_reads(bool hold)
+{
+	pthread_mutex_lock(&read_lock);
+	held = hold;
+	pthread_cond_broadcast(&read_moved);
+	pthread_mutex_unlock(&read_lock);
+}
+
+static void
+wait_for_held_reads(unsigned count)
+{
+	pthread_mutex_lock(&read_lock);
+	while (waiting_count < count)
+		pthread_cond_wait(&read_moved, &read_lock);
+	pthread_mutex_unlock(&read_lock);
+}
+
+static void *
+serve(void *mount)
+{
+	return (void *)(intptr_t)fuse_mount_serve(mount);
+}
+
+static int
+setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct vault_unlock plain = { .plain = true };
+	struct vault_create_params p = { .device_name = "test", .lock = plain, .root_uid = getuid(), .root_gid = getgid() };
+	struct fuse_mount_options o = { .fsname = "test" };
+	uint8_t recovery[RECOVERY_KEY_LEN];
+	char *why = NULL;
+	err_t err;
+
+	strcpy(f->top, "/tmp/test_fuse_mount.XXXXXX");
+	assert_non_null(mkdtemp(f->top));
+	snprintf(f->vault_dir, sizeof(f->vault_dir), "%s/vault", f->top);
+	snprintf(f->mountpoint, sizeof(f->mountpoint), "%s/mnt", f->top);
+	assert_int_equal(mkdir(f->mountpoint, 0700), 0);
+	p.dir = f->vault_dir;
+	o.mountpoint = f->mountpoint;
+	assert_int_equal(vault_create(&p, recovery), 0);
+	assert_int_equal(vault_open(f->vault_dir, &plain, &f->vault), 0);
+	assert_int_equal(vfs_new(f->vault->meta, f->vault->content, f->vault->lookups, f->vault_dir, &f->vfs), 0);
+	err = fuse_mount_new(f->vfs, &o, &f->mount, &why);
+	if (err) {
+		char command[128];
+
+		print_message("cannot mount here: %s\n", why);
+		snprintf(command, sizeof(command), "rm -r %s", f->top);
+		exit(system(command) == 0 ? 77 : 1); /* 77: skipped */
+	}
+	assert_int_equal(pthread_create(&f->server, NULL, serve, f->mount), 0);
+	*state = f;
+	return 0;
+}
+
+static void
+end_mount(struct fixture *f)
+{
+	void *result = NULL;
+
+	if (!f->mount)
+		return;
+	fuse_mount_stop(f->mount);
+	assert_int_equal(pthread_join(f->server, &result), 0);
+	assert_null(result);
+	fuse_mount_free(f->mount);
+	f->mount = NULL;
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	end_mount(f);
+	vfs_free(f->vfs);
+	assert_int_equal(vault_close(f->vault), 0);
+	snprintf(command, sizeof(command), "rm -r %s", f->top);
+	assert_int_equal(system(command), 0);
+	free(f);
+	return 0;
+}
+
+static const char *
+path_of(const struct fixture *f, const char *name)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", f->mountpoint, name);
+	return path;
+}
+
+static void
+put(const struct fixture *f, const char *name, const char *text)
+{
+	int fd = open(path_of(f, name), O_CREAT | O_WRONLY | O_TRUNC, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	assert_int_equal(close(fd), 0);
+}
+
+static void
+expect_content(int fd, const char *text)
+{
+	char buf[256] = "";
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, strlen(text));
+	assert_int_equal(pread(fd, buf, sizeof(buf) - 1, 0), strlen(text));
+	assert_string_equal(buf, text);
+}
+
+static uint64_t
+number_of(const struct fixture *f, const char *name)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path_of(f, name), &st), 0);
+	return st.st_ino;
+}
+
+/* As a pull does: content, size and time. */
+static void
+change_behind_the_kernel(struct fixture *f, uint64_t ino, const char *text)
+{
+	struct stat attr = { .st_size = (off_t)strlen(text), .st_mtim = { 1234567890, 987654321 } };
+
+	assert_int_equal(vfs_write(f->vfs, ino, 0, (const uint8_t *)text, strlen(text), false), 0);
+	assert_int_equal(vfs_setattr(f->vfs, ino, &attr, VFS_SET_SIZE, &attr), 0);
+	attr.st_mtim = (struct timespec){ 1234567890, 987654321 };
+	assert_int_equal(vfs_setattr(f->vfs, ino, &attr, VFS_SET_MTIME, &attr), 0);
+	fuse_mount_forget_inode(f->mount, ino);
+}
+
+static void
+a_file_that_somebody_has_open_shows_its_new_content_size_and_time(void **state)
+{
+	static const char *const texts[] = { "longer than what was there before", "short", "SHORT" };
+	struct fixture *f = *state;
+	struct stat st;
+	uint64_t ino;
+	int fd;
+
+	put(f, "f", "original content");
+	ino = number_of(f, "f");
+	fd = open(path_of(f, "f"), O_RDONLY);
+	assert_true(fd >= 0);
+	expect_content(fd, "original content");
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		change_behind_the_kernel(f, ino, texts[i]);
+		expect_content(fd, texts[i]);
+		assert_int_equal(fstat(fd, &st), 0);
+		assert_int_equal(st.st_mtim.tv_sec, 1234567890);
+		assert_int_equal(st.st_mtim.tv_nsec, 987654321);
+	}
+	close(fd);
+	assert_int_equal(vfs_getattr(f->vfs, ino, &st), 0);
+	assert_int_equal(st.st_mtim.tv_nsec, 987654321);
+}
+
+static void
+a_file_that_nobody_may_write_to_shows_its_new_content(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino;
+	int fd;
+
+	put(f, "f", "original content");
+	assert_int_equal(chmod(path_of(f, "f"), 0400), 0);
+	ino = number_of(f, "f");
+	change_behind_the_kernel(f, ino, "changed elsewhere");
+	fd = open(path_of(f, "f"), O_RDONLY);
+	assert_true(fd >= 0);
+	expect_content(fd, "changed elsewhere");
+	close(fd);
+}
+
+static void
+what_an_open_file_holds_unwritten_is_kept_when_it_is_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+	int fd = open(path_of(f, "f"), O_CREAT | O_RDWR, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "unwritten", 9), 9);
+	fuse_mount_forget_inode(f->mount, number_of(f, "f"));
+	assert_int_equal(vfs_getattr(f->vfs, number_of(f, "f"), &st), 0);
+	assert_int_equal(st.st_size, 9);
+	expect_content(fd, "unwritten");
+	close(fd);
+}
+
+static void
+names_that_come_and_go_elsewhere_are_seen(void **state)
+{
+	struct fixture *f = *state;
+	struct vfs_caller me = { .uid = getuid(), .gid = getgid() };
+	struct stat st;
+
+	assert_int_equal(access(path_of(f, "new"), F_OK), -1);
+	assert_int_equal(vfs_mknod(f->vfs, &me, ROOT, "new", 0644, 0, &st), 0);
+	fuse_mount_forget_entry(f->mount, ROOT, "new");
+	assert_int_equal(access(path_of(f, "new"), F_OK), 0);
+	assert_int_equal(vfs_unlink(f->vfs, ROOT, "new"), 0);
+	fuse_mount_forget_entry(f->mount, ROOT, "new");
+	assert_int_equal(access(path_of(f, "new"), F_OK), -1);
+	fuse_mount_forget_entry(f->mount, 4711, "never known");
+	fuse_mount_forget_inode(f->mount, 4711);
+}
+
+struct reader {
+	pthread_t thread;
+	int fd;
+	ssize_t result;
+};
+
+static void *
+read_one(void *arg)
+{
+	struct reader *r = arg;
+	char byte;
+
+	r->result = pread(r->fd, &byte, 1, 0);
+	return NULL;
+}
+
+static void
+attributes_are_answered_while_many_reads_wait(void **state)
+{
+	enum { READERS = 30 };
+	struct fixture *f = *state;
+	struct reader readers[READERS];
+	char name[16];
+
+	for (unsigned i = 0; i < READERS; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		put(f, name, "x");
+		/* So that its pages are not cached. */
+		fuse_mount_forget_inode(f->mount, number_of(f, name));
+		readers[i].fd = open(path_of(f, name), O_RDONLY);
+		assert_true(readers[i].fd >= 0);
+	}
+	hold_reads(true);
+	for (unsigned i = 0; i < READERS; i++)
+		assert_int_equal(pthread_create(&readers[i].thread, NULL, read_one, &readers[i]), 0);
+	wait_for_held_reads(READERS);
+	assert_int_equal(access(path_of(f, "nothing here"), F_OK), -1);
+	assert_int_equal(mkdir(path_of(f, "made meanwhile"), 0755), 0);
+	hold_reads(false);
+	for (unsigned i = 0; i < READERS; i++) {
+		pthread_join(readers[i].thread, NULL);
+		assert_int_equal(readers[i].result, 1);
+		close(readers[i].fd);
+	}
+}
+
+static void
+stopping_saves_what_an_open_file_has_written(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+	int fd = open(path_of(f, "f"), O_CREAT | O_RDWR, 0644);
+	uint64_t ino = number_of(f, "f");
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "unwritten", 9), 9);
+	end_mount(f);
+	assert_int_equal(vfs_getattr(f->vfs, ino, &st), 0);
+	assert_int_equal(st.st_size, 9);
+	assert_int_equal(access(path_of(f, "f"), F_OK), -1);
+	close(fd);
+}
+
+static void
+messages_are_counted_and_opens_are_not_sent(void **state)
+{
+	struct fixture *f = *state;
+	const char *names[64];
+	uint64_t counts[64], lookups = 0, opens = 0;
+	size_t count;
+	char name[16];
+
+	for (unsigned i = 0; i < 10; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		put(f, name, "x");
+	}
+	count = fuse_mount_counters(f->mount, names, counts, ARRAY_LEN(names));
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(names[i], "LOOKUP") == 0)
+			lookups = counts[i];
+		else if (strcmp(names[i], "OPEN") == 0 || strcmp(names[i], "RELEASE") == 0 || strcmp(names[i], "FLUSH") == 0)
+			opens += counts[i];
+	}
+	assert_int_equal(lookups, 10);
+	assert_true(opens <= 2);
+	assert_int_equal(fuse_mount_counters(f->mount, names, counts, 1), 1);
+}
+
+static void
+a_second_mount_of_the_same_place_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct fuse_mount_options o = { .mountpoint = f->mountpoint, .fsname = "second" };
+	struct fuse_mount *second = NULL;
+	char *why = NULL;
+
+	assert_int_equal(fuse_mount_new(f->vfs, &o, &second, &why), -EBUSY);
+	assert_non_null(strstr(why, "already"));
+	free(why);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_file_that_somebody_has_open_shows_its_new_content_size_and_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_file_that_nobody_may_write_to_shows_its_new_content, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_an_open_file_holds_unwritten_is_kept_when_it_is_forgotten, setup, teardown),
+		cmocka_unit_test_setup_teardown(names_that_come_and_go_elsewhere_are_seen, setup, teardown),
+		cmocka_unit_test_setup_teardown(attributes_are_answered_while_many_reads_wait, setup, teardown),
+		cmocka_unit_test_setup_teardown(stopping_saves_what_an_open_file_has_written, setup, teardown),
+		cmocka_unit_test_setup_teardown(messages_are_counted_and_opens_are_not_sent, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_second_mount_of_the_same_place_is_refused, setup, teardown),
+	};
+
+	if (secmem_init())
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
