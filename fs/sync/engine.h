@@ -1,0 +1,152 @@
+/*
+ * engine.h: what the files behind sync.h share, and nobody else sees.
+ *
+ *   sync.c     the interface, the thread, the status    report.c   sentences: problems, messages
+ *   pull.c     commits from the store, applied          admit.c    what is believed: keys, statements, authors
+ *   push.c     commits to the store                     collect.c  what the next commit says
+ *   upload.c   settling, segments                       describe.c inodes in the words of changes.h
+ *   base.c     bases                                    join.c     a new device
+ *
+ * LOCKING: `round` first; then file locks and the meta lock (never across the network); `lock` last, for short.
+ */
+#ifndef SNUGFS_ENGINE_H
+#define SNUGFS_ENGINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "envelope.h"
+#include "numset.h"
+#include "sync.h"
+
+struct sync {
+	struct vault *v;
+	struct store *store;
+	bool owns_store;
+	struct chain *chain;
+	struct sync_hooks hooks; /* set before any thread */
+	atomic_bool stop;
+
+	/* As whom key boxes are opened: this device, or while joining the recovery key.  Borrowed. */
+	const struct identity *box_identity;
+	const uint8_t *box_psk;
+	bool joining; /* a history is read for the first time: nothing in it is news */
+
+	/*
+	 * One push, pull or base at a time: held across the network, and wanted by nothing that a file operation waits for.
+	 * Only its holder changes v->trust and the head, so that it may read them without the meta lock.
+	 */
+	pthread_mutex_t round;
+	bool marker_checked;      /* by this process */
+	bool head_checked;        /* the same: c/<head> was read and is what we know */
+	struct bytes opening;     /* the statement of epoch 0, once its key box is in the store */
+	struct numset *uploaded;  /* segments in the store that no commit names yet */
+	bool swept;               /* left-over segments were looked for since something was settled */
+
+	pthread_mutex_t lock;
+	/* under lock */
+	struct sync_status status; /* times, busy, bytes and problem; the rest is computed */
+	char why[512];            /* why the running round failed, if a place knew better than its errno */
+	char **messages;
+	size_t message_count;
+	pthread_t thread;
+	bool running;
+	bool kicked;
+	uint64_t rounds_begun;
+	uint64_t rounds_done;
+	err_t round_result;
+	pthread_cond_t wake;      /* the thread */
+	pthread_cond_t done;      /* who waits for a round */
+};
+
+/* Without the thread; store is borrowed with owns_store false. */
+MUST_CHECK err_t engine_new(struct vault *v, struct store *store, struct sync **out);
+void engine_free(struct sync *s);
+uint64_t engine_now_ns(void);
+
+/* report.c.  The first two say why and hand the error on. */
+err_t report_store(struct sync *s, err_t err);
+__attribute__((format(printf, 3, 4))) err_t report_why(struct sync *s, err_t err, const char *fmt, ...);
+/* The running round ended: what stands of it in the status.  Logs a new problem. */
+void report_end(struct sync *s, err_t err);
+/* To be shown to a person; kept. */
+__attribute__((format(printf, 2, 3))) void report_message(struct sync *s, const char *fmt, ...);
+/* What the statements behind the first `known` changed. */
+void report_members(struct sync *s, const struct trust *before, const struct trust *after);
+void report_conflicts(struct sync *s, const struct merge_result *r);
+MUST_CHECK err_t report_load(struct sync *s);
+void report_save(struct sync *s);
+
+/* admit.c: an object that was opened and is believed. */
+struct admitted {
+	struct envelope_opened *opened;
+	struct changes *changes;
+	struct trust *trust;          /* with its statements */
+	size_t first_statement;       /* the first that v->trust does not have */
+	struct keyring *learned;      /* epoch keys that the vault does not have */
+	struct keybox_secrets *box;   /* of a box that had to be opened for it, or NULL */
+	uint8_t hash[32];
+	uint64_t len;
+};
+void admitted_clear(struct admitted *a);
+/*
+ * The commit that is to follow the head.  -EBADMSG: not authentic, or by nobody who may; -ESTALE: it follows another
+ * commit than ours; -EKEYREVOKED; -EPROTO; the store's errors (key boxes may have to be read).
+ */
+MUST_CHECK err_t admit_commit(struct sync *s, uint64_t seq, const uint8_t *object, size_t len, struct admitted *out);
+/* Folds what of these statements, of which the first has number `first`, t does not have yet. -EBADMSG and trust_apply's. */
+MUST_CHECK err_t admit_statements(struct trust *t, size_t first, const struct changes *c);
+/* The author is a member in force and signed it. */
+MUST_CHECK err_t admit_author(const struct trust *t, const struct envelope_opened *o);
+/* The epoch keys that the object carries, unwrapped into keys. */
+MUST_CHECK err_t admit_epoch_keys(const struct changes *c, uint32_t epoch, const uint8_t epoch_key[static 32],
+    struct keyring *keys);
+/* cleanup handlers */
+void admit_free_opened(struct envelope_opened **o);
+void admit_free_keyring(struct keyring **k);
+
+/* pull.c.  [round] */
+MUST_CHECK err_t pull_all(struct sync *s, bool *news_out);
+/* Applies the commit that follows the head. */
+MUST_CHECK err_t pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len);
+
+/* upload.c.  [round] Settles pending content and uploads its segments. */
+MUST_CHECK err_t upload_pending(struct sync *s);
+/* Drops settled segments that nothing points at any more; for when nothing is left to push. */
+MUST_CHECK err_t upload_sweep(struct sync *s);
+
+/* collect.c: what the next commit says.  [round] */
+struct collected {
+	struct changes *changes;
+	bool more;      /* there is more than one commit should carry */
+	bool unsettled; /* something was left out since it was written to meanwhile */
+	bool too_large; /* something was left out since no commit can carry it; `path` names it */
+	char path[512];
+};
+/* partial: files that are being written are not left out; what of them is settled is taken. */
+MUST_CHECK err_t collect_changes(struct sync *s, bool partial, struct collected *out);
+
+/* describe.c.  Costs are estimates of plain bytes.  [meta lock] */
+#define DESCRIBE_DENTRY_COST 64u /* and its name */
+/* Attributes, target, xattrs and keys, as far as `fields` says. */
+MUST_CHECK err_t describe_attributes(struct meta *m, struct inode *i, uint32_t fields, struct change_inode *ci);
+size_t describe_cost(const struct change_inode *ci);
+/* Adds a chunk as it is here; its segments must be settled. */
+MUST_CHECK err_t describe_chunk(struct meta *m, struct changes *c, struct change_inode *ci, const struct chunk *chunk);
+size_t describe_chunk_cost(const struct chunk *chunk);
+
+/* push.c.  [round] */
+MUST_CHECK err_t push_all(struct sync *s, bool *pushed_out);
+/* Makes c the next commit and applies it here.  -EEXIST: pull and collect again. */
+MUST_CHECK err_t push_commit(struct sync *s, struct changes *c);
+/* Seals an object under the current epoch key, in this device's name. */
+MUST_CHECK err_t push_seal(struct sync *s, enum envelope_kind kind, uint64_t seq, const uint8_t previous[static 32],
+    struct changes *c, struct bytes *out);
+
+/* base.c.  [round] Writes a base if one is due; that it could not be done now is no error. */
+MUST_CHECK err_t base_write_if_due(struct sync *s);
+/* Applies the parts of a base to an empty vault. */
+MUST_CHECK err_t base_apply_parts(struct sync *s, const struct changes *manifest,
+    const uint8_t author[static IDENTITY_ID_LEN]);
+
+#endif

@@ -1,0 +1,92 @@
+/* merge.c: one commit of the chain, applied: a foreign one under what is pending here, or our own. */
+#include "merge.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "merge_state.h"
+
+/* The files whose content the commit changes, locked.  Released by held_files_release. */
+struct held_files {
+	struct content *content;
+	uint64_t *inos;
+	size_t count;
+};
+
+static err_t
+held_files_lock(struct held_files *held, struct content *content, const struct changes *c)
+{
+	if (!content)
+		return 0;
+	held->inos = calloc(c->inode_count + 1u, sizeof(*held->inos));
+	if (!held->inos)
+		return -ENOMEM;
+	for (uint32_t k = 0; k < c->inode_count; k++) {
+		if (c->inodes[k].fields & CHANGE_CONTENT)
+			held->inos[held->count++] = c->inodes[k].ino;
+	}
+	held->content = content;
+	content_lock_files(content, held->inos, held->count);
+	return 0;
+}
+
+static void
+held_files_release(struct held_files *held)
+{
+	if (held->content)
+		content_unlock_files(held->content, held->inos, held->count);
+	free(held->inos);
+}
+
+/* While names move, an unnamed directory counts as if it had one; merge_settle_inodes puts that right. */
+static void
+start_placing(struct merge *m)
+{
+	struct touched *t, *next;
+
+	m->placing = true;
+	HASH_ITER(hh, m->touched, t, next) {
+		if (t->inode && merge_is_dir(t) && !t->named)
+			t->inode->nlink = 2;
+	}
+}
+
+static err_t
+apply_foreign(struct merge *m)
+{
+	err_t e;
+
+	start_placing(m);
+	if ((e = merge_add_segments(m)) || (e = merge_introduce(m)) || (e = merge_names(m)) || (e = merge_keep_changed(m)) ||
+	    (e = merge_inodes(m)) || (e = merge_settle_tree(m)))
+		return e;
+	return merge_settle_inodes(m);
+}
+
+err_t
+merge_apply_foreign(const struct merge_context *mc, const struct changes *c, err_t (*commit)(void *ctx), void *ctx,
+    struct merge_result *result_out)
+{
+	CLEANUP(held_files_release) struct held_files held = {0};
+	CLEANUP(merge_clear) struct merge m = {0};
+	err_t e = held_files_lock(&held, mc->content, c);
+
+	if (e)
+		return e;
+	meta_lock(mc->meta);
+	if (!(e = merge_begin(&m, mc, c)) && !(e = merge_check(&m))) {
+		/* From here on only memory or the disk can fail. */
+		if (!(e = apply_foreign(&m)) && commit)
+			e = commit(ctx);
+		if (!e)
+			e = merge_finish_result(&m, result_out);
+		if (e)
+			meta_poison(mc->meta, e);
+		else if (m.note_count)
+			meta_note_local_change(mc->meta); /* what was kept is to be pushed */
+	}
+	meta_unlock(mc->meta);
+	return e;
+}

@@ -1,0 +1,331 @@
+/*
+ * merge_content.c: the chunks of one file in a merge.  What the chain has of a chunk only ever points into settled segments, so
+ * that only bytes that stood here alone are ever given back.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "extents.h"
+#include "merge_state.h"
+
+static uint64_t
+mapped_len(const struct extent_list *l)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t k = 0; k < l->count; k++)
+		sum += l->v[k].len;
+	return sum;
+}
+
+/* Numbers of chunks, collected first: what follows makes and drops chunks. */
+struct numbers {
+	uint64_t *v;
+	size_t count;
+	size_t cap;
+};
+
+static void
+numbers_clear(struct numbers *n)
+{
+	free(n->v);
+}
+
+static err_t
+numbers_add(void *ctx, struct inode *i, struct chunk *c)
+{
+	struct numbers *n = ctx;
+
+	(void)i;
+	if (n->count == n->cap) {
+		size_t cap = n->cap ? n->cap * 2 : 16;
+		uint64_t *v = realloc(n->v, cap * sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		n->v = v;
+		n->cap = cap;
+	}
+	n->v[n->count++] = c->no;
+	return 0;
+}
+
+/* The list as the body has it, with the local numbers of segments. */
+static err_t
+localize(const struct merge *m, const struct change_chunk *from, struct extent_list *out)
+{
+	err_t e = extent_list_copy(&from->extents, out);
+
+	if (e)
+		return e;
+	for (uint32_t k = 0; k < out->count; k++)
+		out->v[k].seg = m->segments[out->v[k].seg];
+	return 0;
+}
+
+/* Gives back hot bytes of `old` that `next` does not map. */
+static err_t
+release_dead(struct merge *m, const struct extent_list *old, const struct extent_list *next)
+{
+	for (uint32_t k = 0; k < old->count; k++) {
+		const struct extent_list before = {old->v, k, k};
+		const struct extent *x = &old->v[k];
+		struct segment s;
+		err_t e;
+
+		if (!extent_list_lacks(next, x) || !extent_list_lacks(&before, x)) /* alive, or given back already */
+			continue;
+		e = meta_segment_get(m->meta, x->seg, &s);
+		if (e == -ENOENT || (!e && s.kind != SEGMENT_HOT))
+			continue;
+		if (e || (e = meta_release(m->meta, x->seg, x->seg_off, x->stored_len)))
+			return e;
+	}
+	return 0;
+}
+
+static void
+set_current(struct inode *i, struct chunk *c, struct extent_list *list)
+{
+	i->mapped += mapped_len(list) - mapped_len(&c->current);
+	extent_list_clear(&c->current);
+	c->current = *list;
+	*list = (struct extent_list){0};
+}
+
+/* What the chain has of the chunk is what is here; the list is taken over. c may be gone afterwards. */
+static void
+agree(struct merge *m, struct inode *i, struct chunk *c, struct extent_list *list)
+{
+	set_current(i, c, list);
+	extent_list_clear(&c->chain);
+	c->pending = false;
+	meta_chunk_dirty(m->meta, i, c);
+	meta_chunk_tidy(m->meta, i, c);
+}
+
+static err_t
+copy_keys(const struct file_key *keys, uint32_t count, struct inode *to)
+{
+	struct file_key *v = NULL;
+
+	if (count) {
+		v = malloc(count * sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		memcpy(v, keys, count * sizeof(*v));
+	}
+	free(to->keys);
+	to->keys = v;
+	to->key_count = count;
+	return 0;
+}
+
+/* The first chunk that lies wholly behind the end. */
+static uint64_t
+chunks_of(uint64_t size)
+{
+	return size / CHUNK_LEN + (size % CHUNK_LEN != 0);
+}
+
+static err_t
+take_chunk(struct merge *m, struct inode *i, const struct change_chunk *from)
+{
+	CLEANUP(extent_list_clear) struct extent_list list = {0};
+	struct chunk *c = NULL;
+	err_t e;
+
+	if ((e = localize(m, from, &list)) || (e = meta_chunk_get(m->meta, i, from->no, true, &c)))
+		return e;
+	agree(m, i, c, &list);
+	return 0;
+}
+
+static err_t
+drop_chunks_behind(struct merge *m, struct inode *i, uint64_t size)
+{
+	CLEANUP(numbers_clear) struct numbers nos = {0};
+	err_t e = meta_chunk_scan(m->meta, i, chunks_of(size), numbers_add, &nos);
+
+	for (size_t k = 0; k < nos.count && !e; k++) {
+		struct extent_list none = {0};
+		struct chunk *c = NULL;
+
+		e = meta_chunk_get(m->meta, i, nos.v[k], false, &c);
+		if (!e)
+			agree(m, i, c, &none);
+	}
+	return e;
+}
+
+err_t
+merge_take_content(struct merge *m, struct inode *i, const struct change_inode *ch)
+{
+	err_t e = copy_keys(ch->keys, ch->key_count, i);
+
+	for (uint32_t k = 0; k < ch->chunk_count && !e; k++)
+		e = take_chunk(m, i, &ch->chunks[k]);
+	if (e || (e = drop_chunks_behind(m, i, ch->size)))
+		return e;
+	i->size = ch->size;
+	meta_inode_dirty(m->meta, i);
+	return 0;
+}
+
+err_t
+merge_drop_content(struct merge *m, struct inode *i)
+{
+	CLEANUP(numbers_clear) struct numbers nos = {0};
+	err_t e = meta_chunk_scan(m->meta, i, 0, numbers_add, &nos);
+
+	for (size_t k = 0; k < nos.count && !e; k++) {
+		struct chunk *c = NULL;
+
+		if ((e = meta_chunk_get(m->meta, i, nos.v[k], false, &c)))
+			return e;
+		if (!c->pending)
+			continue;
+		if ((e = release_dead(m, &c->current, &c->chain)))
+			return e;
+
+		struct extent_list chain = c->chain;
+
+		c->chain = (struct extent_list){0};
+		agree(m, i, c, &chain);
+	}
+	if (e)
+		return e;
+	i->size = i->chain_size;
+	i->chain_size = 0;
+	i->pending &= ~(uint32_t)PENDING_CONTENT;
+	meta_inode_dirty(m->meta, i);
+	return 0;
+}
+
+static err_t
+move_chunk(struct merge *m, struct inode *from, struct inode *to, uint64_t no)
+{
+	CLEANUP(extent_list_clear) struct extent_list list = {0};
+	struct chunk *c = NULL, *copy = NULL;
+	err_t e;
+
+	if ((e = meta_chunk_get(m->meta, from, no, false, &c)) || (e = extent_list_copy(&c->current, &list)))
+		return e;
+	if (list.count) {
+		if ((e = meta_chunk_get(m->meta, to, no, true, &copy)))
+			return e;
+		set_current(to, copy, &list);
+		copy->pending = true;
+		meta_chunk_dirty(m->meta, to, copy);
+	}
+	if (!c->pending)
+		return 0;
+
+	struct extent_list chain = c->chain;
+
+	c->chain = (struct extent_list){0};
+	agree(m, from, c, &chain);
+	return 0;
+}
+
+err_t
+merge_move_content(struct merge *m, struct inode *from, struct inode *to)
+{
+	CLEANUP(numbers_clear) struct numbers nos = {0};
+	err_t e;
+
+	if ((e = copy_keys(from->keys, from->key_count, to)) || (e = meta_chunk_scan(m->meta, from, 0, numbers_add, &nos)))
+		return e;
+	for (size_t k = 0; k < nos.count && !e; k++)
+		e = move_chunk(m, from, to, nos.v[k]);
+	if (e)
+		return e;
+	to->size = from->size;
+	from->size = from->chain_size;
+	from->chain_size = 0;
+	from->pending &= ~(uint32_t)PENDING_CONTENT;
+	meta_inode_dirty(m->meta, from);
+	meta_inode_dirty(m->meta, to);
+	return 0;
+}
+
+err_t
+merge_make_content_new(struct merge *m, struct inode *i)
+{
+	CLEANUP(numbers_clear) struct numbers nos = {0};
+	err_t e = meta_chunk_scan(m->meta, i, 0, numbers_add, &nos);
+
+	for (size_t k = 0; k < nos.count && !e; k++) {
+		struct chunk *c = NULL;
+
+		if ((e = meta_chunk_get(m->meta, i, nos.v[k], false, &c)))
+			return e;
+		extent_list_clear(&c->chain);
+		c->pending = c->current.count > 0;
+		meta_chunk_dirty(m->meta, i, c);
+		meta_chunk_tidy(m->meta, i, c);
+	}
+	i->chain_size = 0;
+	return e;
+}
+
+/* The chain has this list for the chunk now. */
+static err_t
+own_chunk(struct merge *m, struct inode *i, uint64_t no, struct extent_list *list)
+{
+	struct chunk *c = NULL;
+	err_t e = meta_chunk_get(m->meta, i, no, true, &c);
+
+	if (e)
+		return e;
+	extent_list_clear(&c->chain);
+	c->pending = !extent_list_equal(&c->current, list);
+	if (c->pending) {
+		c->chain = *list;
+		*list = (struct extent_list){0};
+	}
+	meta_chunk_dirty(m->meta, i, c);
+	meta_chunk_tidy(m->meta, i, c);
+	return 0;
+}
+
+static err_t
+own_chunks_behind(struct merge *m, struct inode *i, uint64_t size)
+{
+	CLEANUP(numbers_clear) struct numbers nos = {0};
+	err_t e = meta_chunk_scan(m->meta, i, chunks_of(size), numbers_add, &nos);
+
+	for (size_t k = 0; k < nos.count && !e; k++) {
+		struct extent_list none = {0};
+
+		e = own_chunk(m, i, nos.v[k], &none);
+	}
+	return e;
+}
+
+err_t
+merge_own_content(struct merge *m, struct inode *i, const struct change_inode *ch)
+{
+	CLEANUP(free_ptr) uint64_t *nos = NULL;
+	size_t count = 0;
+	err_t e = 0;
+
+	for (uint32_t k = 0; k < ch->chunk_count && !e; k++) {
+		CLEANUP(extent_list_clear) struct extent_list list = {0};
+
+		if (!(e = localize(m, &ch->chunks[k], &list)))
+			e = own_chunk(m, i, ch->chunks[k].no, &list);
+	}
+	if (e || (e = own_chunks_behind(m, i, ch->size)) || (e = meta_pending_chunks(m->meta, i, &nos, &count)))
+		return e;
+	if (count == 0 && i->size == ch->size) {
+		i->pending &= ~(uint32_t)PENDING_CONTENT;
+		i->chain_size = 0;
+	} else {
+		i->pending |= PENDING_CONTENT;
+		i->chain_size = ch->size;
+	}
+	meta_inode_dirty(m->meta, i);
+	return 0;
+}

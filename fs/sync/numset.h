@@ -1,0 +1,24 @@
+/*
+ * numset.h: a set of numbers (inodes, segments), each with a value if one is wanted.  NULL is the empty set.  Uses uthash.
+ */
+#ifndef SNUGFS_NUMSET_H
+#define SNUGFS_NUMSET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+
+struct numset;
+
+/* Adding what is there is fine.  -ENOMEM. */
+MUST_CHECK err_t numset_add(struct numset **set, uint64_t n);
+bool numset_has(const struct numset *set, uint64_t n);
+/* As a map: what is there already keeps its value. */
+MUST_CHECK err_t numset_put(struct numset **set, uint64_t n, size_t value);
+/* -ENOENT */
+MUST_CHECK err_t numset_get(const struct numset *set, uint64_t n, size_t *value_out);
+/* Empties it; also a cleanup handler. */
+void numset_clear(struct numset **set);
+
+#endif

@@ -1,0 +1,250 @@
+/*
+ * Commits to the store.  The order of a push (segments, key boxes, the commit) means that a crash at any point leaves
+ * nothing worse than objects that no commit names.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+#include "hash.h"
+#include "log.h"
+#include "secmem.h"
+
+/* Files that are written to again and again while they are settled are taken as they are after so many tries. */
+#define SETTLE_ROUNDS 5u
+
+/* The first commit: the marker, the key box of epoch 0 and the statement that pins it. */
+
+static err_t
+fill_box(struct vault *v, struct keybox_secrets *secrets)
+{
+	CLEANUP(key32_wipe) struct key32 key = { 0 };
+	err_t err = keyring_get(v->keys, 0, &key);
+
+	if (err != 0)
+		return err;
+	memcpy(secrets->epoch_key, key.b, sizeof(secrets->epoch_key));
+	memcpy(secrets->link_secret, v->secrets->link_secret, sizeof(secrets->link_secret));
+	memcpy(secrets->recovery_psk, v->secrets->recovery_psk, sizeof(secrets->recovery_psk));
+	return 0;
+}
+
+/* A box for all members in force. */
+static err_t
+seal_box(struct vault *v, struct bytes *out)
+{
+	CLEANUP(secmem_free_ptr) struct keybox_secrets *secrets = secmem_new(sizeof(*secrets));
+	CLEANUP(free_ptr) struct keybox_member *members = calloc(trust_member_count(v->trust) + 1, sizeof(*members));
+	size_t count = 0;
+	err_t err;
+
+	if (secrets == NULL || members == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < trust_member_count(v->trust); i++) {
+		const struct trust_member *m = trust_member_at(v->trust, i);
+
+		if (!m->removed)
+			members[count++] = (struct keybox_member){ m->pub, m->kind == MEMBER_RECOVERY };
+	}
+	if ((err = fill_box(v, secrets)) != 0)
+		return err;
+	return keybox_seal(v->id, 0, secrets, members, count, out);
+}
+
+static err_t
+make_opening(struct sync *s)
+{
+	CLEANUP(bytes_clear) struct bytes box = { 0 };
+	char name[CHAIN_NAME_MAX];
+	uint8_t sha256[32];
+	err_t err;
+
+	if (s->opening.len > 0)
+		return 0; /* an earlier try came so far */
+	if ((err = seal_box(s->v, &box)) != 0 || (err = hash_sha256(box.data, box.len, sha256)) != 0)
+		return err;
+	if ((err = chain_write_box(s->chain, 0, box.data, box.len, name)) != 0)
+		return report_store(s, err);
+	return trust_make_epoch(s->v->trust, s->v->me, 0, name, sha256, engine_now_ns(), &s->opening);
+}
+
+static err_t
+write_marker(struct sync *s)
+{
+	err_t err;
+
+	if (s->marker_checked)
+		return 0;
+	err = chain_write_marker(s->chain, s->v->id);
+	if (err == -EEXIST)
+		return report_why(s, err, "%s holds another vault; nothing was changed there; use an empty store for this vault",
+		    s->store->url);
+	if (err != 0)
+		return report_store(s, err);
+	s->marker_checked = true;
+	return 0;
+}
+
+static err_t
+add_opening(struct sync *s, struct changes *c)
+{
+	err_t err = make_opening(s);
+
+	for (size_t i = 0; err == 0 && i < trust_statement_count(s->v->trust); i++) {
+		const uint8_t *data;
+		size_t len;
+
+		trust_statement_at(s->v->trust, i, &data, &len);
+		err = changes_add_statement(c, data, len);
+	}
+	return err != 0 ? err : changes_add_statement(c, s->opening.data, s->opening.len);
+}
+
+/* Any commit. */
+
+err_t
+push_seal(struct sync *s, enum envelope_kind kind, uint64_t seq, const uint8_t previous[static 32], struct changes *c,
+    struct bytes *out)
+{
+	CLEANUP(bytes_clear) struct bytes body = { 0 };
+	CLEANUP(key32_wipe) struct key32 key = { 0 };
+	struct envelope e = { .kind = kind, .seq = seq, .time_ns = engine_now_ns() };
+	err_t err;
+
+	memcpy(e.previous, previous, sizeof(e.previous));
+	memcpy(e.author, s->v->my_id, sizeof(e.author));
+	if ((err = keyring_current(s->v->keys, &e.epoch)) != 0 || (err = keyring_get(s->v->keys, e.epoch, &key)) != 0 ||
+	    (err = changes_encode(c, &body)) != 0)
+		return err;
+	return envelope_seal(&e, s->v->id, key.b, s->v->me, body.data, body.len, out);
+}
+
+/*
+ * Before the store hears of a commit: what it was made from, and that it is ours, must survive a crash here, so that the next
+ * pull knows it again.
+ */
+static err_t
+remember_flight(struct sync *s, const uint8_t hash[static 32])
+{
+	struct vault *v = s->v;
+	err_t err;
+
+	meta_lock(v->meta);
+	if (v->flight_count == VAULT_FLIGHT_MAX) {
+		memmove(v->flights[0], v->flights[1], sizeof(v->flights) - sizeof(v->flights[0]));
+		v->flight_count--;
+	}
+	memcpy(v->flights[v->flight_count++], hash, sizeof(v->flights[0]));
+	err = vault_save_head(v);
+	meta_unlock(v->meta);
+	return err != 0 ? err : meta_sync(v->meta);
+}
+
+err_t
+push_commit(struct sync *s, struct changes *c)
+{
+	static const uint8_t zeros[32];
+	CLEANUP(bytes_clear) struct bytes object = { 0 };
+	const struct vault *v = s->v;
+	uint64_t seq = v->has_head ? v->head_seq + 1 : 0;
+	uint8_t hash[32];
+	err_t err;
+
+	if ((err = push_seal(s, ENVELOPE_COMMIT, seq, v->has_head ? v->head_hash : zeros, c, &object)) != 0 ||
+	    (err = hash_sha256(object.data, object.len, hash)) != 0 || (err = remember_flight(s, hash)) != 0)
+		return err;
+	err = chain_commit(s->chain, seq, object.data, object.len);
+	if (err != 0)
+		return err == -EEXIST ? err : report_store(s, err);
+	if ((err = pull_apply(s, seq, object.data, object.len)) != 0)
+		return err;
+	pthread_mutex_lock(&s->lock);
+	s->status.last_push = s->status.last_contact = time(NULL);
+	pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+static bool
+is_empty(const struct changes *c)
+{
+	return c->inode_count == 0 && c->dentry_count == 0 && c->statement_count == 0;
+}
+
+/* Collects and commits once; *found_out says what is left. */
+static err_t
+push_step(struct sync *s, bool partial, struct collected *found_out, bool *pushed)
+{
+	struct collected found = { 0 };
+	err_t err = collect_changes(s, partial, &found);
+
+	if (err != 0)
+		return err;
+	if (!s->v->has_head)
+		err = add_opening(s, found.changes);
+	if (err == 0 && !is_empty(found.changes)) {
+		err = push_commit(s, found.changes);
+		*pushed = *pushed || err == 0;
+	}
+	changes_free(found.changes);
+	found.changes = NULL;
+	if (err == -EEXIST) {
+		/* Somebody was first: theirs goes below ours. */
+		bool news;
+
+		if ((err = pull_all(s, &news)) != 0)
+			return err;
+		if (!news)
+			return report_why(s, -EAGAIN, "%s says that the next commit exists, and does not show it; it will be tried "
+			    "again", s->store->url);
+		found.more = true;
+	}
+	*found_out = found;
+	return err;
+}
+
+static bool
+is_idle(const struct sync *s)
+{
+	struct meta_pending_summary p;
+
+	meta_pending_summary(s->v->meta, &p);
+	return s->v->has_head && p.inode_count == 0 && p.dentry_count == 0;
+}
+
+err_t
+push_all(struct sync *s, bool *pushed_out)
+{
+	struct collected found = { 0 };
+	bool pushed = false;
+	err_t err;
+
+	if (is_idle(s)) {
+		*pushed_out = false;
+		return 0;
+	}
+	if ((err = write_marker(s)) != 0)
+		return err;
+	for (unsigned round = 0; round == 0 || (found.unsettled && round <= SETTLE_ROUNDS); round++) {
+		if ((err = upload_pending(s)) != 0)
+			return err;
+		do {
+			if (atomic_load(&s->stop))
+				return -ECANCELED;
+			if ((err = push_step(s, round == SETTLE_ROUNDS, &found, &pushed)) != 0)
+				return err;
+		} while (found.more);
+	}
+	if (pushed)
+		report_save(s);
+	if (found.too_large)
+		return report_why(s, -EFBIG, "\"%s\" is too large to be sent to the store; it stays on this computer only; all else "
+		    "is synced", found.path);
+	if (is_idle(s)) {
+		numset_clear(&s->uploaded); /* commits name them all */
+		if ((err = upload_sweep(s)) != 0)
+			log_warn("left-over segments stay: %s", strerror(-err));
+	}
+	*pushed_out = pushed;
+	return 0;
+}

@@ -1,0 +1,76 @@
+/*
+ * sync.h: between the vault and its store: push, pull, bases, and the thread that does them by itself.
+ *
+ * ORDER of a push: segments, then key boxes, then the commit; bases after commits.  Nothing here holds a lock across the
+ * network.  Uses vault.h, merge.h, changes.h, remote's chain.h.
+ */
+#ifndef SNUGFS_SYNC_H
+#define SNUGFS_SYNC_H
+
+#include <stdatomic.h>
+#include <time.h>
+
+#include "chain.h"
+#include "merge.h"
+#include "vault.h"
+
+struct sync;
+
+struct sync_hooks {
+	void *ctx;
+	/* Before foreign content is applied: write the kernel's dirty pages of this file (no lock held). */
+	void (*flush_inode)(void *ctx, uint64_t ino);
+	/* After: the kernel's caches are stale (no lock held). */
+	void (*changed)(void *ctx, const struct merge_result *r);
+};
+
+/* store may be NULL-less only: a vault without a remote has no sync. All borrowed but store, which is owned from success on. */
+MUST_CHECK err_t sync_new(struct vault *v, struct store *store, struct sync **out);
+void sync_set_hooks(struct sync *s, const struct sync_hooks *hooks);
+void sync_free(struct sync *s);
+
+/* One round: pull what is new, push what is pending, until neither is left; writes a base when due. */
+MUST_CHECK err_t sync_once(struct sync *s);
+/* Settles, uploads and commits what is pending now. 0 also when there was nothing. */
+MUST_CHECK err_t sync_push(struct sync *s);
+/* Applies every commit that the store has beyond our head.  -EBADMSG: forged or damaged; -ESTALE: the store has lost or
+ * replaced what we have seen (rollback or fork); -EPROTO; -EKEYREVOKED: this device was removed. */
+MUST_CHECK err_t sync_pull(struct sync *s);
+
+/* The background thread: pushes quiet changes (about 2 s after the last, 30 s at most), polls for foreign ones. */
+MUST_CHECK err_t sync_start(struct sync *s);
+void sync_stop(struct sync *s); /* interrupts a wait, not a transfer that is under way for less than its time limit */
+/* Waits until everything that was pending at the call is in the store, or an error that needs a person. */
+MUST_CHECK err_t sync_drain(struct sync *s);
+
+struct sync_status {
+	uint64_t pending_inodes;
+	uint64_t pending_names;
+	uint64_t pending_bytes;   /* estimate: content not yet in the store */
+	time_t last_push;         /* 0: never */
+	time_t last_pull;
+	time_t last_contact;
+	uint64_t head_seq;
+	bool has_head;
+	bool busy;
+	uint64_t bytes_done;      /* of the running push */
+	uint64_t bytes_total;
+	err_t problem;            /* 0, or the last error that still stands */
+	char problem_text[512];   /* what, why, what to do next */
+};
+void sync_get_status(struct sync *s, struct sync_status *out);
+/* Sentences about conflicts and device changes, oldest first, kept until dismissed; malloc'ed array of malloc'ed strings. */
+MUST_CHECK err_t sync_get_messages(struct sync *s, char ***out, size_t *count_out);
+
+/* Fetches one settled segment into the local store (content_fetch_fn; ctx is the sync). */
+MUST_CHECK err_t sync_fetch_segment(void *ctx, const struct segment *seg);
+
+/*
+ * Joining with the recovery key: reads the store, proves that it is this key's vault, makes the local half in p->dir, adds
+ * this device to the chain.  The vault is not left open; on failure nothing is left behind.
+ * -ENOENT: no vault in the store; -EKEYREJECTED: this recovery key is not of that vault; -EBADMSG, -EPROTO, -EAGAIN, ….
+ */
+MUST_CHECK err_t sync_join(const struct vault_create_params *p, struct store *store,
+    const uint8_t recovery_key[static RECOVERY_KEY_LEN], char **why_out);
+
+#endif

@@ -1,0 +1,447 @@
+/* What is changed on one computer appears on the other: edits, moves, races, the thread, and what the kernel is told. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "random.h"
+#include "sides.h"
+
+/* The main job. */
+
+static void
+a_second_computer_with_the_recovery_key_sees_the_same_tree(void **state)
+{
+	struct fixture *f = *state;
+
+	make_variety(&f->a);
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	assert_same_tree(&f->a, &f->b);
+	sync_ok(&f->b);
+	sync_ok(&f->a);
+	assert_same_tree(&f->a, &f->b);
+	assert_int_equal(message_count(&f->a, "\"beta\" was added by \"the recovery key\""), 1);
+}
+
+static void
+an_empty_vault_can_be_joined_once_it_was_pushed(void **state)
+{
+	struct fixture *f = *state;
+
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	assert_same_tree(&f->a, &f->b);
+}
+
+static void
+edits_flow_both_ways(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+	uint64_t dir;
+
+	make_variety(&f->a);
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	make_text(&f->b, "from b", "written on b");
+	write_at(&f->b, lookup(&f->b, INODE_ROOT, "hello.txt"), 0, "HELLO", 5);
+	dir = lookup(&f->b, INODE_ROOT, "dir");
+	assert_int_equal(vfs_unlink(f->b.fs, dir, "fifo"), 0);
+	assert_int_equal(vfs_rename(f->b.fs, dir, "sub", INODE_ROOT, "moved", 0), 0);
+	sync_ok(&f->b);
+	sync_ok(&f->a);
+	assert_same_tree(&f->a, &f->b);
+	assert_text(&f->a, "hello.txt", "HELLO\n");
+	assert_text(&f->a, "from b", "written on b");
+
+	write_at(&f->a, lookup(&f->a, INODE_ROOT, "from b"), 11, "b, then on a", 12);
+	st.st_mode = 0600;
+	assert_int_equal(vfs_setattr(f->a.fs, lookup(&f->a, INODE_ROOT, "hello.txt"), &st, VFS_SET_MODE, &st), 0);
+	assert_int_equal(vfs_removexattr(f->a.fs, lookup(&f->a, dir, "small"), "user.colour"), 0);
+	sync_ok(&f->a);
+	sync_ok(&f->b);
+	assert_same_tree(&f->a, &f->b);
+	assert_text(&f->b, "from b", "written on b, then on a");
+}
+
+static void
+a_sync_without_changes_writes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t calls;
+
+	make_text(&f->a, "file", "text");
+	sync_ok(&f->a);
+	calls = store_fault_calls(f->a.fault, STORE_OP_PUT | STORE_OP_CREATE);
+	sync_ok(&f->a);
+	sync_ok(&f->a);
+	assert_int_equal(store_fault_calls(f->a.fault, STORE_OP_PUT | STORE_OP_CREATE), calls);
+	assert_int_equal(head_of(&f->a), 0);
+}
+
+static void
+deletions_arrive(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t dir;
+
+	make_variety(&f->a);
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	dir = lookup(&f->a, INODE_ROOT, "dir");
+	assert_int_equal(vfs_unlink(f->a.fs, lookup(&f->a, dir, "sub"), "small too"), 0);
+	assert_int_equal(vfs_unlink(f->a.fs, lookup(&f->a, dir, "sub"), "sparse"), 0);
+	assert_int_equal(vfs_unlink(f->a.fs, lookup(&f->a, dir, "sub"), "three megabytes"), 0);
+	assert_int_equal(vfs_rmdir(f->a.fs, dir, "sub"), 0);
+	sync_ok(&f->a);
+	sync_ok(&f->b);
+	assert_int_equal(lookup(&f->b, dir, "sub"), 0);
+	assert_same_tree(&f->a, &f->b);
+}
+
+static void
+moves_that_depend_on_each_other_arrive_together(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t x, y;
+
+	x = make_dir(&f->a, INODE_ROOT, "x");
+	y = make_dir(&f->a, x, "y");
+	make_text(&f->a, "one", "1");
+	make_text(&f->a, "two", "2");
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	/* The inner directory becomes the outer one. */
+	assert_int_equal(vfs_rename(f->a.fs, x, "y", INODE_ROOT, "y", 0), 0);
+	assert_int_equal(vfs_rename(f->a.fs, INODE_ROOT, "x", y, "x", 0), 0);
+	assert_int_equal(vfs_rename(f->a.fs, INODE_ROOT, "one", INODE_ROOT, "two", RENAME_EXCHANGE), 0);
+	/* A new directory above a moved one, and a new file over an old name. */
+	assert_int_equal(vfs_rename(f->a.fs, INODE_ROOT, "y", make_dir(&f->a, INODE_ROOT, "new"), "y", 0), 0);
+	make_text(&f->a, "tmp", "saved by renaming");
+	assert_int_equal(vfs_rename(f->a.fs, INODE_ROOT, "tmp", INODE_ROOT, "one", 0), 0);
+	sync_ok(&f->a);
+	sync_ok(&f->b);
+	assert_same_tree(&f->a, &f->b);
+	assert_text(&f->b, "one", "saved by renaming");
+	assert_text(&f->b, "two", "1");
+}
+
+static void
+many_small_files_are_few_objects(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned d = 0; d < 20; d++) {
+		char name[32];
+		uint64_t dir;
+
+		snprintf(name, sizeof(name), "dir %u", d);
+		dir = make_dir(&f->a, INODE_ROOT, name);
+		for (unsigned i = 0; i < 100; i++) {
+			snprintf(name, sizeof(name), "file %u", i);
+			make_random(&f->a, dir, name, 700 + i);
+		}
+	}
+	sync_ok(&f->a);
+	assert_in_range(count_objects(f, ""), 4, 8);
+	join_side(f, &f->b);
+	assert_same_tree(&f->a, &f->b);
+}
+
+static void
+what_is_too_much_for_one_commit_goes_into_several_that_hold_each_by_itself(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *value = malloc(60000);
+	uint64_t dir = INODE_ROOT;
+
+	assert_non_null(value);
+	for (unsigned i = 0; i < 620; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "dir %u", i);
+		if (i % 50 == 0)
+			dir = make_dir(&f->a, dir, name);
+		snprintf(name, sizeof(name), "file %u", i);
+		assert_int_equal(random_bytes(value, 60000), 0);
+		assert_int_equal(vfs_setxattr(f->a.fs, make_file(&f->a, dir, name, "x", 1), "user.big", value, 60000, 0), 0);
+	}
+	free(value);
+	sync_ok(&f->a);
+	assert_in_range(head_of(&f->a), 1, 3);
+	join_side(f, &f->b);
+	assert_same_tree(&f->a, &f->b);
+}
+
+static void
+settled_bytes_that_nothing_needs_any_more_are_dropped(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino;
+
+	ino = make_random(&f->a, INODE_ROOT, "file", 100000);
+	fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_PUT, .prefix = "s/", .error = -EACCES });
+	sync_fails(&f->a, -EACCES); /* settled, not uploaded */
+	no_fault(&f->a);
+	write_at(&f->a, ino, 0, "all of it is new", 16);
+	assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "file"), 0);
+	sync_ok(&f->a);
+	assert_int_equal(count_objects(f, "s"), 0);
+
+	uint64_t used = 0;
+
+	assert_int_equal(meta_sync(f->a.v->meta), 0);
+	meta_lock(f->a.v->meta);
+	struct segment seg;
+	for (uint64_t id = 1; id < 10; id++)
+		used += meta_segment_get(f->a.v->meta, id, &seg) == 0 && seg.kind == SEGMENT_SETTLED;
+	meta_unlock(f->a.v->meta);
+	assert_int_equal(used, 0);
+}
+
+/* Races. */
+
+struct racer {
+	struct side *side;
+	const char *name;
+	atomic_bool *stop;
+};
+
+static void *
+race(void *arg)
+{
+	struct racer *r = arg;
+
+	for (unsigned i = 0; i < 12; i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "%s %u", r->name, i);
+		make_text(r->side, name, name);
+
+		err_t err = sync_once(r->side->sync);
+
+		if (err != 0 && err != -EAGAIN)
+			return r;
+	}
+	return NULL;
+}
+
+static void
+two_that_push_at_once_both_get_through(void **state)
+{
+	struct fixture *f = *state;
+	struct racer racers[2] = { { .side = &f->a, .name = "from a" }, { .side = &f->b, .name = "from b" } };
+	pthread_t threads[2];
+	void *failed;
+
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, race, &racers[i]), 0);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(pthread_join(threads[i], &failed), 0);
+		assert_null(failed);
+	}
+	sync_ok(&f->a);
+	sync_ok(&f->b);
+	sync_ok(&f->a);
+	assert_same_tree(&f->a, &f->b);
+	assert_text(&f->a, "from b 11", "from b 11");
+	assert_text(&f->b, "from a 0", "from a 0");
+}
+
+static void *
+scribble(void *arg)
+{
+	const struct racer *r = arg;
+	uint64_t ino = lookup(r->side, INODE_ROOT, "log");
+
+	for (unsigned i = 0; !atomic_load(r->stop); i++) {
+		char name[64];
+
+		write_at(r->side, ino, (i % 1000) * 20, "a line of this log\n", 19);
+		snprintf(name, sizeof(name), "new %u", i % 50);
+		if (i % 20 == 0 && lookup(r->side, INODE_ROOT, name) == 0)
+			make_text(r->side, name, name);
+	}
+	return NULL;
+}
+
+static void
+files_that_are_written_to_while_they_are_pushed_arrive_in_the_end(void **state)
+{
+	struct fixture *f = *state;
+	atomic_bool stop = false;
+	struct racer r = { .side = &f->a, .stop = &stop };
+	pthread_t thread;
+
+	make_text(&f->a, "log", "");
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	assert_int_equal(pthread_create(&thread, NULL, scribble, &r), 0);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(sync_once(f->a.sync), 0);
+		sync_ok(&f->b);
+	}
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+	sync_ok(&f->a);
+	sync_ok(&f->b);
+	assert_same_tree(&f->a, &f->b);
+	assert_int_equal(message_count(&f->b, "conflict"), 0);
+}
+
+/* The thread. */
+
+static bool
+appears(struct side *s, const char *name)
+{
+	for (unsigned i = 0; i < 600; i++) {
+		if (lookup(s, INODE_ROOT, name) != 0)
+			return true;
+		usleep(100000);
+	}
+	return false;
+}
+
+static void
+by_itself_everything_reaches_the_other_side(void **state)
+{
+	struct fixture *f = *state;
+
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	assert_int_equal(sync_start(f->a.sync), 0);
+	assert_int_equal(sync_start(f->b.sync), 0);
+	make_text(&f->a, "from a", "a");
+	assert_true(appears(&f->b, "from a"));
+	make_text(&f->b, "from b", "b");
+	assert_int_equal(sync_drain(f->b.sync), 0);
+	assert_int_equal(sync_drain(f->a.sync), 0);
+	assert_text(&f->a, "from b", "b");
+	sync_stop(f->a.sync);
+	sync_stop(f->b.sync);
+	sync_ok(&f->a);
+	sync_ok(&f->b);
+	assert_same_tree(&f->a, &f->b);
+}
+
+static void
+draining_says_when_the_store_does_not_answer(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(sync_start(f->a.sync), 0);
+	fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_ALL, .error = -EAGAIN });
+	make_text(&f->a, "file", "text");
+	assert_int_equal(sync_drain(f->a.sync), -EAGAIN);
+	no_fault(&f->a);
+	assert_int_equal(sync_drain(f->a.sync), 0);
+	sync_stop(f->a.sync);
+	sync_ok(&f->a);
+}
+
+/* Hooks. */
+
+struct seen {
+	unsigned entries;
+	unsigned inos;
+	unsigned flushed;
+};
+
+static void
+on_flush(void *ctx, uint64_t ino)
+{
+	struct seen *s = ctx;
+
+	(void)ino;
+	s->flushed++;
+}
+
+static void
+on_change(void *ctx, const struct merge_result *r)
+{
+	struct seen *s = ctx;
+
+	s->entries += (unsigned)r->entry_count;
+	s->inos += (unsigned)r->ino_count;
+}
+
+static void
+the_kernel_is_asked_and_told(void **state)
+{
+	struct fixture *f = *state;
+	struct seen seen = { 0 };
+	struct stat st;
+	uint64_t ino;
+
+	ino = make_text(&f->a, "file", "text");
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	sync_set_hooks(f->b.sync, &(struct sync_hooks){ &seen, on_flush, on_change });
+	assert_int_equal(vfs_lookup(f->b.fs, INODE_ROOT, "file", &st), 0); /* the kernel knows it */
+	write_at(&f->a, ino, 0, "TEXT", 4);
+	make_text(&f->a, "second", "text");
+	sync_ok(&f->a);
+	sync_ok(&f->b);
+	assert_int_equal(seen.flushed, 1);
+	assert_true(seen.inos >= 1);
+	vfs_forget(f->b.fs, ino, 1);
+}
+
+static void
+a_conflict_is_kept_and_told_even_after_reopening(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino;
+
+	ino = make_text(&f->a, "paper.txt", "draft");
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	write_at(&f->a, ino, 0, "DRAFT", 5);
+	write_at(&f->b, ino, 0, "Draft", 5);
+	sync_ok(&f->a);
+	sync_ok(&f->b);
+	assert_text(&f->b, "paper.txt", "DRAFT");
+	assert_int_equal(message_count(&f->b, "conflict"), 1);
+	sync_ok(&f->a);
+	assert_same_tree(&f->a, &f->b);
+	reopen_side(&f->b, f->store);
+	assert_int_equal(message_count(&f->b, "conflict"), 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_second_computer_with_the_recovery_key_sees_the_same_tree),
+		TEST(an_empty_vault_can_be_joined_once_it_was_pushed),
+		TEST(edits_flow_both_ways),
+		TEST(a_sync_without_changes_writes_nothing),
+		TEST(deletions_arrive),
+		TEST(moves_that_depend_on_each_other_arrive_together),
+		TEST(many_small_files_are_few_objects),
+		TEST(what_is_too_much_for_one_commit_goes_into_several_that_hold_each_by_itself),
+		TEST(settled_bytes_that_nothing_needs_any_more_are_dropped),
+		TEST(two_that_push_at_once_both_get_through),
+		TEST(files_that_are_written_to_while_they_are_pushed_arrive_in_the_end),
+		TEST(by_itself_everything_reaches_the_other_side),
+		TEST(draining_says_when_the_store_does_not_answer),
+		TEST(the_kernel_is_asked_and_told),
+		TEST(a_conflict_is_kept_and_told_even_after_reopening),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
