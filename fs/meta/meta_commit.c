@@ -275,6 +275,33 @@ write_batch(struct meta *m, struct batch *b)
 	return err;
 }
 
+static int
+compare_releases(const void *a, const void *b)
+{
+	const struct release *x = a, *y = b;
+
+	if (x->seg != y->seg)
+		return x->seg < y->seg ? -1 : 1;
+	return x->off < y->off ? -1 : x->off > y->off;
+}
+
+/* Neighbours as one: each costs a system call on the file that holds them. */
+static void
+give_back(struct meta *m, struct release_list *l)
+{
+	if (m->hooks.on_release == NULL)
+		return;
+	qsort(l->v, l->count, sizeof(l->v[0]), compare_releases);
+	for (size_t i = 0, next; i < l->count; i = next) {
+		struct release r = l->v[i];
+
+		for (next = i + 1; next < l->count && l->v[next].seg == r.seg && l->v[next].off == r.off + r.len &&
+		    r.len <= UINT32_MAX - l->v[next].len; next++)
+			r.len += l->v[next].len;
+		m->hooks.on_release(m->hooks.ctx, r.seg, r.off, r.len);
+	}
+}
+
 /* [lock, given up meanwhile] Freezes and writes all that is dirty now. */
 static void
 commit_once(struct meta *m, size_t *rows_out)
@@ -292,10 +319,6 @@ commit_once(struct meta *m, size_t *rows_out)
 		*rows_out += b.row_count;
 		pthread_mutex_unlock(&m->lock);
 		err = write_batch(m, &b);
-		if (err == 0 && m->hooks.on_release != NULL)
-			for (size_t i = 0; i < b.releases.count; i++)
-				m->hooks.on_release(m->hooks.ctx, b.releases.v[i].seg, b.releases.v[i].off,
-				    b.releases.v[i].len);
 		pthread_mutex_lock(&m->lock);
 		if (err == 0) {
 			thaw_durable(m);
@@ -309,6 +332,11 @@ commit_once(struct meta *m, size_t *rows_out)
 	m->last_result = err;
 	m->attempt_gen = gen;
 	pthread_cond_broadcast(&m->done);
+	if (err == 0 && b.releases.count != 0) { /* whoever waited for the commit does not wait for this */
+		pthread_mutex_unlock(&m->lock);
+		give_back(m, &b.releases);
+		pthread_mutex_lock(&m->lock);
+	}
 	batch_clear(&b);
 }
 

@@ -388,6 +388,36 @@ a_failed_commit_is_told_and_nothing_is_lost_by_it(void **state)
 }
 
 static void
+released_50_at_a_time(void *ctx, uint64_t seg, uint64_t off, uint32_t len)
+{
+	struct hook *h = ctx;
+
+	assert_int_equal(seg, 9);
+	assert_int_equal(off, h->releases == 0 ? 100 : 1000);
+	assert_int_equal(len, h->releases == 0 ? 150 : 50);
+	h->releases++;
+}
+
+static void
+neighbours_are_given_back_as_one(void **state)
+{
+	struct fixture *f = *state;
+	struct hook h = { 0 };
+	struct meta_hooks hooks = { .ctx = &h, .before_commit = before, .on_release = released_50_at_a_time };
+
+	meta_set_hooks(f->meta, &hooks);
+	meta_lock(f->meta);
+	make_inode(f, S_IFREG);
+	assert_int_equal(meta_release(f->meta, 9, 150, 50), 0);
+	assert_int_equal(meta_release(f->meta, 9, 1000, 50), 0);
+	assert_int_equal(meta_release(f->meta, 9, 100, 50), 0);
+	assert_int_equal(meta_release(f->meta, 9, 200, 50), 0);
+	meta_unlock(f->meta);
+	assert_int_equal(meta_sync(f->meta), 0);
+	assert_int_equal(h.releases, 2);
+}
+
+static void
 a_sync_with_nothing_to_do_writes_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -524,6 +554,7 @@ main(void)
 		T(names_agree_with_a_model_over_random_changes_syncs_and_reopenings),
 		T(chunks_are_scanned_in_order_from_memory_and_disk),
 		T(a_failed_commit_is_told_and_nothing_is_lost_by_it),
+		T(neighbours_are_given_back_as_one),
 		T(a_sync_with_nothing_to_do_writes_nothing),
 		T(many_threads_sync_at_once_and_share_commits),
 		T(a_poisoned_cache_writes_nothing_more),
