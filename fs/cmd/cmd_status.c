@@ -1,0 +1,205 @@
+/*
+ * snugfs status: asks the daemon of each folder; what is not mounted is described by what the configuration knows.
+ *
+ * The keys of --json are fixed: mountpoint, vault, mounted, remote, pending {bytes, files, names} or null, busy, progress
+ * {done, total}, last_push, last_pull, last_contact (seconds since 1970, or null), devices, messages, problem {text} or
+ * null, next; counters on request.  Without a mount point: {"vaults": [...]}.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "config.h"
+#include "control.h"
+#include "err.h"
+#include "handles.h"
+#include "mountstate.h"
+#include "place.h"
+#include "status_text.h"
+#include "tell.h"
+
+/* What the daemon may say better. */
+static json_t *
+unknown(const struct place *p)
+{
+	return json_pack("{s:s, s:s, s:b, s:s?, s:n, s:b, s:{s:i, s:i}, s:n, s:n, s:n, s:[], s:[], s:n}", "mountpoint",
+	    p->mountpoint, "vault", p->vault_dir, "mounted", 0, "remote", p->remote, "pending", "busy", 0, "progress", "done", 0,
+	    "total", 0, "last_push", "last_pull", "last_contact", "devices", "messages", "problem");
+}
+
+__attribute__((format(printf, 2, 3))) static void
+set_text(json_t *status, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	(void)json_object_set_new(status, "problem", json_pack("{s:s}", "text", text));
+}
+
+static void
+ask_daemon(json_t *status, const struct place *p, bool counters)
+{
+	CLEANUP(handle_free_json) json_t *answer = NULL;
+	const char *text;
+	err_t err = control_call(p->vault_dir, json_pack("{s:s, s:b}", "op", "status", "counters", counters), &answer);
+
+	(void)json_object_set_new(status, "mounted", json_true());
+	if (err == -EACCES)
+		set_text(status, "it is mounted by another user, who alone can ask how it is doing");
+	else if (err != 0)
+		set_text(status, "its background process does not answer (%s): see the system's log", tell_reason(err));
+	else if (!control_is_ok(answer, &text))
+		set_text(status, "%s", text);
+	else {
+		(void)json_object_del(answer, "ok");
+		(void)json_object_update(status, answer);
+	}
+}
+
+static bool
+is_pending(const json_t *status)
+{
+	const json_t *pending = json_object_get(status, "pending");
+
+	return json_integer_value(json_object_get(pending, "files")) != 0 ||
+	    json_integer_value(json_object_get(pending, "names")) != 0;
+}
+
+static json_t *
+next_step(const json_t *status, const struct place *p)
+{
+	if (!p->exists)
+		return json_sprintf("snugfs up %s", p->mountpoint);
+	if (!json_is_true(json_object_get(status, "mounted")))
+		return json_sprintf("snugfs mount %s", p->mountpoint);
+	if (!json_is_null(json_object_get(status, "problem")))
+		return json_sprintf("see the problem; then: snugfs sync %s", p->mountpoint);
+	if (json_is_null(json_object_get(status, "remote")))
+		return json_sprintf("to sync: snugfs unmount %s, then: snugfs up %s --remote URL", p->mountpoint, p->mountpoint);
+	return json_string(is_pending(status) ? "nothing: it goes to the store by itself" : "nothing");
+}
+
+static json_t *
+describe(const struct place *p, bool counters)
+{
+	json_t *status = unknown(p);
+
+	if (status == NULL)
+		return NULL;
+	switch (mountstate_get(p->mountpoint)) {
+	case MOUNT_OURS:
+		ask_daemon(status, p, counters);
+		break;
+	case MOUNT_STALE:
+		set_text(status, "its background process ended unexpectedly: mounting again puts that in order");
+		break;
+	case MOUNT_OTHER:
+		set_text(status, "another file system is mounted there");
+		break;
+	case MOUNT_NONE:
+		if (!p->exists)
+			set_text(status, "the folder of its vault, %s, holds no vault", p->vault_dir);
+		break;
+	}
+	(void)json_object_set_new(status, "next", next_step(status, p));
+	return status;
+}
+
+static int
+print_json(const json_t *value)
+{
+	CLEANUP(free_ptr) char *text = value != NULL ? json_dumps(value, JSON_INDENT(2)) : NULL;
+
+	if (text == NULL)
+		return tell_failure("not enough memory");
+	puts(text);
+	return 0;
+}
+
+static int
+show_one(const struct options *o)
+{
+	CLEANUP(place_clear) struct place p = { 0 };
+	CLEANUP(handle_free_json) json_t *status = NULL;
+	int told = place_find_existing(o, &p);
+
+	if (told != 0)
+		return told;
+	status = describe(&p, o->counters);
+	if (o->json)
+		return print_json(status);
+	if (status == NULL)
+		return tell_failure("not enough memory");
+	status_text_print(status);
+	return 0;
+}
+
+static json_t *
+describe_all(const struct config *c, int *told_out)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < c->count && *told_out == 0; i++) {
+		CLEANUP(place_clear) struct place p = { 0 };
+
+		*told_out = place_find_remembered(c->entries[i].mountpoint, &p);
+		if (*told_out == 0)
+			(void)json_array_append_new(list, describe(&p, false));
+	}
+	return list;
+}
+
+static int
+show_all(const struct options *o)
+{
+	CLEANUP(config_clear) struct config c = { 0 };
+	CLEANUP(handle_free_json) json_t *all = NULL;
+	json_t *list, *status;
+	size_t i;
+	err_t err = config_load(&c);
+	int told = 0;
+
+	if (err != 0)
+		return place_tell_config(err);
+	list = describe_all(&c, &told);
+	all = json_pack("{s:o}", "vaults", list);
+	if (told != 0)
+		return told;
+	if (o->json)
+		return print_json(all);
+	if (c.count == 0)
+		printf("There is no vault yet.  To make one: snugfs up ~/Private\n");
+	json_array_foreach(json_object_get(all, "vaults"), i, status) {
+		if (i > 0)
+			printf("\n");
+		status_text_print(status);
+	}
+	return 0;
+}
+
+static int
+run(struct options *o)
+{
+	return o->mountpoint != NULL ? show_one(o) : show_all(o);
+}
+
+const struct command cmd_status = {
+	.name = "status",
+	.synopsis = "[MOUNTPOINT] [--json] [--counters]",
+	.summary = "mounted?  what is not in the store yet, last sync, devices, problems, next step",
+	.details = "Describes the vault of MOUNTPOINT, or all that are known here.\n"
+	    "\n"
+	    "  --json                    for programs: mountpoint, vault, mounted, remote, pending {bytes, files, names},\n"
+	    "                            busy, progress {done, total}, last_push, last_pull, last_contact (seconds since\n"
+	    "                            1970), devices [{name, id, kind, this, added}], messages, problem {text}, next;\n"
+	    "                            what is not known is null; without MOUNTPOINT {\"vaults\": [...]}\n"
+	    "  --counters                the kernel's messages to the mount so far, by kind\n",
+	.accepts = ACCEPT_JSON,
+	.place = MOUNTPOINT_OPTIONAL,
+	.run = run,
+};

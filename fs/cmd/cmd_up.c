@@ -1,0 +1,74 @@
+/* snugfs up: from nothing, or from whatever there is, to a mounted folder. */
+#include <stdbool.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "create.h"
+#include "err.h"
+#include "mounting.h"
+#include "mountstate.h"
+
+static int
+open_existing(const struct options *o, const struct place *p, const char *remote)
+{
+	CLEANUP(secret_clear) struct secret passphrase = { NULL, 0 };
+	int status;
+
+	if ((status = place_check_apart(p, remote)) != 0 || (status = place_make_mountpoint(p)) != 0 ||
+	    (status = mounting_check(o, p)) != 0 || (status = mounting_unlock(o, p, &passphrase)) != 0)
+		return status;
+	return mounting_serve(o, p, &passphrase, remote, true);
+}
+
+static int
+open_new(const struct options *o, struct place *p, const char *remote)
+{
+	CLEANUP(secret_clear) struct secret passphrase = { NULL, 0 };
+	bool was_there = access(p->mountpoint, F_OK) == 0;
+	int status;
+
+	if ((status = place_check_apart(p, remote)) != 0 || (status = place_make_mountpoint(p)) != 0)
+		return status;
+	if ((status = mounting_check(o, p)) != 0 || (status = create_vault(o, p, remote, &passphrase)) != 0) {
+		if (!was_there && !p->exists)
+			(void)rmdir(p->mountpoint); /* nothing was made */
+		return status;
+	}
+	printf("\n");
+	return mounting_serve(o, p, &passphrase, remote, true);
+}
+
+static int
+run(struct options *o)
+{
+	CLEANUP(place_clear) struct place p = { 0 };
+	CLEANUP(free_ptr) char *remote = NULL;
+	int status;
+
+	if ((status = create_remote_url(o, &remote)) != 0 || (status = create_check_device_name(o)) != 0 ||
+	    (status = place_find(o, &p)) != 0)
+		return status;
+	if (p.exists && mountstate_get(p.mountpoint) == MOUNT_OURS) {
+		printf("%s is mounted already.\n", p.mountpoint);
+		return 0;
+	}
+	return p.exists ? open_existing(o, &p, remote) : open_new(o, &p, remote);
+}
+
+const struct command cmd_up = {
+	.name = "up",
+	.synopsis = "MOUNTPOINT [--remote URL] [-o OPTIONS] [-f]",
+	.summary = "open the encrypted folder MOUNTPOINT; make it first if there is none",
+	.details = "Makes the vault of MOUNTPOINT if there is none and prints its recovery key, once; then mounts it\n"
+	    "in the background and says what was done.  A folder that is mounted already stays as it is.\n"
+	    "\n"
+	    "  --remote URL              where the ciphertext is copied to: dir:/path, or a plain path;\n"
+	    "                            without it all works locally, and can be given later\n"
+	    "  -o OPTIONS                mount options, as for \"snugfs mount\"\n"
+	    "  -f                        stay in the foreground\n",
+	.accepts = ACCEPT_REMOTE | ACCEPT_MOUNT_OPTIONS | ACCEPT_FOREGROUND,
+	.place = MOUNTPOINT_REQUIRED,
+	.daemonizes = true,
+	.run = run,
+};

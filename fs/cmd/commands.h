@@ -1,0 +1,16 @@
+/* commands.h: the table that main.c looks commands up in; each is defined in the file of its name. */
+#ifndef SNUGFS_COMMANDS_H
+#define SNUGFS_COMMANDS_H
+
+#include "options.h"
+
+extern const struct command cmd_up;
+extern const struct command cmd_init;
+extern const struct command cmd_mount;
+extern const struct command cmd_unmount;
+extern const struct command cmd_status;
+extern const struct command cmd_sync;
+extern const struct command cmd_join;
+extern const struct command cmd_recovery_key;
+
+#endif

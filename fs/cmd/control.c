@@ -1,0 +1,316 @@
+/* The daemon's end of the control socket: a thread that accepts, and one for each request. */
+#include "control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control_line.h"
+#include "log.h"
+
+#define REQUEST_MAX_LEN 65536
+#define REQUEST_TIMEOUT_MS 5000
+#define ANSWER_TIMEOUT_S 5
+#define CONNECTIONS_MAX 32
+
+struct control {
+	int dir_fd;
+	int listen_fd;
+	int stop_fd; /* eventfd: readable when it is over */
+	control_fn *fn;
+	void *ctx;
+	pthread_t acceptor;
+
+	pthread_mutex_t lock;
+	pthread_cond_t moved;
+	/* under lock */
+	unsigned connections; /* threads; those that await the end included */
+	unsigned awaiting;
+	bool stopping;        /* no request gets to fn any more */
+	bool finished;
+	char *final_text;     /* with finished: NULL, or what went wrong */
+};
+
+struct connection {
+	struct control *control;
+	int fd;
+};
+
+json_t *
+control_refusal(const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return json_pack("{s:b, s:s}", "ok", 0, "text", text);
+}
+
+/* One request. */
+
+/* The first answer promises the second: whoever got it may unmount. */
+static json_t *
+await_end(struct control *c, int fd)
+{
+	json_t *answer = json_pack("{s:b}", "ok", 1);
+	err_t err = answer != NULL ? control_write_line(fd, answer) : -ENOMEM;
+
+	json_decref(answer);
+	if (err != 0)
+		return NULL;
+	pthread_mutex_lock(&c->lock);
+	c->awaiting++;
+	pthread_cond_broadcast(&c->moved);
+	while (!c->finished)
+		pthread_cond_wait(&c->moved, &c->lock);
+	c->awaiting--;
+	answer = c->final_text != NULL ? control_refusal("%s", c->final_text) : json_pack("{s:b}", "ok", 1);
+	pthread_mutex_unlock(&c->lock);
+	return answer;
+}
+
+static json_t *
+answer_request(struct control *c, int fd, const json_t *request)
+{
+	const char *op = json_string_value(json_object_get(request, "op"));
+	bool stopping;
+
+	if (op == NULL)
+		return control_refusal("the request has no operation");
+	if (strcmp(op, "await-end") == 0)
+		return await_end(c, fd);
+	pthread_mutex_lock(&c->lock);
+	stopping = c->stopping;
+	pthread_mutex_unlock(&c->lock);
+	return stopping ? control_refusal("the folder is being unmounted") : c->fn(c->ctx, op, request);
+}
+
+static bool
+is_permitted(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && len == sizeof(peer) &&
+	    (peer.uid == geteuid() || peer.uid == 0);
+}
+
+static void
+serve(struct control *c, int fd)
+{
+	json_t *request = NULL, *answer;
+	err_t err;
+
+	if (!is_permitted(fd))
+		return;
+	err = control_read_line(fd, REQUEST_MAX_LEN, REQUEST_TIMEOUT_MS, &request);
+	if (err != 0) {
+		if (err == -EBADMSG && (answer = control_refusal("the request is not a line of JSON")) != NULL) {
+			err = control_write_line(fd, answer);
+			json_decref(answer);
+		}
+		return;
+	}
+	answer = answer_request(c, fd, request);
+	json_decref(request);
+	if (answer != NULL)
+		err = control_write_line(fd, answer);
+	(void)err; /* whoever asked has gone */
+	json_decref(answer);
+}
+
+static void *
+connection_main(void *arg)
+{
+	struct connection *n = arg;
+	struct control *c = n->control;
+
+	serve(c, n->fd);
+	close(n->fd);
+	free(n);
+	pthread_mutex_lock(&c->lock);
+	c->connections--;
+	pthread_cond_broadcast(&c->moved);
+	pthread_mutex_unlock(&c->lock);
+	return NULL;
+}
+
+/* Accepting. */
+
+static bool
+admit(struct control *c)
+{
+	bool room;
+
+	pthread_mutex_lock(&c->lock);
+	room = c->connections < CONNECTIONS_MAX && !c->stopping;
+	if (room)
+		c->connections++;
+	pthread_mutex_unlock(&c->lock);
+	return room;
+}
+
+static void
+dismiss(struct control *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->connections--;
+	pthread_cond_broadcast(&c->moved);
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void
+take_connection(struct control *c, int fd)
+{
+	struct timeval limit = { .tv_sec = ANSWER_TIMEOUT_S };
+	struct connection *n;
+	pthread_t thread;
+
+	if (!admit(c)) {
+		close(fd);
+		return;
+	}
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	n = malloc(sizeof(*n));
+	if (n != NULL) {
+		*n = (struct connection){ c, fd };
+		if (pthread_create(&thread, NULL, connection_main, n) == 0) {
+			pthread_detach(thread);
+			return;
+		}
+		free(n);
+	}
+	close(fd);
+	dismiss(c);
+}
+
+static void *
+acceptor_main(void *arg)
+{
+	struct control *c = arg;
+	struct pollfd p[2] = { { .fd = c->listen_fd, .events = POLLIN }, { .fd = c->stop_fd, .events = POLLIN } };
+
+	for (;;) {
+		int fd;
+
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			break;
+		if (p[1].revents != 0)
+			break;
+		if (p[0].revents == 0)
+			continue;
+		fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd >= 0)
+			take_connection(c, fd);
+		else if (errno == EMFILE || errno == ENFILE)
+			(void)poll(&p[1], 1, 100); /* there is nothing to do but wait */
+	}
+	return NULL;
+}
+
+/* Starting and ending. */
+
+static void
+control_free(struct control *c)
+{
+	if (c->listen_fd >= 0)
+		close(c->listen_fd);
+	if (c->stop_fd >= 0)
+		close(c->stop_fd);
+	if (c->dir_fd >= 0)
+		close(c->dir_fd);
+	pthread_cond_destroy(&c->moved);
+	pthread_mutex_destroy(&c->lock);
+	free(c->final_text);
+	free(c);
+}
+
+static err_t
+listen_in(struct control *c)
+{
+	struct sockaddr_un address;
+	mode_t mask;
+	int failed;
+
+	c->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (c->listen_fd < 0)
+		return -errno;
+	/* The vault's lock is ours: whatever socket there is has nobody behind it. */
+	if (unlinkat(c->dir_fd, CONTROL_SOCKET, 0) != 0 && errno != ENOENT)
+		return -errno;
+	control_address(c->dir_fd, &address);
+	mask = umask(0177);
+	failed = bind(c->listen_fd, (const struct sockaddr *)&address, sizeof(address)) != 0 ? errno : 0;
+	umask(mask);
+	if (failed != 0)
+		return -failed;
+	return listen(c->listen_fd, CONNECTIONS_MAX) != 0 ? -errno : 0;
+}
+
+err_t
+control_start(int dir_fd, control_fn *fn, void *ctx, struct control **out)
+{
+	struct control *c = calloc(1, sizeof(*c));
+	err_t err = 0;
+
+	if (c == NULL)
+		return -ENOMEM;
+	c->fn = fn;
+	c->ctx = ctx;
+	c->listen_fd = -1;
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->moved, NULL);
+	c->stop_fd = eventfd(0, EFD_CLOEXEC);
+	c->dir_fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 0);
+	if (c->stop_fd < 0 || c->dir_fd < 0)
+		err = -errno;
+	if (err == 0)
+		err = listen_in(c);
+	if (err == 0)
+		err = -pthread_create(&c->acceptor, NULL, acceptor_main, c);
+	if (err != 0) {
+		control_free(c);
+		return err;
+	}
+	*out = c;
+	return 0;
+}
+
+void
+control_stop(struct control *c)
+{
+	/* While the vault's lock is still ours: afterwards the name may be another daemon's. */
+	(void)unlinkat(c->dir_fd, CONTROL_SOCKET, 0);
+	if (eventfd_write(c->stop_fd, 1) != 0)
+		log_error("the control socket could not be closed: %s", strerror(errno));
+	pthread_join(c->acceptor, NULL);
+	pthread_mutex_lock(&c->lock);
+	c->stopping = true;
+	while (c->connections > c->awaiting)
+		pthread_cond_wait(&c->moved, &c->lock);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void
+control_finish(struct control *c, const char *text)
+{
+	pthread_mutex_lock(&c->lock);
+	c->final_text = text != NULL ? strdup(text) : NULL;
+	c->finished = true;
+	pthread_cond_broadcast(&c->moved);
+	while (c->connections > 0)
+		pthread_cond_wait(&c->moved, &c->lock);
+	pthread_mutex_unlock(&c->lock);
+	control_free(c);
+}

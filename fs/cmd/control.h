@@ -1,0 +1,57 @@
+/*
+ * control.h: the daemon's socket DIR/control: one request and one answer a connection, each a line of JSON.
+ *
+ * The socket has mode 0600 in a folder of mode 0700, and only the same user and root are answered (SO_PEERCRED).  Requests
+ * are bounded in size, number and time.  A request is an object with "op"; an answer has "ok", and with "ok": false "text",
+ * a sentence.  The operation "await-end" is answered by this module, twice: at once, and when the daemon has ended all its work.
+ *
+ * Uses jansson, whose type json_t appears here since requests are what this module is about.
+ */
+#ifndef SNUGFS_CONTROL_H
+#define SNUGFS_CONTROL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "err.h"
+
+/* The daemon's side. */
+
+struct control;
+
+/*
+ * Answers a request, from any of several threads at once: a new object, or NULL when memory is short.  request is borrowed.
+ */
+typedef json_t *control_fn(void *ctx, const char *op, const json_t *request);
+
+/* Makes the socket in the directory dir_fd, in place of one that a crash left, and starts to answer. */
+MUST_CHECK err_t control_start(int dir_fd, control_fn *fn, void *ctx, struct control **out);
+/* Removes the socket; returns when fn is not running any more.  Those that await the end go on waiting.  Call once, while the
+ * vault is still open; then control_finish, when it is closed. */
+void control_stop(struct control *c);
+/* All is done (text NULL), or the last changes are not on disk (text says why): tells those that wait, and frees. */
+void control_finish(struct control *c, const char *text);
+
+/* "ok": false and the sentence. */
+__attribute__((format(printf, 1, 2))) json_t *control_refusal(const char *fmt, ...);
+
+/* The commands' side. */
+
+/*
+ * Connects to the daemon of the vault in dir.  -ENOENT or -ECONNREFUSED: no daemon runs; -EACCES: another user's.
+ */
+MUST_CHECK err_t control_connect(const char *dir, int *fd_out);
+/* Takes over request (a new object), also on failure. */
+MUST_CHECK err_t control_send(int fd, json_t *request);
+/*
+ * Waits for the answer: a new object.  -ETIMEDOUT after timeout_ms (try again); -ECONNRESET: the daemon ended without one;
+ * -EBADMSG.
+ */
+MUST_CHECK err_t control_receive(int fd, int timeout_ms, json_t **out);
+/* All three, with a time limit for the answer. */
+MUST_CHECK err_t control_call(const char *dir, json_t *request, json_t **out);
+
+/* Is it "ok"?  If not, *text_out is the sentence (borrowed from the answer). */
+bool control_is_ok(const json_t *answer, const char **text_out);
+
+#endif

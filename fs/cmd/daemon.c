@@ -1,0 +1,277 @@
+/*
+ * The daemon: puts the vault, its mount, its store and its socket together, and takes them apart in the order that loses
+ * nothing: first the mount, so that no change comes any more, then sync, then the last commit.
+ */
+#include "daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control.h"
+#include "create.h"
+#include "daemon_report.h"
+#include "fuse_ops.h"
+#include "launch.h"
+#include "log.h"
+#include "opening.h"
+#include "tell.h"
+#include "uplink.h"
+#include "vfs.h"
+
+struct daemon {
+	const char *mountpoint;
+	struct vault *vault;
+	struct vfs *vfs;
+	struct uplink *uplink; /* NULL: no remote */
+	struct fuse_mount *mount;
+	struct control *control;
+};
+
+/* A signal that comes while nothing is served yet, or no more, must not cut the start or the last commit in two. */
+static atomic_bool told_to_end;
+static struct fuse_mount *_Atomic mount_to_end;
+
+static void
+on_end_signal(int number)
+{
+	struct fuse_mount *fm = atomic_load(&mount_to_end);
+
+	(void)number;
+	atomic_store(&told_to_end, true);
+	if (fm != NULL)
+		fuse_mount_stop(fm);
+}
+
+static void
+catch_signals(void)
+{
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction end = { .sa_handler = on_end_signal, .sa_flags = SA_RESTART };
+
+	sigemptyset(&end.sa_mask);
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+		sigaction(ends[i], &end, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* What sync tells the mount. */
+
+static void
+on_flush_inode(void *ctx, uint64_t ino)
+{
+	fuse_mount_forget_inode(ctx, ino);
+}
+
+static void
+on_changed(void *ctx, const struct merge_result *r)
+{
+	for (size_t i = 0; i < r->entry_count; i++)
+		fuse_mount_forget_entry(ctx, r->entries[i].parent, r->entries[i].name);
+	for (size_t i = 0; i < r->ino_count; i++)
+		fuse_mount_forget_inode(ctx, r->inos[i]);
+}
+
+/* Requests. */
+
+static json_t *
+on_sync(struct daemon *d)
+{
+	char why[512];
+	err_t err;
+
+	if (d->uplink == NULL)
+		return control_refusal("%s has no store to sync with: unmount it, then give it one with "
+		    "\"snugfs up %s --remote URL\"", d->mountpoint, d->mountpoint);
+	err = uplink_drain(d->uplink, why, sizeof(why));
+	if (err == -ECANCELED)
+		return control_refusal("the folder was unmounted before the store had everything");
+	if (err != 0)
+		return control_refusal("%s", why[0] != '\0' ? why : tell_reason(err));
+	return json_pack("{s:b}", "ok", 1);
+}
+
+static bool
+hex_is(const char *hex, const uint8_t bytes[static 32])
+{
+	char want[65];
+
+	for (size_t i = 0; i < 32; i++)
+		snprintf(want + i * 2, 3, "%02x", bytes[i]);
+	return hex != NULL && strcmp(hex, want) == 0;
+}
+
+/* Compares public keys: the recovery key itself stays with whoever typed it. */
+static json_t *
+on_check_recovery(struct daemon *d, const json_t *request)
+{
+	const char *sign = json_string_value(json_object_get(request, "sign"));
+	const char *box = json_string_value(json_object_get(request, "box"));
+	const struct trust_member *m;
+	bool same;
+
+	meta_lock(d->vault->meta);
+	m = trust_recovery(d->vault->trust);
+	same = m != NULL && hex_is(sign, m->pub.sign) && hex_is(box, m->pub.box);
+	meta_unlock(d->vault->meta);
+	return json_pack("{s:b, s:b}", "ok", 1, "same", same);
+}
+
+static json_t *
+on_request(void *ctx, const char *op, const json_t *request)
+{
+	struct daemon *d = ctx;
+
+	if (strcmp(op, "status") == 0)
+		return daemon_report(d->vault, d->uplink, d->mount, json_is_true(json_object_get(request, "counters")));
+	if (strcmp(op, "sync") == 0)
+		return on_sync(d);
+	if (strcmp(op, "check-recovery") == 0)
+		return on_check_recovery(d, request);
+	return control_refusal("this daemon knows no \"%s\": unmount and mount again to run the newer one", op);
+}
+
+/* Putting together. */
+
+static int
+add_remote(struct vault *v, const char *remote, const char *mountpoint)
+{
+	err_t err;
+	int status;
+
+	if (remote == NULL || (v->remote_url != NULL && strcmp(v->remote_url, remote) == 0))
+		return 0;
+	if (v->remote_url != NULL)
+		return tell_failure("%s is kept in the store %s already, and a vault has one store", mountpoint, v->remote_url);
+	status = create_check_store(remote, true, v->id, mountpoint);
+	if (status != 0)
+		return status;
+	meta_lock(v->meta);
+	err = vault_save_remote(v, remote);
+	meta_unlock(v->meta);
+	if (err == 0)
+		err = meta_sync(v->meta);
+	return err == 0 ? 0 : tell_failure("the store %s could not be noted in the vault: %s", remote, tell_reason(err));
+}
+
+static int
+mount_it(struct daemon *d, const struct daemon_params *p)
+{
+	struct fuse_mount_options o = { .mountpoint = p->mountpoint, .fsname = p->vault_dir, .options = p->mount_options };
+	char *why = NULL;
+	err_t err;
+
+	if ((err = vfs_new(d->vault->meta, d->vault->content, d->vault->lookups, p->vault_dir, &d->vfs)) != 0 ||
+	    (err = vfs_reap_orphans(d->vfs)) != 0)
+		return tell_vault_open(err, p->mountpoint, p->vault_dir);
+	err = fuse_mount_new(d->vfs, &o, &d->mount, &why);
+	return err == 0 ? 0 : tell_why(why, p->mountpoint, err);
+}
+
+static int
+connect_it(struct daemon *d)
+{
+	struct sync_hooks hooks = { .ctx = d->mount, .flush_inode = on_flush_inode, .changed = on_changed };
+	err_t err = control_start(d->vault->dir_fd, on_request, d, &d->control);
+
+	if (err != 0)
+		return tell_failure("the socket %s/control cannot be made: %s", d->vault->dir, tell_reason(err));
+	if (d->uplink != NULL && (err = uplink_start(d->uplink, &hooks)) != 0)
+		return tell_failure("syncing cannot be started: %s", tell_reason(err));
+	return 0;
+}
+
+static int
+put_together(struct daemon *d, const struct daemon_params *p)
+{
+	err_t err = opening_vault(p->vault_dir, &p->unlock, &d->vault);
+	int status;
+
+	if (err != 0)
+		return tell_vault_open(err, p->mountpoint, p->vault_dir);
+	if ((status = add_remote(d->vault, p->remote, p->mountpoint)) != 0)
+		return status;
+	if (d->vault->remote_url != NULL) {
+		if ((err = uplink_new(d->vault, &d->uplink)) != 0)
+			return tell_vault_open(err, p->mountpoint, p->vault_dir);
+		content_set_fetch(d->vault->content, uplink_fetch, d->uplink);
+	}
+	if ((status = mount_it(d, p)) != 0)
+		return status;
+	return connect_it(d);
+}
+
+/* Taking apart. */
+
+static int
+close_vault(struct daemon *d, const char *dir)
+{
+	char text[1024];
+	err_t err = vault_close(d->vault);
+
+	d->vault = NULL;
+	if (err == 0) {
+		if (d->control != NULL)
+			control_finish(d->control, NULL);
+		return 0;
+	}
+	snprintf(text, sizeof(text), "the last changes could not be saved in %s: %s", dir, tell_reason(err));
+	log_error("%s", text);
+	if (d->control != NULL)
+		control_finish(d->control, text);
+	return tell_failure("%s", text);
+}
+
+/* Of whatever there is; `status` is what it came to so far. */
+static int
+take_apart(struct daemon *d, const char *dir, int status)
+{
+	int closed;
+
+	atomic_store(&mount_to_end, NULL);
+	if (d->uplink != NULL)
+		uplink_stop(d->uplink); /* it tells the mount of changes, which must be there */
+	if (d->control != NULL)
+		control_stop(d->control);
+	fuse_mount_free(d->mount);
+	vfs_free(d->vfs);
+	if (d->vault != NULL)
+		content_set_fetch(d->vault->content, NULL, NULL);
+	uplink_free(d->uplink);
+	closed = d->vault != NULL ? close_vault(d, dir) : 0;
+	return status != 0 ? status : closed;
+}
+
+static int
+serve(struct daemon *d, const struct daemon_params *p)
+{
+	err_t err;
+
+	atomic_store(&mount_to_end, d->mount);
+	if (atomic_load(&told_to_end))
+		fuse_mount_stop(d->mount);
+	p->ready(p->ctx, d->vault->remote_url);
+	launch_ready();
+	err = fuse_mount_serve(d->mount);
+	if (err == 0)
+		return 0;
+	log_error("%s: the connection to the kernel failed: %s", p->mountpoint, strerror(-err));
+	return EXIT_TOLD;
+}
+
+int
+daemon_run(const struct daemon_params *p)
+{
+	struct daemon d = { .mountpoint = p->mountpoint };
+	int status;
+
+	launch_leave_terminal();
+	catch_signals();
+	status = put_together(&d, p);
+	if (status == 0)
+		status = serve(&d, p);
+	return take_apart(&d, p->vault_dir, status);
+}

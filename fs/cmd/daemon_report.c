@@ -1,0 +1,126 @@
+/* The daemon describes itself. */
+#include "daemon_report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNTERS_MAX 64
+
+static json_t *
+time_or_null(time_t t)
+{
+	return t != 0 ? json_integer(t) : json_null();
+}
+
+static json_t *
+device(const struct trust_member *m, const uint8_t my_id[static IDENTITY_ID_LEN])
+{
+	char id[IDENTITY_ID_LEN * 2 + 1];
+
+	for (size_t i = 0; i < IDENTITY_ID_LEN; i++)
+		snprintf(id + i * 2, 3, "%02x", m->id[i]);
+	return json_pack("{s:s, s:s, s:s, s:b, s:I}", "name", m->kind == MEMBER_RECOVERY ? "recovery key" : m->name, "id", id,
+	    "kind", m->kind == MEMBER_RECOVERY ? "recovery-key" : "computer", "this",
+	    memcmp(m->id, my_id, IDENTITY_ID_LEN) == 0, "added", (json_int_t)(m->added_ns / 1000000000u));
+}
+
+static json_t *
+devices(struct vault *v)
+{
+	json_t *list = json_array();
+
+	meta_lock(v->meta);
+	for (size_t i = 0; i < trust_member_count(v->trust); i++) {
+		const struct trust_member *m = trust_member_at(v->trust, i);
+
+		if (!m->removed)
+			(void)json_array_append_new(list, device(m, v->my_id)); /* a list that is short of memory is shorter */
+	}
+	meta_unlock(v->meta);
+	return list;
+}
+
+static json_t *
+messages(struct uplink *u)
+{
+	json_t *list = json_array();
+	char **texts = NULL;
+	size_t count = 0;
+
+	if (u != NULL && uplink_get_messages(u, &texts, &count) != 0)
+		count = 0;
+	for (size_t i = 0; i < count; i++) {
+		(void)json_array_append_new(list, json_string(texts[i]));
+		free(texts[i]);
+	}
+	free(texts);
+	return list;
+}
+
+/* What hurts most comes first: changes that are not even on the local disk. */
+static json_t *
+problem(struct vault *v, const struct sync_status *st)
+{
+	err_t health = meta_health(v->meta);
+	char text[1024];
+
+	if (health != 0)
+		snprintf(text, sizeof(text), "changes cannot be saved in %s (%s): make room or repair the disk, then they will be",
+		    v->dir, strerror(-health));
+	else if (st->problem != 0)
+		snprintf(text, sizeof(text), "%s",
+		    st->problem_text[0] != '\0' ? st->problem_text : strerror(-st->problem));
+	else
+		return json_null();
+	return json_pack("{s:s}", "text", text);
+}
+
+static json_t *
+counters_of(struct fuse_mount *fm)
+{
+	const char *names[COUNTERS_MAX];
+	uint64_t counts[COUNTERS_MAX];
+	size_t count = fuse_mount_counters(fm, names, counts, COUNTERS_MAX);
+	json_t *all = json_object();
+
+	for (size_t i = 0; i < count; i++)
+		(void)json_object_set_new(all, names[i], json_integer((json_int_t)counts[i]));
+	return all;
+}
+
+static json_t *
+remote_url(struct vault *v)
+{
+	json_t *url;
+
+	meta_lock(v->meta);
+	url = v->remote_url != NULL ? json_string(v->remote_url) : json_null();
+	meta_unlock(v->meta);
+	return url;
+}
+
+json_t *
+daemon_report(struct vault *v, struct uplink *u, struct fuse_mount *fm, bool counters)
+{
+	struct meta_pending_summary sum;
+	struct sync_status st = { 0 };
+	json_t *all;
+
+	if (u != NULL) {
+		uplink_get_status(u, &st);
+	} else {
+		meta_pending_summary(v->meta, &sum);
+		st.pending_inodes = sum.inode_count;
+		st.pending_names = sum.dentry_count;
+	}
+	all = json_pack("{s:b, s:{s:I, s:I, s:I}, s:b, s:{s:I, s:I}, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "ok", 1, "pending",
+	    "bytes", (json_int_t)st.pending_bytes, "files", (json_int_t)st.pending_inodes, "names",
+	    (json_int_t)st.pending_names, "busy", st.busy, "progress", "done", (json_int_t)st.bytes_done, "total",
+	    (json_int_t)st.bytes_total, "last_push", time_or_null(st.last_push), "last_pull", time_or_null(st.last_pull),
+	    "last_contact", time_or_null(st.last_contact), "devices", devices(v), "messages", messages(u), "problem",
+	    problem(v, &st), "remote", remote_url(v));
+	if (all != NULL && counters)
+		(void)json_object_set_new(all, "counters", counters_of(fm));
+	return all;
+}

@@ -1,0 +1,115 @@
+/* Two processes: the one that waits, and the one that becomes the daemon. */
+#include "launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "tell.h"
+
+#define INHERITED_MAX 256
+
+static int ready_fd = -1; /* in the child: its one byte tells the parent */
+static bool inherited[INHERITED_MAX];
+
+/* A lock file of a calling script, for example, must not stay locked as long as the folder is mounted. */
+static void
+note_inherited(void)
+{
+	for (int fd = STDERR_FILENO + 1; fd < INHERITED_MAX; fd++)
+		inherited[fd] = fcntl(fd, F_GETFD) >= 0;
+}
+
+/* Ends as the child did. */
+static _Noreturn void
+follow(pid_t child)
+{
+	int ended = 0;
+
+	while (waitpid(child, &ended, 0) < 0 && errno == EINTR)
+		;
+	if (WIFSIGNALED(ended)) {
+		signal(WTERMSIG(ended), SIG_DFL);
+		raise(WTERMSIG(ended));
+	}
+	_exit(WIFEXITED(ended) ? WEXITSTATUS(ended) : EXIT_TOLD);
+}
+
+static _Noreturn void
+wait_for(pid_t child, int fd)
+{
+	char byte;
+	ssize_t got;
+
+	/* The child puts the terminal in order first. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGQUIT, SIG_IGN);
+	do
+		got = read(fd, &byte, 1);
+	while (got < 0 && errno == EINTR);
+	if (got == 1)
+		_exit(EXIT_SUCCESS);
+	follow(child);
+}
+
+int
+launch_background(void)
+{
+	int fds[2];
+	pid_t child;
+
+	note_inherited();
+	if (pipe2(fds, O_CLOEXEC) != 0)
+		return tell_failure("no process could be started: %s", tell_reason(-errno));
+	child = fork();
+	if (child < 0) {
+		int error = errno;
+
+		close(fds[0]);
+		close(fds[1]);
+		return tell_failure("no process could be started: %s", tell_reason(-error));
+	}
+	if (child > 0) {
+		close(fds[1]);
+		wait_for(child, fds[0]);
+	}
+	close(fds[0]);
+	ready_fd = fds[1];
+	return 0;
+}
+
+void
+launch_leave_terminal(void)
+{
+	if (ready_fd >= 0)
+		(void)setsid(); /* fails only for the leader of a group, which a fresh child is not */
+}
+
+void
+launch_ready(void)
+{
+	int null_fd;
+	ssize_t written;
+
+	if (ready_fd < 0)
+		return;
+	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = STDIN_FILENO; null_fd >= 0 && fd <= STDERR_FILENO; fd++)
+		(void)dup2(null_fd, fd);
+	if (null_fd > STDERR_FILENO)
+		close(null_fd);
+	for (int fd = STDERR_FILENO + 1; fd < INHERITED_MAX; fd++)
+		if (inherited[fd])
+			close(fd);
+	if (chdir("/") != 0)
+		(void)chdir("."); /* it stays where it is */
+	written = write(ready_fd, "r", 1);
+	(void)written; /* whoever waited for it may have been killed */
+	close(ready_fd);
+	ready_fd = -1;
+}

@@ -1,0 +1,21 @@
+/*
+ * launch.h: into the background, so that the foreground waits until the folder is usable and then ends with 0, or until the
+ * background ends first, and then ends as that did.
+ *
+ * The fork comes before everything else: before secret memory (fork(2) does not inherit its lock), threads, libfuse and
+ * libcurl.  Until it is ready the background part shares the terminal, so it asks and complains like any command.
+ */
+#ifndef SNUGFS_LAUNCH_H
+#define SNUGFS_LAUNCH_H
+
+/* Returns in the child only, or with a failure's exit status (tell.h) when there is no child. */
+int launch_background(void);
+/*
+ * No more questions to ask: leaves the terminal's session, so that its signals and its end don't matter.  Nothing without
+ * launch_background.
+ */
+void launch_leave_terminal(void);
+/* The folder is usable: the parent ends with 0; the standard streams and all that was inherited are let go. */
+void launch_ready(void);
+
+#endif

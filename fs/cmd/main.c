@@ -1,0 +1,133 @@
+/*
+ * The program's entry: a table of commands.  Called by the name of a mount helper, or as mount.fuse(8) calls the program of
+ * a "fuse.snugfs" mount (SOURCE MOUNTPOINT -o OPTIONS), it is `mount`.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "commands.h"
+#include "err.h"
+#include "launch.h"
+#include "log.h"
+#include "secmem.h"
+#include "tell.h"
+
+static const struct command *const commands[] = {
+	&cmd_up, &cmd_init, &cmd_mount, &cmd_unmount, &cmd_status, &cmd_sync, &cmd_join, &cmd_recovery_key,
+};
+
+static void
+print_help(void)
+{
+	printf("snugfs keeps a folder encrypted, file by file, and copies nothing but ciphertext to a store.\n"
+	       "\n"
+	       "usage: snugfs COMMAND ...\n"
+	       "\n");
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		printf("  %-12s  %s\n", commands[i]->name, commands[i]->summary);
+	printf("\n"
+	       "\"snugfs COMMAND --help\" says more, \"snugfs --version\" the version.\n"
+	       "To begin: snugfs up ~/Private\n");
+}
+
+static void
+print_command_help(const struct command *c)
+{
+	printf("usage: snugfs %s %s\n\n%s\n%s", c->name, c->synopsis, c->details, options_common_help());
+}
+
+static const struct command *
+find_command(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (strcmp(commands[i]->name, name) == 0)
+			return commands[i];
+	return NULL;
+}
+
+/* Secrets, and so secret memory, only begin behind the fork: launch.h says why. */
+static int
+run_command(const struct command *c, struct options *o)
+{
+	int status;
+
+	umask(077);
+	if (c->daemonizes && !o->foreground && (status = launch_background()) != 0)
+		return status;
+	if (!(c->daemonizes && o->foreground))
+		log_open(true);
+	if (secmem_init() != 0)
+		return tell_failure("the memory for secrets cannot be set up: nothing was done");
+	status = c->run(o);
+	if (fflush(stdout) != 0 && status == 0)
+		status = tell_failure("standard output cannot be written to: %s", tell_reason(-errno));
+	return status;
+}
+
+static int
+mount_helper(int argc, char **argv)
+{
+	CLEANUP(options_clear) struct options o = { 0 };
+	bool fake = false;
+	int status = options_parse_mount_helper(argc, argv, &o, &fake);
+
+	return status != 0 || fake ? status : run_command(&cmd_mount, &o);
+}
+
+static const char *
+program_name(const char *path)
+{
+	const char *slash = path != NULL ? strrchr(path, '/') : NULL;
+
+	return slash != NULL ? slash + 1 : path != NULL ? path : "snugfs";
+}
+
+/* mount.fuse(8) puts the options last, and always some. */
+static bool
+is_fuse_call(int argc, char **argv)
+{
+	return argc >= 5 && argv[2][0] == '/' && strcmp(argv[3], "-o") == 0;
+}
+
+static int
+dispatch(int argc, char **argv)
+{
+	CLEANUP(options_clear) struct options o = { 0 };
+	const struct command *c = find_command(argv[1]);
+	bool help = false;
+	int status;
+
+	if (c == NULL)
+		return is_fuse_call(argc, argv) ? mount_helper(argc, argv) :
+		    tell_usage(NULL, "there is no command \"%s\"", argv[1]);
+	status = options_parse(c, argc - 1, argv + 1, &o, &help);
+	if (status != 0)
+		return status;
+	if (help) {
+		print_command_help(c);
+		return 0;
+	}
+	return run_command(c, &o);
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *name = program_name(argc > 0 ? argv[0] : NULL);
+
+	if (strncmp(name, "mount.", 6) == 0)
+		return mount_helper(argc, argv);
+	if (argc < 2)
+		return tell_usage(NULL, "a command is missing");
+	if (strcmp(argv[1], "--version") == 0) {
+		printf("snugfs %s\n", SNUGFS_VERSION);
+		return 0;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+		print_help();
+		return 0;
+	}
+	return dispatch(argc, argv);
+}

@@ -1,0 +1,118 @@
+/* From a place with a vault to a mounted folder. */
+#include "mounting.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "create.h"
+#include "daemon.h"
+#include "log.h"
+#include "mount_check.h"
+#include "mountstate.h"
+#include "tell.h"
+
+static int
+clear_away_stale(const char *mountpoint)
+{
+	err_t err = mountstate_unmount(mountpoint, 1);
+
+	return err == 0 ? 0 : tell_failure("%s is still the mount point of a snugfs that has ended, and it cannot be taken off "
+	    "(%s): run \"umount -l %s\" as root", mountpoint, tell_reason(err), mountpoint);
+}
+
+static int
+check_not_mounted(const char *mountpoint)
+{
+	switch (mountstate_get(mountpoint)) {
+	case MOUNT_OURS:
+		return tell_failure("%s is mounted already: use it, or unmount it first with \"snugfs unmount %s\"", mountpoint,
+		    mountpoint);
+	case MOUNT_OTHER:
+		return tell_failure("another file system is mounted at %s already: unmount it, or choose another folder",
+		    mountpoint);
+	case MOUNT_STALE:
+		return clear_away_stale(mountpoint);
+	case MOUNT_NONE:
+		break;
+	}
+	return 0;
+}
+
+int
+mounting_check(const struct options *o, const struct place *p)
+{
+	CLEANUP(free_ptr) char *kernel = NULL;
+	struct mount_wishes wishes;
+	char *why = NULL;
+	err_t err;
+	int status;
+
+	err = mount_check_options(o->mount_options, &wishes, &kernel, &why);
+	if (err != 0) {
+		status = tell_usage("mount", "%s", why != NULL ? why : tell_reason(err));
+		free(why);
+		return status;
+	}
+	if ((status = check_not_mounted(p->mountpoint)) != 0 || (status = place_check_apart(p, p->remote)) != 0)
+		return status;
+	err = mount_check_place(p->mountpoint, &wishes, &why);
+	return err == 0 ? 0 : tell_why(why, p->mountpoint, err);
+}
+
+int
+mounting_unlock(const struct options *o, const struct place *p, struct secret *out)
+{
+	if (!p->wants_passphrase)
+		return 0;
+	if (o->no_passphrase)
+		return tell_vault_open(-ENOKEY, p->mountpoint, p->vault_dir);
+	return prompt_passphrase(o, p->mountpoint, out);
+}
+
+/* The folder is usable in any case: that it could not be remembered is no reason to close it again. */
+static void
+remember(const void *ctx, const char *remote)
+{
+	const struct place *p = ctx;
+	err_t err = config_remember(p->mountpoint, p->vault_dir, remote);
+
+	if (err != 0)
+		log_warn("%s could not be remembered in the configuration: %s", p->mountpoint, tell_reason(err));
+}
+
+static void
+remember_and_say(const void *ctx, const char *remote)
+{
+	const struct place *p = ctx;
+
+	remember(ctx, remote);
+	printf("%s is open: what you put there is encrypted, file by file.\n", p->mountpoint);
+	printf("  on this computer   %s\n", p->vault_dir);
+	if (remote != NULL)
+		printf("  in the store       %s (nothing but ciphertext goes there, by itself)\n", remote);
+	else
+		printf("  in a store         nothing: to sync, unmount, then: snugfs up %s --remote URL\n", p->mountpoint);
+	printf("  how it is doing    snugfs status %s\n", p->mountpoint);
+	printf("  to close it        snugfs unmount %s\n", p->mountpoint);
+	fflush(stdout);
+}
+
+int
+mounting_serve(const struct options *o, const struct place *p, const struct secret *passphrase, const char *remote,
+    bool announce)
+{
+	struct daemon_params params = {
+		.mountpoint = p->mountpoint,
+		.vault_dir = p->vault_dir,
+		.mount_options = o->mount_options,
+		.remote = remote,
+		.unlock = create_lock(passphrase),
+		.ready = announce ? remember_and_say : remember,
+		.ctx = p,
+	};
+
+	return daemon_run(&params);
+}

@@ -1,0 +1,210 @@
+/* The table of mounts, and taking mounts off. */
+#include "mountstate.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <mntent.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "mount_check.h"
+#include "paths.h"
+
+extern char **environ;
+
+/* The topmost mount at the place: its type and source, malloc'ed; both NULL if there is none. */
+static void
+find_mount(const char *mountpoint, char **type_out, char **source_out)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	const struct mntent *m;
+
+	*type_out = *source_out = NULL;
+	if (mounts == NULL)
+		return;
+	while ((m = getmntent(mounts)) != NULL) {
+		if (strcmp(m->mnt_dir, mountpoint) != 0)
+			continue;
+		free(*type_out);
+		free(*source_out);
+		*type_out = strdup(m->mnt_type);
+		*source_out = strdup(m->mnt_fsname);
+	}
+	endmntent(mounts);
+}
+
+enum mountstate
+mountstate_get(const char *mountpoint)
+{
+	CLEANUP(free_ptr) char *type = NULL;
+	CLEANUP(free_ptr) char *source = NULL;
+	struct statfs fs;
+
+	find_mount(mountpoint, &type, &source);
+	if (type == NULL)
+		return MOUNT_NONE;
+	if (strcmp(type, MOUNT_TYPE) != 0)
+		return MOUNT_OTHER;
+	/* Not stat(2), which the kernel may answer from its cache long after the process has died. */
+	return statfs(mountpoint, &fs) != 0 && errno == ENOTCONN ? MOUNT_STALE : MOUNT_OURS;
+}
+
+char *
+mountstate_vault_dir(const char *mountpoint)
+{
+	CLEANUP(free_ptr) char *type = NULL;
+	CLEANUP(free_ptr) char *source = NULL;
+
+	find_mount(mountpoint, &type, &source);
+	if (type == NULL || strcmp(type, MOUNT_TYPE) != 0 || source == NULL || source[0] != '/')
+		return NULL;
+	return STEAL(source);
+}
+
+bool
+mountstate_is_mounted(const char *vault_dir)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	const struct mntent *m;
+	bool found = false;
+
+	if (mounts == NULL)
+		return false;
+	while (!found && (m = getmntent(mounts)) != NULL)
+		found = strcmp(m->mnt_type, MOUNT_TYPE) == 0 && strcmp(m->mnt_fsname, vault_dir) == 0;
+	endmntent(mounts);
+	return found;
+}
+
+/* Its own words are of no use here ("Device or resource busy"): what it means is asked of the kernel afterwards. */
+static err_t
+run_fusermount(const char *mountpoint, int lazy)
+{
+	char command[] = "fusermount3", unmount[] = "-u", quiet[] = "-q", detach[] = "-z", end[] = "--";
+	CLEANUP(free_ptr) char *place = strdup(mountpoint);
+	char *argv[] = { command, unmount, quiet, lazy ? detach : quiet, end, place, NULL };
+	posix_spawn_file_actions_t actions;
+	pid_t pid;
+	int ended = 0, failed;
+
+	if (place == NULL || posix_spawn_file_actions_init(&actions) != 0)
+		return -ENOMEM;
+	failed = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	if (failed == 0)
+		failed = posix_spawnp(&pid, command, &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	if (failed != 0)
+		return -failed;
+	while (waitpid(pid, &ended, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(ended) && WEXITSTATUS(ended) == 0 ? 0 : -EBUSY;
+}
+
+err_t
+mountstate_unmount(const char *mountpoint, int lazy)
+{
+	struct stat st;
+
+	if (umount2(mountpoint, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
+		return 0;
+	if (errno != EPERM)
+		return -errno;
+	/* Another user's mount refuses even to be looked at. */
+	if (stat(mountpoint, &st) != 0 && errno == EACCES)
+		return -EPERM;
+	return run_fusermount(mountpoint, lazy);
+}
+
+/* Who is using it: processes whose current directory, root, program or open files are below.  Links are only read, never
+ * followed, so that this can't hang. */
+
+static bool
+link_is_below(const char *link, const char *mountpoint)
+{
+	char target[PATH_MAX];
+	ssize_t len = readlink(link, target, sizeof(target) - 1);
+
+	if (len < 0)
+		return false;
+	target[len] = '\0';
+	return paths_is_inside(target, mountpoint);
+}
+
+static bool
+has_open_below(const char *pid, const char *mountpoint)
+{
+	char path[NAME_MAX * 2 + 32];
+	const struct dirent *e;
+	bool found = false;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%s/fd", pid);
+	d = opendir(path);
+	while (d != NULL && !found && (e = readdir(d)) != NULL) {
+		snprintf(path, sizeof(path), "/proc/%s/fd/%s", pid, e->d_name);
+		found = link_is_below(path, mountpoint);
+	}
+	if (d != NULL)
+		closedir(d);
+	return found;
+}
+
+static bool
+uses(const char *pid, const char *mountpoint)
+{
+	static const char *const links[] = { "cwd", "root", "exe" };
+	char path[NAME_MAX + 32];
+
+	for (size_t i = 0; i < ARRAY_LEN(links); i++) {
+		snprintf(path, sizeof(path), "/proc/%s/%s", pid, links[i]);
+		if (link_is_below(path, mountpoint))
+			return true;
+	}
+	return has_open_below(pid, mountpoint);
+}
+
+static void
+name_process(const char *pid, char *out, size_t out_len)
+{
+	char path[NAME_MAX + 32], name[32] = "a process";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%s/comm", pid);
+	f = fopen(path, "re");
+	if (f != NULL) {
+		if (fgets(name, sizeof(name), f) != NULL)
+			name[strcspn(name, "\n")] = '\0';
+		fclose(f);
+	}
+	snprintf(out, out_len, "%s (%s)", name, pid);
+}
+
+void
+mountstate_who_uses(const char *mountpoint, char *out, size_t out_len)
+{
+	DIR *d = opendir("/proc");
+	const struct dirent *e;
+	bool found = false;
+
+	out[0] = '\0';
+	while (d != NULL && !found && (e = readdir(d)) != NULL) {
+		if (!isdigit((unsigned char)e->d_name[0]) || !uses(e->d_name, mountpoint))
+			continue;
+		name_process(e->d_name, out, out_len);
+		found = true;
+	}
+	if (d != NULL)
+		closedir(d);
+}

@@ -1,0 +1,291 @@
+/* The command line, through getopt_long(3). */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "paths.h"
+#include "tell.h"
+
+enum long_only {
+	OPT_VAULT = 256, OPT_REMOTE, OPT_PASSPHRASE_FILE, OPT_PASSPHRASE_COMMAND, OPT_RECOVERY_KEY_FILE, OPT_NO_PASSPHRASE,
+	OPT_DEVICE_NAME, OPT_WAIT, OPT_JSON, OPT_COUNTERS,
+};
+
+static const struct option known_options[] = {
+	{ "vault", required_argument, NULL, OPT_VAULT },
+	{ "passphrase-file", required_argument, NULL, OPT_PASSPHRASE_FILE },
+	{ "passphrase-command", required_argument, NULL, OPT_PASSPHRASE_COMMAND },
+	{ "recovery-key-file", required_argument, NULL, OPT_RECOVERY_KEY_FILE },
+	{ "no-passphrase", no_argument, NULL, OPT_NO_PASSPHRASE },
+	{ "device-name", required_argument, NULL, OPT_DEVICE_NAME },
+	{ "remote", required_argument, NULL, OPT_REMOTE },
+	{ "wait", no_argument, NULL, OPT_WAIT },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "counters", no_argument, NULL, OPT_COUNTERS },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+/* Which option needs which bit of option_set. */
+static const struct {
+	int option;
+	unsigned set;
+} restricted[] = {
+	{ OPT_REMOTE, ACCEPT_REMOTE }, { 'o', ACCEPT_MOUNT_OPTIONS }, { 'f', ACCEPT_FOREGROUND }, { OPT_WAIT, ACCEPT_WAIT },
+	{ OPT_JSON, ACCEPT_JSON }, { OPT_COUNTERS, ACCEPT_JSON },
+};
+
+const char *
+options_common_help(void)
+{
+	return "Options of every command:\n"
+	       "  --vault DIR               keep everything local of this vault in DIR\n"
+	       "                            (else under the XDG directories, named after the mount point)\n"
+	       "  --passphrase-file FILE    the passphrase is the first line of FILE\n"
+	       "  --passphrase-command CMD  … the first line that CMD prints (run by sh)\n"
+	       "  --no-passphrase           the device file is protected by its permissions alone\n"
+	       "                            (for computers with an encrypted disk)\n"
+	       "  --recovery-key-file FILE  write the recovery key there (init, up), or read it there\n"
+	       "  --device-name NAME        what this computer is called (else the host's name)\n"
+	       "  --help                    this text\n"
+	       "Without one of the passphrase options you are asked.\n";
+}
+
+void
+options_clear(struct options *o)
+{
+	free(o->mountpoint);
+	free(o->vault_dir);
+	free(o->remote);
+	free(o->passphrase_file);
+	free(o->passphrase_command);
+	free(o->recovery_key_file);
+	free(o->device_name);
+	free(o->mount_options);
+	*o = (struct options){ 0 };
+}
+
+static int
+set_text(char **field, const char *value)
+{
+	char *copy = strdup(value);
+
+	if (copy == NULL)
+		return tell_failure("not enough memory");
+	free(*field);
+	*field = copy;
+	return 0;
+}
+
+static int
+set_path(char **field, const char *value)
+{
+	char *path = NULL;
+	err_t err = paths_absolute(value, &path);
+
+	if (err == -ENOENT && value[0] != '\0') {
+		/* A vault's folder may be made with those above it. */
+		err = value[0] == '/' ? -ENOMEM : -ENOENT;
+		path = value[0] == '/' ? strdup(value) : NULL;
+		if (path != NULL)
+			err = 0;
+	}
+	if (err != 0)
+		return tell_failure("\"%s\" cannot be found: the folder that it is to be in does not exist", value);
+	free(*field);
+	*field = path;
+	return 0;
+}
+
+/* -o may be given several times. */
+static int
+add_mount_options(struct options *o, const char *more)
+{
+	char *joined;
+
+	if (more[0] == '\0')
+		return 0;
+	if (asprintf(&joined, "%s%s%s", o->mount_options != NULL ? o->mount_options : "", o->mount_options != NULL ? "," : "",
+	    more) < 0)
+		return tell_failure("not enough memory");
+	free(o->mount_options);
+	o->mount_options = joined;
+	return 0;
+}
+
+/* Takes what is ours out of -o; the rest is checked by the mount. */
+static int
+split_mount_options(struct options *o)
+{
+	char *list = o->mount_options, *rest = NULL;
+	int status = 0;
+
+	if (list == NULL)
+		return 0;
+	o->mount_options = NULL;
+	for (char *word = strtok_r(list, ",", &rest); word != NULL && status == 0; word = strtok_r(NULL, ",", &rest)) {
+		if (strncmp(word, "vault=", 6) == 0)
+			status = set_path(&o->vault_dir, word + 6);
+		else if (strncmp(word, "remote=", 7) == 0)
+			status = set_text(&o->remote, word + 7);
+		else if (strncmp(word, "passphrase_file=", 16) == 0)
+			status = set_text(&o->passphrase_file, word + 16);
+		else if (strncmp(word, "passphrase_command=", 19) == 0)
+			status = set_text(&o->passphrase_command, word + 19);
+		else if (strcmp(word, "no_passphrase") == 0)
+			o->no_passphrase = true;
+		else
+			status = add_mount_options(o, word);
+	}
+	free(list);
+	return status;
+}
+
+static bool
+accepts(const struct command *c, int option)
+{
+	for (size_t i = 0; i < ARRAY_LEN(restricted); i++)
+		if (restricted[i].option == option)
+			return (c->accepts & restricted[i].set) != 0;
+	return true;
+}
+
+static int
+apply(const struct command *c, int option, const char *given, struct options *o)
+{
+	if (!accepts(c, option))
+		return tell_usage(c->name, "the command %s knows no option %s", c->name, given);
+	switch (option) {
+	case OPT_VAULT:
+		return set_path(&o->vault_dir, optarg);
+	case OPT_PASSPHRASE_FILE:
+		return set_text(&o->passphrase_file, optarg);
+	case OPT_PASSPHRASE_COMMAND:
+		return set_text(&o->passphrase_command, optarg);
+	case OPT_RECOVERY_KEY_FILE:
+		return set_text(&o->recovery_key_file, optarg);
+	case OPT_DEVICE_NAME:
+		return set_text(&o->device_name, optarg);
+	case OPT_REMOTE:
+		return set_text(&o->remote, optarg);
+	case 'o':
+		return add_mount_options(o, optarg);
+	case OPT_NO_PASSPHRASE:
+		o->no_passphrase = true;
+		return 0;
+	case 'f':
+		o->foreground = true;
+		return 0;
+	case OPT_WAIT:
+		o->wait = true;
+		return 0;
+	case OPT_JSON:
+		o->json = true;
+		return 0;
+	case OPT_COUNTERS:
+		o->counters = true;
+		return 0;
+	case ':':
+		return tell_usage(c->name, "the option %s wants a value", given);
+	default:
+		return tell_usage(c->name, "the command %s knows no option %s", c->name, given);
+	}
+}
+
+static int
+take_place(const struct command *c, int argc, char **argv, struct options *o)
+{
+	int at = optind;
+
+	if (c->verb != NULL) {
+		if (at >= argc)
+			return tell_usage(c->name, "the command %s wants the word %s behind it", c->name, c->verb);
+		if (strcmp(argv[at], c->verb) != 0)
+			return tell_usage(c->name, "the command %s knows no \"%s\"", c->name, argv[at]);
+		at++;
+	}
+	if (at >= argc)
+		return c->place == MOUNTPOINT_OPTIONAL ? 0 :
+		    tell_usage(c->name, "the command %s wants a mount point: a folder like ~/Private", c->name);
+	if (at + 1 < argc)
+		return tell_usage(c->name, "the command %s takes one mount point, and \"%s\" is one too many", c->name,
+		    argv[at + 1]);
+	if (argv[at][0] == '\0')
+		return tell_usage(c->name, "the mount point is empty");
+	return set_path(&o->mountpoint, argv[at]);
+}
+
+/* What contradicts itself. */
+static int
+check_together(const char *command, const struct options *o)
+{
+	int ways = (o->no_passphrase ? 1 : 0) + (o->passphrase_file != NULL ? 1 : 0) + (o->passphrase_command != NULL ? 1 : 0);
+
+	if (ways > 1)
+		return tell_usage(command, "only one of --passphrase-file, --passphrase-command and --no-passphrase can be given");
+	if (o->counters && o->mountpoint == NULL)
+		return tell_usage(command, "--counters wants a mount point");
+	return 0;
+}
+
+int
+options_parse(const struct command *c, int argc, char **argv, struct options *o, bool *help_out)
+{
+	int option, status = 0;
+
+	*help_out = false;
+	opterr = 0;
+	optind = 1;
+	for (;;) {
+		const char *given = optind < argc ? argv[optind] : "";
+
+		option = getopt_long(argc, argv, ":fho:", known_options, NULL);
+		if (option == -1)
+			break;
+		if (option == 'h') {
+			*help_out = true;
+			return 0;
+		}
+		/* With permuted arguments the word that was just read stands right before optind. */
+		if (option == '?' || option == ':')
+			given = optind > 0 && optind <= argc ? argv[optind - 1] : given;
+		status = apply(c, option, given, o);
+		if (status != 0)
+			return status;
+	}
+	status = take_place(c, argc, argv, o);
+	if (status == 0)
+		status = split_mount_options(o);
+	return status != 0 ? status : check_together(c->name, o);
+}
+
+int
+options_parse_mount_helper(int argc, char **argv, struct options *o, bool *fake_out)
+{
+	int option, status = 0;
+
+	opterr = 0;
+	optind = 1;
+	*fake_out = false;
+	while (status == 0 && (option = getopt(argc, argv, "sfnvN:t:o:")) != -1) {
+		if (option == 'o')
+			status = add_mount_options(o, optarg);
+		else if (option == 'f')
+			*fake_out = true;
+		else if (option == '?')
+			return tell_usage(NULL, "mount helpers know no option -%c", optopt);
+	}
+	if (status == 0 && argc - optind != 2)
+		return tell_usage(NULL, "a mount helper is called as: SOURCE MOUNTPOINT [-o OPTIONS]");
+	if (status == 0 && argv[optind][0] == '/')
+		status = set_path(&o->vault_dir, argv[optind]);
+	if (status == 0)
+		status = set_path(&o->mountpoint, argv[optind + 1]);
+	if (status == 0)
+		status = split_mount_options(o);
+	return status != 0 ? status : check_together("mount", o);
+}

@@ -1,0 +1,31 @@
+/*
+ * prompt.h: secrets from people: passphrases and recovery keys, from the terminal without echo, from a file, from a command.
+ * They stay in secret memory.  Functions return exit statuses (tell.h).  Uses options.h, recoverykey.h, secmem.h.
+ */
+#ifndef SNUGFS_PROMPT_H
+#define SNUGFS_PROMPT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "identity.h"
+#include "options.h"
+
+/* Text in secret memory, NUL-terminated; NULL: none. */
+struct secret {
+	char *text;
+	size_t len;
+};
+void secret_clear(struct secret *s);
+
+/* The passphrase of a vault that exists. */
+int prompt_passphrase(const struct options *o, const char *mountpoint, struct secret *out);
+/*
+ * A new one, asked for twice; left empty with --no-passphrase.  Without a terminal and without any of the options that is an
+ * error: nobody could be sure of what was read.
+ */
+int prompt_new_passphrase(const struct options *o, const char *mountpoint, struct secret *out);
+/* From --recovery-key-file, the terminal or standard input; a typo is pointed at. */
+int prompt_recovery_key(const struct options *o, uint8_t key_out[static RECOVERY_KEY_LEN]);
+
+#endif

@@ -1,0 +1,300 @@
+/* Looks for the store until it is there; then hands everything on to the sync engine. */
+#include "uplink.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+
+#define LOOK_INTERVAL_S 10
+
+struct uplink {
+	struct vault *v;
+	char *url;
+
+	pthread_mutex_t lock;
+	/* under lock */
+	pthread_cond_t wake;
+	pthread_t thread;
+	bool looking;           /* the thread is there to be joined */
+	bool stopping;
+	bool hooked;
+	struct sync_hooks hooks;
+	struct sync *sync;      /* set once */
+	err_t problem;          /* why there is no sync yet */
+	char problem_text[sizeof(((struct sync_status *)0)->problem_text)];
+
+	pthread_mutex_t attaching; /* one at a time opens the store; before lock */
+};
+
+static void
+uplink_free_ptr(struct uplink **u)
+{
+	uplink_free(*u);
+}
+
+static struct sync *
+current_sync(struct uplink *u)
+{
+	struct sync *s;
+
+	pthread_mutex_lock(&u->lock);
+	s = u->sync;
+	pthread_mutex_unlock(&u->lock);
+	return s;
+}
+
+/* Notes why the store is away; logs it when it is news. */
+static void
+note_problem(struct uplink *u, err_t err, const char *why)
+{
+	char text[sizeof(u->problem_text)];
+	bool news;
+
+	snprintf(text, sizeof(text), "%s; what you change is kept here and goes there as soon as it is back",
+	    why != NULL ? why : strerror(-err));
+	pthread_mutex_lock(&u->lock);
+	news = strcmp(text, u->problem_text) != 0;
+	memcpy(u->problem_text, text, sizeof(text));
+	u->problem = err;
+	pthread_mutex_unlock(&u->lock);
+	if (news)
+		log_warn("%s", text);
+}
+
+/* [attaching] The engine is started only once there are hooks: before the mount there is nobody to be told. */
+static err_t
+start_sync(struct uplink *u, struct sync *s)
+{
+	struct sync_hooks hooks;
+	bool hooked;
+
+	pthread_mutex_lock(&u->lock);
+	hooked = u->hooked && !u->stopping;
+	hooks = u->hooks;
+	pthread_mutex_unlock(&u->lock);
+	if (!hooked)
+		return 0;
+	sync_set_hooks(s, &hooks);
+	return sync_start(s);
+}
+
+/* [attaching] */
+static err_t
+open_store(struct uplink *u, struct sync **out)
+{
+	CLEANUP(store_free_ptr) struct store *store = NULL;
+	CLEANUP(free_ptr) char *why = NULL;
+	err_t err = store_open(u->url, false, &store, &why);
+
+	if (err == 0)
+		err = sync_new(u->v, store, out);
+	if (err == 0)
+		store = NULL;
+	else
+		note_problem(u, err, why);
+	return err;
+}
+
+static err_t
+attach(struct uplink *u)
+{
+	struct sync *s = NULL;
+	err_t err = 0;
+
+	pthread_mutex_lock(&u->attaching);
+	if (current_sync(u) == NULL) {
+		err = open_store(u, &s);
+		if (err == 0 && (err = start_sync(u, s)) != 0) {
+			note_problem(u, err, NULL);
+			sync_free(s);
+			s = NULL;
+		}
+	}
+	if (s != NULL) {
+		pthread_mutex_lock(&u->lock);
+		u->sync = s;
+		u->problem = 0;
+		u->problem_text[0] = '\0';
+		pthread_mutex_unlock(&u->lock);
+	}
+	pthread_mutex_unlock(&u->attaching);
+	return err;
+}
+
+err_t
+uplink_new(struct vault *v, struct uplink **out)
+{
+	CLEANUP(uplink_free_ptr) struct uplink *u = calloc(1, sizeof(*u));
+	pthread_condattr_t monotonic;
+	err_t err;
+
+	if (u == NULL)
+		return -ENOMEM;
+	u->v = v;
+	pthread_mutex_init(&u->lock, NULL);
+	pthread_mutex_init(&u->attaching, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&u->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	u->url = strdup(v->remote_url);
+	if (u->url == NULL)
+		return -ENOMEM;
+	err = attach(u);
+	(void)err; /* noted; uplink_start goes on looking */
+	*out = STEAL(u);
+	return 0;
+}
+
+void
+uplink_free(struct uplink *u)
+{
+	if (u == NULL)
+		return;
+	uplink_stop(u);
+	sync_free(u->sync);
+	pthread_cond_destroy(&u->wake);
+	pthread_mutex_destroy(&u->attaching);
+	pthread_mutex_destroy(&u->lock);
+	free(u->url);
+	free(u);
+}
+
+/* false: stop. */
+static bool
+pause_looking(struct uplink *u)
+{
+	struct timespec until;
+	bool go_on;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += LOOK_INTERVAL_S;
+	pthread_mutex_lock(&u->lock);
+	while (!u->stopping && pthread_cond_timedwait(&u->wake, &u->lock, &until) != ETIMEDOUT)
+		;
+	go_on = !u->stopping;
+	pthread_mutex_unlock(&u->lock);
+	return go_on;
+}
+
+static void *
+look(void *arg)
+{
+	struct uplink *u = arg;
+
+	while (pause_looking(u) && attach(u) != 0)
+		;
+	return NULL;
+}
+
+err_t
+uplink_start(struct uplink *u, const struct sync_hooks *hooks)
+{
+	struct sync *s;
+	err_t err = 0;
+
+	pthread_mutex_lock(&u->attaching);
+	pthread_mutex_lock(&u->lock);
+	u->hooks = *hooks;
+	u->hooked = true;
+	s = u->sync;
+	if (s == NULL) {
+		err = -pthread_create(&u->thread, NULL, look, u);
+		u->looking = err == 0;
+	}
+	pthread_mutex_unlock(&u->lock);
+	if (s != NULL)
+		err = start_sync(u, s);
+	pthread_mutex_unlock(&u->attaching);
+	return err;
+}
+
+void
+uplink_stop(struct uplink *u)
+{
+	struct sync *s;
+	bool looking;
+
+	pthread_mutex_lock(&u->lock);
+	u->stopping = true;
+	looking = u->looking;
+	u->looking = false;
+	pthread_cond_broadcast(&u->wake);
+	pthread_mutex_unlock(&u->lock);
+	if (looking)
+		pthread_join(u->thread, NULL);
+	pthread_mutex_lock(&u->attaching); /* a drain may be attaching */
+	s = current_sync(u);
+	if (s != NULL)
+		sync_stop(s);
+	pthread_mutex_unlock(&u->attaching);
+}
+
+err_t
+uplink_fetch(void *ctx, const struct segment *seg)
+{
+	struct uplink *u = ctx;
+	struct sync *s = current_sync(u);
+
+	return s != NULL ? sync_fetch_segment(s, seg) : -EAGAIN;
+}
+
+err_t
+uplink_drain(struct uplink *u, char *why_out, size_t why_len)
+{
+	struct sync_status st;
+	struct sync *s;
+	bool stopping;
+	err_t err = attach(u);
+
+	why_out[0] = '\0';
+	s = current_sync(u);
+	pthread_mutex_lock(&u->lock);
+	stopping = u->stopping;
+	pthread_mutex_unlock(&u->lock);
+	if (stopping)
+		return -ECANCELED;
+	if (err == 0)
+		err = sync_drain(s);
+	if (err != 0) {
+		uplink_get_status(u, &st);
+		snprintf(why_out, why_len, "%s", st.problem_text);
+	}
+	return err;
+}
+
+void
+uplink_get_status(struct uplink *u, struct sync_status *out)
+{
+	struct meta_pending_summary sum;
+	struct sync *s = current_sync(u);
+
+	if (s != NULL) {
+		sync_get_status(s, out);
+		return;
+	}
+	*out = (struct sync_status){ 0 };
+	meta_pending_summary(u->v->meta, &sum);
+	out->pending_inodes = sum.inode_count;
+	out->pending_names = sum.dentry_count;
+	pthread_mutex_lock(&u->lock);
+	out->problem = u->problem;
+	memcpy(out->problem_text, u->problem_text, sizeof(out->problem_text));
+	pthread_mutex_unlock(&u->lock);
+}
+
+err_t
+uplink_get_messages(struct uplink *u, char ***out, size_t *count_out)
+{
+	struct sync *s = current_sync(u);
+
+	if (s != NULL)
+		return sync_get_messages(s, out, count_out);
+	*out = NULL;
+	*count_out = 0;
+	return 0;
+}

@@ -1,0 +1,37 @@
+/*
+ * uplink.h: the daemon's connection to the store.  A store that is away when the folder is mounted is no reason not to
+ * mount: it is looked for in the background until it is there, and from then on sync.h does the work.
+ *
+ * LOCKING: `sync`, once set, stays until uplink_free; everything here may be called from any thread but new and free.
+ * Uses sync.h, store.h, vault.h.
+ */
+#ifndef SNUGFS_UPLINK_H
+#define SNUGFS_UPLINK_H
+
+#include <stdbool.h>
+
+#include "sync.h"
+
+struct uplink;
+
+/* v is borrowed and has a remote_url.  Tries once to find the store; that it is away is no error. */
+MUST_CHECK err_t uplink_new(struct vault *v, struct uplink **out);
+void uplink_free(struct uplink *u);
+
+/* Starts to sync, or to look for the store.  The hooks' context must outlive uplink_stop. */
+MUST_CHECK err_t uplink_start(struct uplink *u, const struct sync_hooks *hooks);
+/* Ends all that runs in the background; drains that wait return -ECANCELED. */
+void uplink_stop(struct uplink *u);
+
+/* content_fetch_fn; ctx is the uplink.  -EAGAIN while the store is away. */
+MUST_CHECK err_t uplink_fetch(void *ctx, const struct segment *seg);
+
+/* As sync_drain; why_out gets the sentence that explains a failure, maybe "". */
+MUST_CHECK err_t uplink_drain(struct uplink *u, char *why_out, size_t why_len);
+
+/* As sync_get_status, also while the store is away: then that is the problem. */
+void uplink_get_status(struct uplink *u, struct sync_status *out);
+/* As sync_get_messages. */
+MUST_CHECK err_t uplink_get_messages(struct uplink *u, char ***out, size_t *count_out);
+
+#endif
