@@ -1,0 +1,169 @@
+"""Fixtures of the system tests: vaults that are really mounted, and plain folders to prove the tests themselves.
+
+The program under test is $SNUGFS_BUILD/fs/cmd/snugfs.  Every vault lives in a folder of its own, with its own home, and is
+unmounted, its daemon ended and waited for, whatever the test did.
+"""
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+import posixlib
+
+
+def binary():
+    build = os.environ.get("SNUGFS_BUILD")
+    if not build:
+        pytest.exit("SNUGFS_BUILD is not set: the folder that snugfs was built in", returncode=2)
+    return os.path.join(build, "fs", "cmd", "snugfs")
+
+
+def wait_until(condition, what, seconds=60):
+    """Only as long as needed; the limit is for a hang, not for slowness."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {seconds} s for {what}")
+        time.sleep(0.02)
+
+
+class Vault:
+    """A vault with its mount point, vault folder and home under one temporary folder."""
+
+    def __init__(self, root):
+        self.root = pathlib.Path(root)
+        self.mountpoint = self.root / "mnt"
+        self.dir = self.root / "vault"
+        self.env = dict(os.environ, HOME=str(self.root / "home"))
+        for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME"):
+            self.env.pop(name, None)
+        self.mountpoint.mkdir()
+        (self.root / "home").mkdir()
+
+    def run(self, *args, check=True, **kwargs):
+        done = subprocess.run([binary(), *map(str, args)], env=self.env, stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, timeout=300, **kwargs)
+        if check and done.returncode != 0:
+            raise AssertionError(f"snugfs {' '.join(map(str, args))}: {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def _mount(self, verb, *args):
+        options = ["-o", "allow_other"] if os.geteuid() == 0 else []
+        return self.run(verb, self.mountpoint, "--vault", self.dir, "--no-passphrase", *options, *args)
+
+    def up(self, *args):
+        return self._mount("up", *args)
+
+    def mount(self, *args):
+        return self._mount("mount", *args)
+
+    def unmount(self, *args, check=True):
+        done = self.run("unmount", self.mountpoint, "--vault", self.dir, *args, check=check)
+        if done.returncode == 0:
+            wait_until(lambda: not self.daemons(), "the daemon's end")
+        return done
+
+    def is_mounted(self):
+        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
+            return any(line.split(" ")[1] == str(self.mountpoint) for line in mounts)
+
+    def daemons(self):
+        """Process ids of what still runs for this vault and is no zombie."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                argv = pathlib.Path("/proc", pid, "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if str(self.mountpoint).encode() in argv and os.path.basename(argv[0]) == b"snugfs":
+                found.append(int(pid))
+        return found
+
+    def signal(self, number):
+        for pid in self.daemons():
+            os.kill(pid, number)
+
+    def kill(self):
+        """A crash: what the kernel knew of the mount is gone with it."""
+        self.signal(signal.SIGKILL)
+        wait_until(lambda: not self.daemons(), "the daemon's death")
+        self.detach()
+
+    def detach(self):
+        tool = ["umount", "-l"] if os.geteuid() == 0 else ["fusermount3", "-u", "-z"]
+        if self.is_mounted():
+            subprocess.run([*tool, str(self.mountpoint)], check=False, capture_output=True)
+
+    def clean_up(self):
+        try:
+            if self.is_mounted():
+                self.unmount(check=False)
+        finally:
+            self.detach()
+            self.signal(signal.SIGTERM)
+            try:
+                wait_until(lambda: not self.daemons(), "the daemon's end", 20)
+            except TimeoutError:
+                self.signal(signal.SIGKILL)
+                raise
+            finally:
+                shutil.rmtree(self.root)
+
+
+def new_root():
+    root = tempfile.mkdtemp(prefix="snugfs-test-")
+    os.chmod(root, 0o755)
+    return root
+
+
+@pytest.fixture
+def vault():
+    """A vault that is neither made nor mounted yet."""
+    v = Vault(new_root())
+    yield v
+    v.clean_up()
+
+
+@pytest.fixture
+def mounted(vault):
+    """The Vault object of a fresh, mounted vault."""
+    vault.up()
+    return vault
+
+
+@pytest.fixture
+def mnt(mounted):
+    """The mount point of a fresh vault."""
+    return mounted.mountpoint
+
+
+@pytest.fixture(scope="module", params=["plain", "snugfs"])
+def shared_place(request):
+    if request.param == "plain":
+        root = new_root()
+        if not posixlib.is_plain_disk(root):
+            shutil.rmtree(root)
+            pytest.skip("temporary files are not on an ordinary disk file system")
+        yield pathlib.Path(root)
+        shutil.rmtree(root)
+    else:
+        v = Vault(new_root())
+        try:
+            v.up()
+            yield v.mountpoint
+        finally:
+            v.clean_up()
+
+
+@pytest.fixture
+def place(shared_place, request):
+    """An empty folder, once on an ordinary disk, to prove the test, and once in a vault."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=request.node.originalname + "-", dir=shared_place))
+    os.chmod(folder, 0o755)
+    yield folder
+    shutil.rmtree(folder)

@@ -1,0 +1,96 @@
+"""A file that somebody holds open while another computer changes it: the kernel's caches must follow."""
+import mmap
+import os
+import pathlib
+import shutil
+
+import pytest
+
+import conftest
+from posixlib import opened, pattern, read_file, write_file
+
+
+@pytest.fixture
+def pair():
+    """Two computers with one vault, both mounted."""
+    root = pathlib.Path(conftest.new_root())
+    alpha, beta = conftest.Vault(conftest.new_root()), conftest.Vault(conftest.new_root())
+    try:
+        alpha.up("--remote", f"dir:{root}/store", "--recovery-key-file", root / "key", "--device-name", "alpha")
+        sync(alpha)
+        beta.run("join", beta.mountpoint, "--vault", beta.dir, "--remote", f"dir:{root}/store", "--no-passphrase",
+                 "--recovery-key-file", root / "key", "--device-name", "beta")
+        beta.mount()
+        yield alpha, beta
+    finally:
+        try:
+            beta.clean_up()
+        finally:
+            alpha.clean_up()
+            shutil.rmtree(root)
+
+
+def sync(*vaults):
+    for vault in vaults:
+        vault.run("sync", vault.mountpoint, "--vault", vault.dir)
+
+
+@pytest.mark.parametrize("length", [10, 300000], ids=["shorter", "longer"])
+def test_an_open_file_shows_what_another_computer_wrote(pair, length):
+    alpha, beta = pair
+    write_file(alpha.mountpoint / "f", pattern(100000))
+    sync(alpha, beta)
+    with opened(beta.mountpoint / "f", os.O_RDONLY) as fd, mmap.mmap(fd, 4096, prot=mmap.PROT_READ) as m:
+        assert os.pread(fd, 200000, 0) == pattern(100000)
+        write_file(alpha.mountpoint / "f", pattern(length, seed=2))
+        os.utime(alpha.mountpoint / "f", ns=(1, 1234567890987654321))
+        sync(alpha, beta)
+        assert os.fstat(fd).st_size == length
+        assert os.fstat(fd).st_mtime_ns == 1234567890987654321
+        assert os.pread(fd, 400000, 0) == pattern(length, seed=2)
+        assert m[:10] == pattern(length, seed=2)[:10]
+        assert read_file(beta.mountpoint / "f") == pattern(length, seed=2)
+    sync(beta, alpha)
+    assert os.stat(alpha.mountpoint / "f").st_mtime_ns == 1234567890987654321
+
+
+def test_a_log_that_another_computer_appends_to_can_be_followed(pair):
+    alpha, beta = pair
+    write_file(alpha.mountpoint / "log", b"line 0\n")
+    sync(alpha, beta)
+    with opened(beta.mountpoint / "log", os.O_RDONLY) as fd:
+        assert os.read(fd, 1000) == b"line 0\n"
+        for i in range(1, 4):
+            with opened(alpha.mountpoint / "log", os.O_WRONLY | os.O_APPEND) as log:
+                os.write(log, b"line %d\n" % i)
+            sync(alpha, beta)
+            assert os.read(fd, 1000) == b"line %d\n" % i
+
+
+def test_a_file_that_is_removed_elsewhere_stays_readable_for_who_has_it_open(pair):
+    alpha, beta = pair
+    write_file(alpha.mountpoint / "f", pattern(50000))
+    sync(alpha, beta)
+    with opened(beta.mountpoint / "f", os.O_RDONLY) as fd:
+        os.unlink(alpha.mountpoint / "f")
+        sync(alpha, beta)
+        assert os.listdir(beta.mountpoint) == []
+        assert os.pread(fd, 100000, 0) == pattern(50000)
+    write_file(beta.mountpoint / "f", b"a new one")
+    sync(beta, alpha)
+    assert read_file(alpha.mountpoint / "f") == b"a new one"
+
+
+def test_a_name_that_was_missing_appears_and_listings_follow(pair):
+    alpha, beta = pair
+    assert not os.path.exists(beta.mountpoint / "d" / "f")
+    assert os.listdir(beta.mountpoint) == []
+    os.mkdir(alpha.mountpoint / "d")
+    write_file(alpha.mountpoint / "d" / "f", b"content")
+    sync(alpha, beta)
+    assert os.listdir(beta.mountpoint) == ["d"]
+    assert read_file(beta.mountpoint / "d" / "f") == b"content"
+    os.rename(alpha.mountpoint / "d" / "f", alpha.mountpoint / "g")
+    sync(alpha, beta)
+    assert sorted(os.listdir(beta.mountpoint)) == ["d", "g"]
+    assert os.listdir(beta.mountpoint / "d") == []
