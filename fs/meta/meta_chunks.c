@@ -210,37 +210,17 @@ meta_chunk_scan(struct meta *m, struct inode *i, uint64_t from, meta_chunk_fn *f
 	return 0;
 }
 
-struct pending_chunks {
-	uint64_t *v;
-	size_t count;
-	size_t cap;
-};
-
 static err_t
 collect_pending(void *ctx, struct inode *i, struct chunk *c)
 {
-	struct pending_chunks *l = ctx;
-
 	(void)i;
-	if (!c->pending)
-		return 0;
-	if (l->count == l->cap) {
-		size_t cap = l->cap ? l->cap * 2 : 16;
-		uint64_t *v = realloc(l->v, cap * sizeof(v[0]));
-
-		if (v == NULL)
-			return -ENOMEM;
-		l->v = v;
-		l->cap = cap;
-	}
-	l->v[l->count++] = c->no;
-	return 0;
+	return c->pending ? number_add(ctx, c->no) : 0;
 }
 
 err_t
 meta_pending_chunks(struct meta *m, struct inode *i, uint64_t **nos_out, size_t *count_out)
 {
-	struct pending_chunks l = { 0 };
+	struct number_list l = { 0 };
 	err_t err = meta_chunk_scan(m, i, 0, collect_pending, &l);
 
 	if (err != 0) {

@@ -172,6 +172,19 @@ MUST_CHECK err_t cache_pinset_add(struct meta *m, struct node *n);
 /* meta_commit.c */
 void commit_kick_if_full(struct meta *m);
 
+/* meta_inodes.c: what is in memory, tombstones included; or NULL. */
+struct cached_inode *inode_cached(struct meta *m, uint64_t ino);
+
+/* meta_pending.c: a growing list of numbers; the second is a db_row_fn that adds a row's first key. */
+struct number_list {
+	uint64_t *v;
+	size_t count;
+	size_t cap;
+};
+MUST_CHECK err_t number_add(struct number_list *l, uint64_t n);
+MUST_CHECK err_t number_add_key(void *list, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data,
+    size_t len);
+
 /* meta_names.c */
 MUST_CHECK err_t dentry_hash(struct meta *m, struct cached_dentry *cd);
 

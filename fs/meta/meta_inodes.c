@@ -1,0 +1,326 @@
+/* Inodes and their extended attributes. */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "meta_internal.h"
+
+struct cached_inode *
+inode_cached(struct meta *m, uint64_t ino)
+{
+	struct cached_inode *ci;
+
+	HASH_FIND(hh, m->inodes, &ino, sizeof(ino), ci);
+	return ci;
+}
+
+static struct cached_inode *
+inode_insert(struct meta *m, uint64_t ino, bool stored)
+{
+	struct cached_inode *ci = calloc(1, sizeof(*ci));
+
+	if (ci == NULL)
+		return NULL;
+	cache_init(&ci->node, DB_INODE, ino, 0, stored);
+	ci->inode.ino = ino;
+	HASH_ADD(hh, m->inodes, node.a, sizeof(ci->node.a), ci);
+	cache_insert_clean(m, &ci->node);
+	return ci;
+}
+
+static err_t
+inode_load(struct meta *m, uint64_t ino, struct cached_inode **out)
+{
+	struct bytes b = { 0 };
+	struct inode *i = NULL;
+	struct cached_inode *ci;
+	err_t err;
+
+	err = db_get(m->db, DB_INODE, ino, 0, &b);
+	if (err == 0)
+		err = record_get_inode(b.data, b.len, ino, &i);
+	bytes_clear(&b);
+	if (err != 0)
+		return err;
+	ci = inode_insert(m, ino, true);
+	if (ci == NULL) {
+		inode_free(i);
+		return -ENOMEM;
+	}
+	ci->inode = *i;
+	ci->counted = i->pending != 0;
+	free(i); /* the shell only: its parts have moved */
+	if (ci->inode.chunk0 != NULL)
+		ci->inode.chunk0->change = ++m->stamp;
+	*out = ci;
+	return 0;
+}
+
+err_t
+meta_inode_get(struct meta *m, uint64_t ino, struct inode **out)
+{
+	struct cached_inode *ci = inode_cached(m, ino);
+	err_t err;
+
+	if (ci == NULL) {
+		if ((err = inode_load(m, ino, &ci)) != 0)
+			return err;
+	} else if (ci->node.deleted) {
+		return -ENOENT;
+	} else {
+		cache_touch(m, &ci->node);
+	}
+	*out = &ci->inode;
+	return 0;
+}
+
+/* A tombstone of the same number that is still on its way to the disk would be in the way; numbers are not reused, but a
+ * foreign commit may bring back a file that was removed here. */
+static err_t
+inode_make(struct meta *m, uint64_t ino, struct inode **out)
+{
+	struct cached_inode *ci = inode_cached(m, ino);
+
+	if (ci != NULL) {
+		chunk_free(ci->inode.chunk0);
+		free(ci->inode.target);
+		free(ci->inode.keys);
+		ci->inode = (struct inode){ .ino = ino };
+		ci->node.deleted = false;
+	} else {
+		ci = inode_insert(m, ino, false);
+		if (ci == NULL)
+			return -ENOMEM;
+	}
+	ci->inode.origin = ino;
+	*out = &ci->inode;
+	return 0;
+}
+
+err_t
+meta_inode_new(struct meta *m, struct inode **out)
+{
+	uint64_t ino = (uint64_t)m->member_number << INODE_MEMBER_SHIFT | m->next_ino;
+	err_t err;
+
+	if (m->next_ino >> INODE_MEMBER_SHIFT != 0)
+		return -ENOSPC;
+	if ((err = inode_make(m, ino, out)) != 0)
+		return err;
+	m->next_ino++;
+	m->counters_dirty = true;
+	(*out)->pending = PENDING_NEW;
+	meta_inode_dirty(m, *out);
+	return 0;
+}
+
+err_t
+meta_inode_adopt(struct meta *m, uint64_t ino, struct inode **out)
+{
+	uint64_t counter = ino & ((UINT64_C(1) << INODE_MEMBER_SHIFT) - 1);
+	struct inode *i;
+	err_t err;
+
+	err = meta_inode_get(m, ino, &i);
+	if (err == 0)
+		return -EEXIST;
+	if (err != -ENOENT)
+		return err;
+	if ((err = inode_make(m, ino, &i)) != 0)
+		return err;
+	/* Our own number in somebody else's commit: this directory is older than it ought to be.  Never use it again. */
+	if (ino >> INODE_MEMBER_SHIFT == m->member_number && counter >= m->next_ino) {
+		m->next_ino = counter + 1;
+		m->counters_dirty = true;
+	}
+	meta_inode_dirty(m, i);
+	*out = i;
+	return 0;
+}
+
+static void
+inode_count(struct meta *m, struct cached_inode *ci, bool pending)
+{
+	if (pending == ci->counted)
+		return;
+	ci->counted = pending;
+	m->pending_inodes += pending ? 1 : (uint64_t)-1;
+}
+
+void
+meta_inode_dirty(struct meta *m, struct inode *i)
+{
+	struct cached_inode *ci = CONTAINER(i, struct cached_inode, inode);
+
+	inode_count(m, ci, i->pending != 0);
+	if (cache_dirty(m, &ci->node) != 0)
+		meta_poison(m, -ENOMEM);
+}
+
+/* The same sealed extent may be mapped in several ranges, with others between them: it must be given back only once. */
+static bool
+mapped_before(const struct extent_list *l, uint32_t k)
+{
+	const struct extent *x = &l->v[k];
+
+	while (k-- > 0 && l->v[k].off >= x->x_off)
+		if (l->v[k].seg == x->seg && l->v[k].seg_off == x->seg_off)
+			return true;
+	return false;
+}
+
+/* Gives back what only this list points at: hot bytes. */
+static err_t
+release_hot(struct meta *m, const struct extent_list *l)
+{
+	struct segment s;
+	err_t err;
+
+	for (uint32_t k = 0; k < l->count; k++) {
+		const struct extent *x = &l->v[k];
+
+		if (mapped_before(l, k))
+			continue;
+		if (meta_segment_get(m, x->seg, &s) != 0 || s.kind != SEGMENT_HOT)
+			continue;
+		if ((err = meta_release(m, x->seg, x->seg_off, x->stored_len)) != 0)
+			return err;
+	}
+	return 0;
+}
+
+static err_t
+chunk_remove(void *ctx, struct inode *i, struct chunk *c)
+{
+	struct meta *m = ctx;
+	err_t err = release_hot(m, &c->current);
+
+	if (err != 0 || c == i->chunk0)
+		return err;
+	cache_delete(m, &CONTAINER(c, struct cached_chunk, chunk)->node);
+	return 0;
+}
+
+err_t
+meta_inode_remove(struct meta *m, struct inode *i)
+{
+	struct cached_inode *ci = CONTAINER(i, struct cached_inode, inode);
+	struct xattr_list *xattrs;
+	err_t err;
+
+	if (S_ISREG(i->mode) && (err = meta_chunk_scan(m, i, 0, chunk_remove, m)) != 0)
+		return err;
+	if (i->has_xattrs && (err = meta_xattrs_get(m, i, &xattrs)) == 0)
+		cache_delete(m, &CONTAINER(xattrs, struct cached_xattrs, list)->node);
+	inode_count(m, ci, false);
+	cache_delete(m, &ci->node);
+	return 0;
+}
+
+/* Finds a name of an inode in one directory, for messages. */
+struct path_find {
+	uint64_t ino;
+	char name[NAME_LEN_MAX + 1];
+	bool found;
+};
+
+static err_t
+path_match(void *ctx, const struct dentry *d)
+{
+	struct path_find *pf = ctx;
+
+	if (d->ino != pf->ino)
+		return 0;
+	memcpy(pf->name, d->name, sizeof(pf->name));
+	pf->found = true;
+	return -ECANCELED;
+}
+
+void
+meta_path(struct meta *m, uint64_t ino, char *out, size_t out_len)
+{
+	char path[4096] = "";
+	size_t at = sizeof(path) - 1;
+
+	for (unsigned depth = 0; ino != INODE_ROOT && depth < 1024; depth++) {
+		struct path_find pf = { .ino = ino };
+		struct inode *i;
+		size_t len;
+
+		if (meta_inode_get(m, ino, &i) != 0 || i->parent == 0 || i->nlink == 0)
+			break;
+		ino = i->parent;
+		if (meta_dentry_scan(m, ino, 0, path_match, &pf) != -ECANCELED || !pf.found) {
+			ino = 0;
+			break;
+		}
+		len = strlen(pf.name);
+		if (at < len + 1)
+			break;
+		at -= len;
+		memcpy(path + at, pf.name, len);
+		path[--at] = '/';
+	}
+	if (ino != INODE_ROOT)
+		snprintf(out, out_len, "(a removed file)");
+	else
+		snprintf(out, out_len, "%s", path[at] == '/' ? path + at + 1 : "/");
+}
+
+err_t
+meta_xattrs_get(struct meta *m, struct inode *i, struct xattr_list **out)
+{
+	struct cached_xattrs *cx;
+	struct bytes b = { 0 };
+	bool stored = false;
+	err_t err;
+
+	HASH_FIND(hh, m->xattrs, &i->ino, sizeof(i->ino), cx);
+	if (cx != NULL && !cx->node.deleted) {
+		cache_touch(m, &cx->node);
+		*out = &cx->list;
+		return 0;
+	}
+	if (cx != NULL) { /* an old file's tombstone */
+		xattr_list_clear(&cx->list);
+		cx->node.deleted = false;
+		*out = &cx->list;
+		return 0;
+	}
+	cx = calloc(1, sizeof(*cx));
+	if (cx == NULL)
+		return -ENOMEM;
+	if (i->has_xattrs) {
+		err = db_get(m->db, DB_XATTRS, i->ino, 0, &b);
+		stored = err == 0;
+		if (err == 0)
+			err = record_get_xattrs(b.data, b.len, &cx->list);
+		bytes_clear(&b);
+		if (err != 0 && err != -ENOENT) {
+			free(cx);
+			return err;
+		}
+	}
+	cache_init(&cx->node, DB_XATTRS, i->ino, 0, stored);
+	HASH_ADD(hh, m->xattrs, node.a, sizeof(cx->node.a), cx);
+	cache_insert_clean(m, &cx->node);
+	*out = &cx->list;
+	return 0;
+}
+
+void
+meta_xattrs_dirty(struct meta *m, struct inode *i)
+{
+	struct cached_xattrs *cx;
+
+	HASH_FIND(hh, m->xattrs, &i->ino, sizeof(i->ino), cx);
+	assert(cx != NULL); /* the caller got the list from us */
+	i->has_xattrs = cx->list.count != 0;
+	meta_inode_dirty(m, i);
+	if (!i->has_xattrs)
+		cache_delete(m, &cx->node);
+	else if (cache_dirty(m, &cx->node) != 0)
+		meta_poison(m, -ENOMEM);
+}
