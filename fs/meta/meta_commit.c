@@ -14,8 +14,12 @@
 
 /* That many changed objects are a commit of their own, however young. */
 #define DIRTY_MAX 32768u
-/* The WAL is folded into the database after this many rows. */
+/*
+ * The WAL is folded into the database after this many rows or commits.  By the committing thread, so that nothing is appended
+ * meanwhile and the next commit begins the file anew: a flush of a file that does not grow need not flush the host's journal.
+ */
 #define CHECKPOINT_ROWS 20000u
+#define CHECKPOINT_COMMITS 256u
 
 /* A frozen generation, on its way to the disk. */
 struct batch {
@@ -363,6 +367,7 @@ commit_thread(void *arg)
 {
 	struct meta *m = arg;
 	size_t rows = 0;
+	unsigned commits = 0;
 
 	pthread_mutex_lock(&m->lock);
 	for (;;) {
@@ -373,12 +378,15 @@ commit_thread(void *arg)
 			if (pthread_cond_timedwait(&m->wake, &m->lock, &deadline) == ETIMEDOUT)
 				break;
 		m->kick = false;
-		if (has_changes(m))
+		if (has_changes(m)) {
 			commit_once(m, &rows);
+			commits++;
+		}
 		if (m->stopping)
 			break;
-		if (rows >= CHECKPOINT_ROWS) {
+		if (rows >= CHECKPOINT_ROWS || commits >= CHECKPOINT_COMMITS) {
 			rows = 0;
+			commits = 0;
 			pthread_mutex_unlock(&m->lock);
 			if (db_checkpoint(m->db) != 0)
 				log_warn("the database's log could not be folded in; it will be tried again");
