@@ -331,14 +331,17 @@ change_apply(struct content *c, struct scratch *s, struct inode *i, struct chang
 void
 content_mark_pending(struct content *c, struct inode *i, uint64_t new_size)
 {
-	struct timespec now;
-
 	if (!(i->pending & (PENDING_CONTENT | PENDING_NEW)))
 		i->chain_size = i->size;
 	i->pending |= PENDING_CONTENT | PENDING_MTIME;
 	i->size = new_size;
-	clock_gettime(CLOCK_REALTIME, &now);
-	i->mtime = i->ctime = now;
 	meta_inode_dirty(c->meta, i);
 	meta_note_local_change(c->meta);
+}
+
+void
+content_touch(struct inode *i)
+{
+	clock_gettime(CLOCK_REALTIME, &i->mtime);
+	i->ctime = i->mtime;
 }

@@ -31,6 +31,8 @@ void content_set_fetch(struct content *c, content_fetch_fn *fn, void *ctx);
 MUST_CHECK err_t content_read(struct content *c, uint64_t ino, uint64_t off, size_t len, uint8_t *buf, size_t *read_out);
 /* Writes all of it: moves size, mtime, ctime; marks pending.  -EFBIG, -ENOSPC, -EIO.  A failed write changes nothing. */
 MUST_CHECK err_t content_write(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len);
+/* The same for what somebody wrote earlier into the kernel's cache: leaves the times, which the kernel keeps and sets itself. */
+MUST_CHECK err_t content_write_back(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len);
 /* Sets the size; what is cut is gone (also when it grows again).  Moves mtime and ctime. */
 MUST_CHECK err_t content_truncate(struct content *c, uint64_t ino, uint64_t size);
 /* Makes [off, off+len) a hole; does not change the size. */

@@ -76,6 +76,8 @@ MUST_CHECK err_t change_prepare(struct change *g, struct scratch *s, struct chun
 void change_apply(struct content *c, struct scratch *s, struct inode *i, struct change *g);
 /* The inode's part of every change by a user: size, times, what is pending. [meta lock] */
 void content_mark_pending(struct content *c, struct inode *i, uint64_t new_size);
+/* [meta lock] mtime and ctime to now; after content_mark_pending. */
+void content_touch(struct inode *i);
 
 /* The same as content_open_extent, with the opened key. */
 MUST_CHECK err_t content_open_range(struct content *c, uint64_t origin, const struct key32 *key, const struct extent *x,

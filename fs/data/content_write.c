@@ -15,6 +15,7 @@ struct writing {
 	uint64_t off;
 	const uint8_t *data;
 	size_t len;
+	bool keep_times;
 	struct writing_key key;
 	struct extent *pieces;
 	struct change *changes;
@@ -114,6 +115,8 @@ map_all(struct writing *w)
 	uint64_t end = w->off + w->len;
 
 	content_mark_pending(w->c, i, end > i->size ? end : i->size);
+	if (!w->keep_times)
+		content_touch(i);
 	for (size_t k = 0; k < w->count; k++)
 		change_apply(w->c, w->s, i, &w->changes[k]);
 	return 0;
@@ -151,15 +154,17 @@ write_all(struct writing *w)
 	return e;
 }
 
-err_t
-content_write(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len)
+static err_t
+write_file(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len, bool keep_times)
 {
 	if (!len)
 		return 0;
 	if (off > INODE_MAX_SIZE || len > INODE_MAX_SIZE - off)
 		return -EFBIG;
 
-	CLEANUP(writing_clear) struct writing w = {.c = c, .ino = ino, .off = off, .data = data, .len = len};
+	CLEANUP(writing_clear) struct writing w = {
+		.c = c, .ino = ino, .off = off, .data = data, .len = len, .keep_times = keep_times,
+	};
 
 	content_lock_file(c, ino, true);
 
@@ -167,6 +172,18 @@ content_write(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data
 
 	content_unlock_file(c, ino);
 	return e;
+}
+
+err_t
+content_write(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len)
+{
+	return write_file(c, ino, off, data, len, false);
+}
+
+err_t
+content_write_back(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len)
+{
+	return write_file(c, ino, off, data, len, true);
 }
 
 /* Holes. */
@@ -238,6 +255,7 @@ unmap(struct content *c, struct inode *i, uint64_t from, uint64_t to, uint64_t n
 	if (e && e != -ECANCELED)
 		return e;
 	content_mark_pending(c, i, new_size);
+	content_touch(i);
 	for (size_t k = 0; k < u.count; k++)
 		change_apply(c, u.s, i, &u.v[k]);
 	return 0;

@@ -269,14 +269,14 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file
 static void
 op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off, struct fuse_file_info *fi)
 {
+	unsigned flags = (fuse_loop_kill_suidgid() ? VFS_WRITE_KILL_SUIDGID : 0u) | (fi->writepage ? VFS_WRITE_BACK : 0u);
 	err_t err;
 
-	(void)fi;
 	if (off < 0) {
 		reply_err(req, -EINVAL);
 		return;
 	}
-	err = vfs_write(vfs_of(req), ino, (uint64_t)off, (const uint8_t *)data, size, fuse_loop_kill_suidgid());
+	err = vfs_write(vfs_of(req), ino, (uint64_t)off, (const uint8_t *)data, size, flags);
 	if (err)
 		reply_err(req, err);
 	else

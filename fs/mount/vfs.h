@@ -67,8 +67,11 @@ MUST_CHECK err_t vfs_rename(struct vfs *v, uint64_t parent, const char *name, ui
     unsigned flags);
 
 MUST_CHECK err_t vfs_read(struct vfs *v, uint64_t ino, uint64_t off, size_t len, uint8_t *buf, size_t *read_out);
-/* kill_suidgid: the caller is not privileged: a write clears set-id bits. */
-MUST_CHECK err_t vfs_write(struct vfs *v, uint64_t ino, uint64_t off, const uint8_t *data, size_t len, bool kill_suidgid);
+enum vfs_write_flags { /* a mask */
+	VFS_WRITE_KILL_SUIDGID = 1, /* the caller is not privileged: the write clears set-id bits */
+	VFS_WRITE_BACK = 2,         /* written earlier into the kernel's cache: the kernel sets the times itself */
+};
+MUST_CHECK err_t vfs_write(struct vfs *v, uint64_t ino, uint64_t off, const uint8_t *data, size_t len, unsigned flags);
 /* FALLOC_FL_KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE; others -EOPNOTSUPP.  -ENOSPC when the disk has not that much. */
 MUST_CHECK err_t vfs_fallocate(struct vfs *v, uint64_t ino, int mode, uint64_t off, uint64_t len);
 MUST_CHECK err_t vfs_seek(struct vfs *v, uint64_t ino, uint64_t off, int whence, uint64_t *out);

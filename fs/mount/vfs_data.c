@@ -31,11 +31,12 @@ kill_privileges(struct vfs *v, uint64_t ino)
 }
 
 err_t
-vfs_write(struct vfs *v, uint64_t ino, uint64_t off, const uint8_t *data, size_t len, bool kill_suidgid)
+vfs_write(struct vfs *v, uint64_t ino, uint64_t off, const uint8_t *data, size_t len, unsigned flags)
 {
-	err_t err = content_write(v->content, ino, off, data, len);
+	err_t err = flags & VFS_WRITE_BACK ? content_write_back(v->content, ino, off, data, len)
+	                                   : content_write(v->content, ino, off, data, len);
 
-	if (err == 0 && kill_suidgid)
+	if (err == 0 && (flags & VFS_WRITE_KILL_SUIDGID))
 		kill_privileges(v, ino);
 	return err;
 }

@@ -117,7 +117,7 @@ a_file_keeps_content_and_attributes_over_a_reopening(void **state)
 	uint8_t buf[16];
 	size_t got;
 
-	assert_int_equal(vfs_write(f->vfs, ino, 0, (const uint8_t *)"hello", 5, false), 0);
+	assert_int_equal(vfs_write(f->vfs, ino, 0, (const uint8_t *)"hello", 5, 0), 0);
 	assert_int_equal(vfs_getattr(f->vfs, ino, &st), 0);
 	assert_int_equal(st.st_size, 5);
 	assert_int_equal(st.st_mode, S_IFREG | 0644);
@@ -179,7 +179,7 @@ an_open_file_outlives_its_last_name_until_it_is_forgotten(void **state)
 
 	assert_int_equal(vfs_unlink(f->vfs, INODE_ROOT, "a"), 0);
 	assert_int_equal(find(f, INODE_ROOT, "a", &st), -ENOENT);
-	assert_int_equal(vfs_write(f->vfs, ino, 0, (const uint8_t *)"still", 5, false), 0);
+	assert_int_equal(vfs_write(f->vfs, ino, 0, (const uint8_t *)"still", 5, 0), 0);
 	assert_int_equal(vfs_setattr(f->vfs, ino, &set, VFS_SET_MODE, &st), 0);
 	assert_int_equal(st.st_nlink, 0);
 	assert_int_equal(vfs_fsync(f->vfs, ino), 0);
@@ -334,10 +334,10 @@ a_write_by_a_stranger_clears_set_id_bits(void **state)
 	uint64_t ino = make_file(f, INODE_ROOT, "x");
 
 	assert_int_equal(vfs_setattr(f->vfs, ino, &set, VFS_SET_MODE, &st), 0);
-	assert_int_equal(vfs_write(f->vfs, ino, 0, (const uint8_t *)"x", 1, false), 0);
+	assert_int_equal(vfs_write(f->vfs, ino, 0, (const uint8_t *)"x", 1, 0), 0);
 	assert_int_equal(vfs_getattr(f->vfs, ino, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 06755);
-	assert_int_equal(vfs_write(f->vfs, ino, 0, (const uint8_t *)"x", 1, true), 0);
+	assert_int_equal(vfs_write(f->vfs, ino, 0, (const uint8_t *)"x", 1, VFS_WRITE_KILL_SUIDGID), 0);
 	assert_int_equal(vfs_getattr(f->vfs, ino, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0755);
 }
@@ -380,7 +380,7 @@ holes_are_punched_zeroed_and_found(void **state)
 	size_t n;
 
 	memset(data, 7, sizeof(data));
-	assert_int_equal(vfs_write(f->vfs, ino, 0, data, sizeof(data), false), 0);
+	assert_int_equal(vfs_write(f->vfs, ino, 0, data, sizeof(data), 0), 0);
 	assert_int_equal(vfs_fallocate(f->vfs, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 1 << 20), 0);
 	assert_int_equal(vfs_fallocate(f->vfs, ino, FALLOC_FL_ZERO_RANGE, (3 << 20) - 10, 20), 0);
 	assert_int_equal(vfs_fallocate(f->vfs, ino, FALLOC_FL_COLLAPSE_RANGE, 0, 4096), -EOPNOTSUPP);
@@ -434,6 +434,24 @@ times_are_set_to_the_nanosecond(void **state)
 }
 
 static void
+what_the_kernel_writes_back_late_leaves_the_times_that_it_has_set(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_file(f, INODE_ROOT, "x");
+	struct stat st, set = { .st_mtim = { 1234567890, 5 }, .st_ctim = { 1234567891, 6 } };
+
+	assert_int_equal(vfs_setattr(f->vfs, ino, &set, VFS_SET_MTIME | VFS_SET_CTIME, &st), 0);
+	assert_int_equal(vfs_write(f->vfs, ino, 0, (const uint8_t *)"late", 4, VFS_WRITE_BACK), 0);
+	assert_int_equal(vfs_getattr(f->vfs, ino, &st), 0);
+	assert_int_equal(st.st_size, 4);
+	assert_int_equal(st.st_mtim.tv_sec, 1234567890);
+	assert_int_equal(st.st_ctim.tv_sec, 1234567891);
+	assert_int_equal(vfs_write(f->vfs, ino, 4, (const uint8_t *)"now", 3, 0), 0);
+	assert_int_equal(vfs_getattr(f->vfs, ino, &st), 0);
+	assert_true(st.st_mtim.tv_sec > 1234567890);
+}
+
+static void
 nothing_is_made_in_a_directory_that_is_gone(void **state)
 {
 	struct fixture *f = *state;
@@ -464,6 +482,7 @@ main(void)
 		T(holes_are_punched_zeroed_and_found),
 		T(a_huge_truncate_is_instant_and_reads_as_zeros),
 		T(times_are_set_to_the_nanosecond),
+		T(what_the_kernel_writes_back_late_leaves_the_times_that_it_has_set),
 		T(nothing_is_made_in_a_directory_that_is_gone),
 	};
 
