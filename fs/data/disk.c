@@ -54,11 +54,10 @@ open_at(int dirfd, const char *name, int flags, mode_t mode, int *fd_out)
 static err_t
 flush_parent(const char *path)
 {
-	char above[4096];
+	CLEANUP(free_ptr) char *above = strdup(path);
 
-	if (strlen(path) >= sizeof(above))
-		return -ENAMETOOLONG;
-	strcpy(above, path);
+	if (!above)
+		return -ENOMEM;
 
 	CLEANUP(close_fd) int fd = -1;
 	err_t e = open_at(AT_FDCWD, dirname(above), O_RDONLY | O_DIRECTORY, 0, &fd);

@@ -214,7 +214,7 @@ static err_t
 collect_pending(void *ctx, struct inode *i, struct chunk *c)
 {
 	(void)i;
-	return c->pending ? number_add(ctx, c->no) : 0;
+	return c->pending ? pending_add_number(ctx, c->no) : 0;
 }
 
 err_t

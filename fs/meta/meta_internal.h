@@ -181,8 +181,8 @@ struct number_list {
 	size_t count;
 	size_t cap;
 };
-MUST_CHECK err_t number_add(struct number_list *l, uint64_t n);
-MUST_CHECK err_t number_add_key(void *list, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data,
+MUST_CHECK err_t pending_add_number(struct number_list *l, uint64_t n);
+MUST_CHECK err_t pending_add_key(void *list, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data,
     size_t len);
 
 /* meta_names.c */

@@ -6,7 +6,7 @@
 #include "meta_internal.h"
 
 err_t
-number_add(struct number_list *l, uint64_t n)
+pending_add_number(struct number_list *l, uint64_t n)
 {
 	if (l->count == l->cap) {
 		size_t cap = l->cap ? l->cap * 2 : 64;
@@ -22,21 +22,21 @@ number_add(struct number_list *l, uint64_t n)
 }
 
 err_t
-number_add_key(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data, size_t len)
+pending_add_key(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data, size_t len)
 {
 	(void)b;
 	(void)mark;
 	(void)state;
 	(void)data;
 	(void)len;
-	return number_add(ctx, a);
+	return pending_add_number(ctx, a);
 }
 
 err_t
 meta_inode_scan_removed(struct meta *m, uint64_t **inos_out, size_t *count_out)
 {
 	struct number_list l = { 0 };
-	err_t err = db_scan_removed(m->db, number_add_key, &l);
+	err_t err = db_scan_removed(m->db, pending_add_key, &l);
 
 	if (err != 0) {
 		free(l.v);
@@ -85,13 +85,13 @@ meta_pending_inodes(struct meta *m, uint64_t **inos_out, size_t *count_out)
 	struct node *n;
 	err_t err;
 
-	err = db_scan_marked(m->db, DB_INODE, 0, 0, UINT32_MAX, number_add_key, &l);
+	err = db_scan_marked(m->db, DB_INODE, 0, 0, UINT32_MAX, pending_add_key, &l);
 	DL_FOREACH (m->dirty.first, n)
 		if (err == 0 && n->table == DB_INODE)
-			err = number_add(&l, n->a);
+			err = pending_add_number(&l, n->a);
 	DL_FOREACH (m->frozen.first, n)
 		if (err == 0 && n->table == DB_INODE)
-			err = number_add(&l, n->a);
+			err = pending_add_number(&l, n->a);
 	if (err != 0) {
 		free(l.v);
 		return err;

@@ -68,7 +68,10 @@ mount_check_options(const char *options, struct mount_wishes *wishes_out, char *
 	char *rest = NULL;
 
 	/* What goes on is a part of what came, and no longer. */
-	kernel = calloc(1, strlen(options ? options : "") + 1);
+	size_t kernel_size = strlen(options ? options : "") + 1;
+	size_t kernel_len = 0;
+
+	kernel = calloc(1, kernel_size);
 	if (!list || !kernel)
 		return -ENOMEM;
 	for (char *name = strtok_r(list, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
@@ -80,9 +83,8 @@ mount_check_options(const char *options, struct mount_wishes *wishes_out, char *
 		}
 		switch (kind) {
 		case OPTION_KERNEL:
-			if (*kernel)
-				strcat(kernel, ",");
-			strcat(kernel, name);
+			kernel_len += (size_t)snprintf(kernel + kernel_len, kernel_size - kernel_len, "%s%s",
+			    kernel_len ? "," : "", name);
 			break;
 		case OPTION_ALLOW_OTHER:
 			wishes.allow_other = true;
