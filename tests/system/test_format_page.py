@@ -1,0 +1,328 @@
+"""snugfs-format(5) says enough: its worked example can be recomputed, its labels are those of the program, and a reader that was
+written from it alone (reader.py) gets everything out of a store, and notices what was changed there.
+"""
+import os
+import pathlib
+import re
+import shutil
+import stat
+import subprocess
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+import cbor2
+import reader
+from reader import expand, extract, hmac_sha256, sha256, u32, u64
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+PAGE = TOP / "man" / "snugfs-format.5"
+
+
+# The worked example
+
+
+def read_example(page):
+    """{name: bytes or text}: lines "name: hex", which go on in lines that begin with a space."""
+    section = page.split(".Sh EXAMPLE", 1)[1].split("\n.Sh ", 1)[0]
+    values, name = {}, None
+    for line in section.splitlines():
+        begins = re.fullmatch(r"([a-z][a-z ]+): (\S+)", line)
+        if begins:
+            name = begins.group(1)
+            values[name] = begins.group(2)
+        elif re.fullmatch(r" +[0-9a-f]+", line):
+            values[name] += line.strip()
+        else:
+            name = None
+    return {name: value if "-" in value else bytes.fromhex(value) for name, value in values.items()}
+
+
+def seal(key, nonce, aad, plain):
+    return AESGCM(key).encrypt(bytes(4) + u64(nonce), plain, aad)
+
+
+def key_bytes(key):
+    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def hpke_seal(identity, ephemeral, plain, info, psk, psk_id):
+    """The counterpart of reader.hpke_open, by handing it a recipient that makes the same shared secret."""
+    recipient = X25519PrivateKey.from_private_bytes(ephemeral)
+
+    def labeled_extract(suite, salt, label, key):
+        return extract(salt, b"HPKE-v1" + suite + label + key)
+
+    def labeled_expand(suite, prk, label, context, length):
+        return expand(prk, reader.number(2, length) + b"HPKE-v1" + suite + label + context, length)
+
+    enc = key_bytes(recipient)
+    kem, suite = b"KEM\0\x20", b"HPKE\0\x20\0\1\0\2"
+    shared = recipient.exchange(identity.box_key.public_key())
+    secret = labeled_expand(kem, labeled_extract(kem, b"", b"eae_prk", shared), b"shared_secret", enc + identity.box, 32)
+    context = b"\1" + labeled_extract(suite, b"", b"psk_id_hash", psk_id) + labeled_extract(suite, b"", b"info_hash", info)
+    secret = labeled_extract(suite, secret, b"secret", psk)
+    nonce = labeled_expand(suite, secret, b"base_nonce", context, 12)
+    return enc + AESGCM(labeled_expand(suite, secret, b"key", context, 32)).encrypt(nonce, plain, b"")
+
+
+def genesis_of(device, recovery):
+    def member(kind, identity, name):
+        return {0: kind, 1: identity.sign, 2: identity.box, 3: name}
+
+    body = cbor2.dumps({0: 0, 1: 0, 2: bytes(32), 3: device.id, 4: 1, 5: member(0, device, "a"), 6: member(1, recovery, "b"),
+                        7: 1})
+    message = b"snugfs/1 statement" + bytes(32) + body
+    return cbor2.dumps([body, device.sign_key.sign(message), recovery.sign_key.sign(message)])
+
+
+def device_file_of(secret, vault_id):
+    slot = {0: 0, 1: cbor2.dumps({}), 2: secret}
+    covered = cbor2.dumps({0: "snugfs device file", 1: 1, 2: vault_id, 3: [slot]})[1:]
+    return b"\xa5" + covered + cbor2.dumps(4) + cbor2.dumps(hmac_sha256(expand(extract(b"", secret), b"snugfs/1 device file"),
+                                                                       covered))
+
+
+def envelope_of(given, device, vault_id):
+    header = bytes([1, 1, 1, 0]) + u32(0) + given["salt"]
+    previous, body = given["previous"], given["compressed body"]
+    message = b"snugfs/1 commit" + vault_id + u64(1) + sha256(header) + previous + device.id + u64(1) + sha256(body)
+    plain = u64(len(body)) + previous + device.id + u64(1) + body + device.sign_key.sign(message)
+    key = expand(given["epoch key"], b"snugfs/1 envelope\1" + vault_id + u64(1) + given["salt"])
+    size = reader.padded(40 + len(plain) + 16)
+    return header + seal(key, 0, header, plain.ljust(size - 56, b"\0"))
+
+
+def compute(given):
+    """What follows from the values that the example gives."""
+    recovery = reader.Identity(reader.RECOVERY, given["recovery key"])
+    device = reader.Identity(reader.DEVICE, given["device secret"])
+    genesis = genesis_of(device, recovery)
+    vault_id = sha256(genesis)
+    secrets = given["epoch key"] + given["link secret"] + recovery.own(b"recovery psk")
+    commit = envelope_of(given, device, vault_id)
+    extent_key = expand(given["file key"], b"snugfs/1 extent" + given["extent id"])
+
+    def aad(length, encoding):
+        return u64(2) + u64(0) + u32(length) + u32(1) + u32(encoding) + u32(0)
+
+    packed = given["compressed frame"]
+    return {
+        "recovery member id": recovery.id,
+        "recovery psk": recovery.own(b"recovery psk"),
+        "device signing key": device.sign,
+        "device box key": device.box,
+        "device member id": device.id,
+        "local key": device.own(b"local"),
+        "genesis": genesis,
+        "vault id": vault_id,
+        "device file": device_file_of(given["device secret"], vault_id),
+        "slot": hpke_seal(recovery, given["ephemeral secret"], secrets, b"snugfs/1 key box" + vault_id + u32(0),
+                          recovery.own(b"recovery psk"), b"snugfs/1 recovery"),
+        "wrapped file key": aes_key_wrap(given["epoch key"], given["file key"]),
+        "commit begins": commit[:64],
+        "commit digest": sha256(commit),
+        "extent key": extent_key,
+        "raw extent": seal(extent_key, 0, aad(len(given["raw content"]), 0), given["raw content"]),
+        "packed extent": seal(extent_key, 0, aad(len(given["packed content"]), 1), u32(len(packed))) +
+                         seal(extent_key, 1, aad(len(given["packed content"]), 1), packed),
+    }
+
+
+@pytest.fixture(scope="module")
+def example():
+    return read_example(PAGE.read_text(encoding="utf-8"))
+
+
+def test_every_value_of_the_example_follows_from_what_it_gives(example):
+    for name, value in compute(example).items():
+        assert example[name] == value, name
+
+
+def test_the_example_opens_the_way_the_page_says(example):
+    recovery = reader.Identity(reader.RECOVERY, reader.recovery_key(example["recovery text"]))
+    assert reader.recovery_key(example["recovery text"]) == example["recovery key"]
+    vault_id = example["vault id"]
+    secrets = reader.open_slot(example["slot"], vault_id, 0, recovery)
+    assert secrets == (example["epoch key"], example["link secret"], example["recovery psk"])
+    trust = reader.Trust()
+    trust.fold(example["genesis"])
+    assert trust.vault_id == vault_id and recovery.id in trust.members
+    device = reader.Identity(reader.DEVICE, example["device secret"])
+    envelope = reader.open_envelope(envelope_of(example, device, vault_id), reader.COMMIT, 1, vault_id, example["epoch key"])
+    reader.verify(trust.members[envelope.author].sign, envelope.signature, envelope.message)
+    body = reader.open_body(envelope.body)
+    assert cbor2.dumps(body, canonical=True) == example["body"]
+    assert body[5][0] == [1, 2, 8, b"hello"] and body[4][1][11][0][2] == example["wrapped file key"]
+    offset, length, encoding, _, extent_id, _, at, stored = body[4][1][12][0][1][0]
+    segment = example["raw extent"]
+    assert reader.open_extent(example["file key"], 2, offset, length, encoding, extent_id, segment[at:at + stored]) == \
+        example["raw content"]
+    assert reader.open_extent(example["file key"], 2, 0, len(example["packed content"]), 1, example["extent id"],
+                              example["packed extent"]) == example["packed content"]
+
+
+def is_the_genesis(statement, vault_id):
+    trust = reader.Trust()
+    try:
+        trust.fold(statement)
+    except (reader.Refused, cbor2.CBORDecodeError, ValueError, TypeError, KeyError):
+        return False
+    return trust.vault_id == vault_id
+
+
+@pytest.mark.parametrize("name", ["slot", "genesis", "raw extent", "packed extent"])
+def test_a_flipped_bit_of_the_example_is_noticed(example, name):
+    recovery = reader.Identity(reader.RECOVERY, example["recovery key"])
+    for at in range(0, len(example[name]), 7):
+        bad = bytearray(example[name])
+        bad[at] ^= 1 << at % 8
+        bad = bytes(bad)
+        if name == "slot":
+            assert reader.open_slot(bad, example["vault id"], 0, recovery) is None
+            continue
+        if name == "genesis":
+            assert not is_the_genesis(bad, example["vault id"])
+            continue
+        with pytest.raises(reader.Refused):
+            kind = int(name == "packed extent")
+            content = example["packed content" if kind else "raw content"]
+            reader.open_extent(example["file key"], 2, 0, len(content), kind, example["extent id"], bad)
+
+
+def test_the_page_lists_just_the_labels_that_the_program_uses():
+    listed = re.search(r"\.Ss All labels\n(.*?)\.Ed", PAGE.read_text(encoding="utf-8"), re.DOTALL).group(1)
+    on_page = {re.split(r"  +", line)[0] for line in listed.splitlines() if line.startswith("snugfs/1")}
+    used = set()
+    for path in [*TOP.glob("crypto/*.[ch]"), *TOP.glob("remote/*.[ch]"), *TOP.glob("fs/*/*.[ch]")]:
+        source = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        used |= {label.strip() for label in re.findall(r'"(snugfs/1 [^"]*)"', source)}
+    assert used == on_page
+
+
+# The independent reader on real stores
+
+
+def furnish(top):
+    """One of everything that a folder can hold."""
+    (top / "folder" / "below").mkdir(parents=True)
+    (top / "empty").write_bytes(b"")
+    (top / "small").write_bytes(b"a few bytes")
+    (top / "text").write_bytes(b"".join(b"line %d of many that are alike\n" % i for i in range(100000)))
+    (top / "folder" / "noise").write_bytes(os.urandom(3 * 1048576 + 12345))
+    (top / "folder" / ("n" * 200 + "\u00e4" * 27)).write_bytes(b"a long name")
+    with open(top / "sparse", "wb") as f:
+        f.seek(5 << 20)
+        f.write(b"the end")
+    os.link(top / "small", top / "folder" / "another name of small")
+    os.symlink("../small", top / "folder" / "link")
+    os.mkfifo(top / "fifo")
+    os.chmod(top / "text", 0o640)
+    os.setxattr(top / "text", "user.colour", b"green")
+    os.utime(top / "folder" / "below", ns=(1, 1234567890123456789))
+
+
+def change(top):
+    """What a later commit has to undo of an earlier one."""
+    with open(top / "folder" / "noise", "r+b") as f:
+        f.seek(1000000)
+        f.write(b"overwritten" * 10000)
+        f.truncate(2500000)
+    os.rename(top / "text", top / "folder" / "below" / "text")
+    os.setxattr(top / "folder" / "below" / "text", "user.shape", b"round")
+    os.removexattr(top / "folder" / "below" / "text", "user.colour")
+    os.unlink(top / "empty")
+    (top / "late").write_bytes(b"x" * 70000)
+
+
+def content_of(path, status):
+    if stat.S_ISREG(status.st_mode):
+        return path.read_bytes()
+    return os.readlink(path) if stat.S_ISLNK(status.st_mode) else b""
+
+
+def seen_by_the_system(top):
+    out = {}
+    for folder, folders, files in os.walk(os.fsencode(top)):
+        for name in folders + files:
+            path = pathlib.Path(os.fsdecode(os.path.join(folder, name)))
+            status = path.lstat()
+            xattrs = {os.fsencode(x): os.getxattr(path, x, follow_symlinks=False)
+                      for x in os.listxattr(path, follow_symlinks=False)}
+            content = content_of(path, status)
+            out[os.fsencode(path.relative_to(top))] = (
+                status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, os.fsencode(content), xattrs)
+    return out
+
+
+def seen_by_the_reader(vault):
+    out = {}
+    for path, file in vault.walk():
+        regular = stat.S_ISREG(file.mode)
+        out[path] = (file.mode, *file.owner, file.mtime[0] * 10**9 + file.mtime[1],
+                     vault.content(file) if regular else file.target, file.xattrs)
+    return out
+
+
+@pytest.fixture
+def stored(vault):
+    """A vault whose store the reader can read: the Vault, the store's folder, the recovery key."""
+    store = vault.root / "store"
+    key_file = vault.root / "recovery-key"
+    vault.up("--remote", f"dir:{store}", "--recovery-key-file", key_file)
+    return vault, store, key_file
+
+
+def key_in(key_file):
+    return re.search(r"[0-9A-Z]{4}(-[0-9A-Z]{4}){6}", key_file.read_text(encoding="utf-8")).group(0)
+
+
+def test_a_reader_written_from_the_page_gets_everything_out_of_the_store(stored):
+    vault, store, key_file = stored
+    furnish(vault.mountpoint)
+    vault.run("sync", vault.mountpoint, "--vault", vault.dir)
+    assert seen_by_the_reader(reader.Vault(store, key_in(key_file))) == seen_by_the_system(vault.mountpoint)
+    change(vault.mountpoint)
+    vault.run("sync", vault.mountpoint, "--vault", vault.dir)
+    assert seen_by_the_reader(reader.Vault(store, key_in(key_file))) == seen_by_the_system(vault.mountpoint)
+
+
+def test_the_reader_understands_bases(stored):
+    vault, store, key_file = stored
+    furnish(vault.mountpoint)
+    (vault.mountpoint / "many").mkdir()
+    for i in range(12000):
+        (vault.mountpoint / "many" / f"{i:x}-{os.urandom(40).hex()}").write_bytes(os.urandom(20))
+    vault.run("sync", vault.mountpoint, "--vault", vault.dir)
+    change(vault.mountpoint)
+    vault.run("sync", vault.mountpoint, "--vault", vault.dir)
+    assert list((store / "b").glob("*")), "that much metadata is worth a base"
+    assert seen_by_the_reader(reader.Vault(store, key_in(key_file))) == seen_by_the_system(vault.mountpoint)
+
+
+def test_no_object_can_be_changed_without_the_reader_noticing(stored):
+    vault, store, key_file = stored
+    furnish(vault.mountpoint)
+    vault.run("sync", vault.mountpoint, "--vault", vault.dir)
+    vault.unmount()
+    seen_by_the_reader(reader.Vault(store, key_in(key_file)))
+    copy = vault.root / "copy"
+    for path in [p for p in store.rglob("*") if p.is_file() and "tmp" not in p.relative_to(store).parts]:
+        shutil.copytree(store, copy)
+        bad = copy / path.relative_to(store)
+        data = bytearray(bad.read_bytes())
+        data[len(data) // 3] ^= 4
+        bad.write_bytes(data)
+        with pytest.raises(reader.Refused):
+            seen_by_the_reader(reader.Vault(copy, key_in(key_file)))
+        shutil.rmtree(copy)
+
+
+def test_another_recovery_key_opens_nothing(stored):
+    vault, store, _ = stored
+    vault.run("sync", vault.mountpoint, "--vault", vault.dir)
+    with pytest.raises(reader.Refused):
+        reader.Vault(store, "0000-0000-0000-0000-0000-0000-0000")
