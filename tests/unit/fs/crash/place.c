@@ -1,0 +1,86 @@
+/* place.c: directories, and what else belongs to no test in particular. */
+#include "place.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char top[64];
+static int hushed = -1; /* the real stderr */
+
+static int
+remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+void
+place_make(void)
+{
+	strcpy(top, access("/dev/shm", W_OK) ? "/tmp/test_crash.XXXXXX" : "/dev/shm/test_crash.XXXXXX");
+	if (!mkdtemp(top)) {
+		perror(top);
+		abort();
+	}
+}
+
+void
+place_remove(void)
+{
+	(void)nftw(top, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+void
+place_path(const char *name, char out[static PLACE_LEN])
+{
+	snprintf(out, PLACE_LEN, "%s/%s", top, name);
+}
+
+void
+place_empty(const char *name)
+{
+	char path[PLACE_LEN + 8];
+
+	snprintf(path, sizeof(path), "%s/%s", top, name);
+	(void)nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	strcat(path, "-again");
+	(void)nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+unsigned
+place_setting(const char *variable, unsigned otherwise)
+{
+	const char *value = getenv(variable);
+	unsigned n = value ? (unsigned)strtoul(value, NULL, 10) : 0;
+
+	return n ? n : otherwise;
+}
+
+void
+place_hush(void)
+{
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	hushed = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10);
+	(void)fflush(stderr);
+	(void)dup2(null, STDERR_FILENO);
+	(void)close(null);
+}
+
+void
+place_speak(void)
+{
+	if (hushed < 0)
+		return;
+	(void)fflush(stderr);
+	(void)dup2(hushed, STDERR_FILENO);
+	(void)close(hushed);
+	hushed = -1;
+}

@@ -1,0 +1,112 @@
+/* tape_disk.c: what disk.h's watcher sees, told to the tape. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "disk.h"
+#include "tape.h"
+
+#define PATH_LEN 512
+
+static bool
+path_of_fd(int fd, char out[static PATH_LEN])
+{
+	char link[64];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+
+	ssize_t n = readlink(link, out, PATH_LEN - 1);
+
+	if (n < 0)
+		return false;
+	out[n] = '\0';
+	return true;
+}
+
+static bool
+path_in_dir(int dirfd, const char *name, char out[static PATH_LEN])
+{
+	if (!path_of_fd(dirfd, out) || strlen(out) + strlen(name) + 2 > PATH_LEN)
+		return false;
+	strcat(strcat(out, "/"), name);
+	return true;
+}
+
+/* A name to be made, removed or changed. Names are watched before they change, so whether that will work is looked up here. */
+static err_t
+on_name(const char *operation, int dirfd, const char *name, const char *to)
+{
+	char path[PATH_LEN], path_to[PATH_LEN];
+
+	if (!path_in_dir(dirfd, name, path))
+		return 0;
+
+	bool there = access(path, F_OK) == 0;
+	err_t e = tape_step(path, strcmp(operation, "unlink") != 0);
+
+	if (e)
+		return e;
+	if (strcmp(operation, "create") == 0 && !there)
+		tape_record_name(path, true);
+	else if (strcmp(operation, "unlink") == 0 && there)
+		tape_record_name(path, false);
+	else if (strcmp(operation, "rename") == 0 && there && path_in_dir(dirfd, to, path_to))
+		tape_record_rename(path, path_to);
+	return 0;
+}
+
+static err_t
+on_write(const char *path, const void *data, uint64_t off, uint64_t len)
+{
+	err_t e = tape_step(path, true);
+
+	/* A write that fails may have written some. */
+	tape_record(path, TAPE_WRITE, off, e ? len / 2 : len, data);
+	return e;
+}
+
+static err_t
+on_file(const char *operation, int fd, const void *data, uint64_t off, uint64_t len)
+{
+	char path[PATH_LEN];
+	err_t e;
+
+	if (!path_of_fd(fd, path))
+		return 0;
+	if (strcmp(operation, "pwrite") == 0)
+		return on_write(path, data, off, len);
+	e = tape_step(path, strcmp(operation, "punch") != 0);
+	if (strcmp(operation, "flush") == 0)
+		tape_record(path, e ? TAPE_FLUSH_FAILED : TAPE_FLUSH, 0, 0, NULL);
+	else if (strcmp(operation, "flush_dir") == 0 && !e)
+		tape_record_flush_dir(path);
+	else if (strcmp(operation, "punch") == 0 && !e)
+		tape_record(path, TAPE_PUNCH, off, len, NULL);
+	else if (strcmp(operation, "truncate") == 0 && !e)
+		tape_record(path, TAPE_TRUNCATE, 0, len, NULL);
+	return e;
+}
+
+static err_t
+on_operation(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	static const char *const NAMES[] = {"create", "unlink", "rename"};
+	static const char *const FILES[] = {"pwrite", "flush", "flush_dir", "punch", "truncate"};
+
+	(void)ctx;
+	if (strcmp(operation, "make_dir") == 0)
+		return access(name, F_OK) ? tape_step(name, true) : 0;
+	for (size_t k = 0; k < ARRAY_LEN(NAMES); k++)
+		if (strcmp(operation, NAMES[k]) == 0)
+			return on_name(operation, fd, name, data);
+	for (size_t k = 0; k < ARRAY_LEN(FILES); k++)
+		if (strcmp(operation, FILES[k]) == 0)
+			return on_file(operation, fd, data, off, len);
+	return 0; /* reads */
+}
+
+void
+tape_watch_disk(void)
+{
+	disk_watch(on_operation, NULL);
+}

@@ -1,0 +1,145 @@
+/* work.c: a vault and its model, from making it to closing it. */
+#include "work.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "depot.h"
+
+const struct vault_unlock WORK_PLAIN = {.plain = true};
+static const struct vfs_caller ME = {.uid = 1000, .gid = 1000, .umask = 022};
+
+err_t
+work_open(struct work *w)
+{
+	err_t e = vault_open(w->dir, &WORK_PLAIN, &w->vault);
+
+	if (e)
+		return e;
+	depot_attach(w->vault);
+	if (!w->in_background)
+		e = meta_stop(w->vault->meta);
+	if (!e)
+		e = vfs_new(w->vault->meta, w->vault->content, w->vault->lookups, w->dir, &w->vfs);
+	if (!e)
+		e = vfs_reap_orphans(w->vfs);
+	return e;
+}
+
+err_t
+work_close(struct work *w)
+{
+	err_t e;
+
+	vfs_free(w->vfs);
+	w->vfs = NULL;
+	memset(w->held, 0, sizeof(w->held));
+	e = vault_close(w->vault);
+	w->vault = NULL;
+	if (!e) {
+		w->durable = (uint32_t)w->version_count - 1;
+		if (w->tape)
+			tape_note(w->tape, w->durable, w->durable);
+	}
+	return e;
+}
+
+void
+work_note_version(struct work *w)
+{
+	w->versions = grown(w->versions, &w->version_cap, w->version_count, sizeof(*w->versions));
+	w->versions[w->version_count++] = model_hash(&w->model);
+}
+
+void
+work_begin(struct work *w, const char *dir, uint64_t seed)
+{
+	struct vault_create_params p = {.dir = dir, .device_name = "test", .lock = WORK_PLAIN, .root_uid = 1000};
+	uint8_t recovery[RECOVERY_KEY_LEN];
+
+	*w = (struct work){.rng = {seed}};
+	snprintf(w->dir, sizeof(w->dir), "%s", dir);
+	MUST(!vault_create(&p, recovery));
+	MUST(!work_open(w));
+	model_init(&w->model);
+	MUST(!model_refresh(&w->model.nodes[0], w->vfs));
+	work_note_version(w);
+}
+
+void
+work_end(struct work *w)
+{
+	if (w->vault) {
+		vfs_free(w->vfs);
+		(void)!vault_close(w->vault);
+	}
+	depot_clear();
+	model_clear(&w->model);
+	free(w->versions);
+	*w = (struct work){.vault = NULL};
+}
+
+void
+work_record(struct work *w, struct tape *t)
+{
+	MUST(!work_fsync(w));
+	tape_begin(t, w->dir);
+	w->tape = t;
+	tape_note(t, w->durable, w->durable);
+}
+
+err_t
+work_fsync(struct work *w)
+{
+	uint32_t now = (uint32_t)w->version_count - 1;
+	err_t e = vfs_fsync(w->vfs, INODE_ROOT);
+
+	if (e)
+		return e;
+	w->durable = now;
+	if (w->tape)
+		tape_note(w->tape, w->durable, now);
+	return 0;
+}
+
+err_t
+work_settle(struct work *w, unsigned percent)
+{
+	return settle_pending(w->vault, &w->rng, percent);
+}
+
+bool
+work_is_as_expected(struct work *w)
+{
+	uint64_t hash;
+	err_t e = tree_hash(w->vfs, &hash);
+
+	if (e)
+		fprintf(stderr, "reading the tree: %s\n", strerror(-e));
+	return !e && hash == model_hash(&w->model);
+}
+
+void
+work_fill_segment(struct work *w, size_t left)
+{
+	size_t len = 1u << 20;
+	uint8_t *data = calloc(1, len);
+	struct stat st;
+
+	MUST(data);
+	MUST(!vfs_mknod(w->vfs, &ME, INODE_ROOT, "filler", S_IFREG | 0600, 0, &st));
+	for (uint64_t room = SEGSTORE_HOT_LEN - left; room > 8192;) {
+		size_t n = room - 8192 < len ? (size_t)room - 8192 : len;
+
+		n -= n / 64; /* each frame has its tag */
+		MUST(!vfs_write(w->vfs, st.st_ino, 0, data, n, false));
+		room -= frame_raw_stored_len((uint32_t)n);
+	}
+	free(data);
+	MUST(!vfs_unlink(w->vfs, INODE_ROOT, "filler"));
+	vfs_forget(w->vfs, st.st_ino, 1);
+	MUST(!vfs_fsync(w->vfs, INODE_ROOT));
+	MUST(!model_refresh(&w->model.nodes[0], w->vfs));
+	work_note_version(w);
+}
