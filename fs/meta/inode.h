@@ -72,7 +72,8 @@ enum pending_bits {
 	PENDING_XATTR = 1 << 3,   /* the names are marked in struct xattr */
 	PENDING_CONTENT = 1 << 4, /* size and chunks (they are marked) and keys */
 	PENDING_NEW = 1 << 5,     /* the chain does not know this inode at all */
-	PENDING_ALL = (1 << 6) - 1,
+	PENDING_CTIME = 1 << 6,   /* only that; travels with mtime, but gives way to the mtime of others */
+	PENDING_ALL = (1 << 7) - 1,
 };
 
 struct inode {

@@ -215,9 +215,11 @@ set_attributes(struct vfs *v, struct inode *i, const struct stat *attr, unsigned
 		i->atime = mask & VFS_SET_ATIME_NOW ? now : attr->st_atim;
 	if (mask & VFS_SET_MTIME)
 		i->mtime = mask & VFS_SET_MTIME_NOW ? now : attr->st_mtim;
-	/* Every explicit change moves ctime, and with it what the chain has to say. */
-	if (mask & (VFS_SET_MTIME | VFS_SET_CTIME | VFS_SET_MODE | VFS_SET_UID | VFS_SET_GID))
+	if (mask & VFS_SET_MTIME)
 		bits |= PENDING_MTIME;
+	/* Every explicit change moves ctime; that of atime alone is nobody else's business. */
+	if (mask & (VFS_SET_MTIME | VFS_SET_CTIME | VFS_SET_MODE | VFS_SET_UID | VFS_SET_GID))
+		bits |= PENDING_CTIME;
 	if (mask & VFS_SET_MODE) {
 		if ((err = vfs_acl_chmod(v, i)) != 0)
 			return err;

@@ -204,7 +204,7 @@ link_node(struct vfs *v, uint64_t ino, uint64_t parent, const char *name, struct
 	    (err = meta_dentry_set(v->meta, parent, name, ino, dirent_type(i))) != 0)
 		return err;
 	i->nlink++;
-	vfs_changed(v, i, PENDING_MTIME);
+	vfs_changed(v, i, PENDING_CTIME);
 	directory_changed(v, dir, 1, 0);
 	*out = i;
 	return 0;
@@ -231,7 +231,7 @@ static err_t
 lost_name(struct vfs *v, struct inode *i)
 {
 	i->nlink = S_ISDIR(i->mode) ? 0 : i->nlink - 1;
-	vfs_changed(v, i, S_ISDIR(i->mode) ? 0 : PENDING_MTIME);
+	vfs_changed(v, i, S_ISDIR(i->mode) ? 0 : PENDING_CTIME);
 	return vfs_after_unlink(v, i);
 }
 
@@ -339,7 +339,7 @@ static void
 moved(struct vfs *v, struct inode *i, const struct inode *dir)
 {
 	i->parent = dir->ino;
-	vfs_changed(v, i, PENDING_MTIME);
+	vfs_changed(v, i, PENDING_CTIME);
 }
 
 static err_t

@@ -185,7 +185,7 @@ set_locked(struct vfs *v, struct inode *i, const char *name, const void *value, 
 	if (err == -ENODATA)
 		err = 0;
 	if (err == 0)
-		vfs_changed(v, i, bits | PENDING_MTIME);
+		vfs_changed(v, i, bits | PENDING_CTIME);
 	return err;
 }
 
@@ -286,7 +286,7 @@ vfs_removexattr(struct vfs *v, uint64_t ino, const char *name)
 	if (err == 0)
 		err = vfs_xattr_drop(v, i, name);
 	if (err == 0)
-		vfs_changed(v, i, PENDING_XATTR | PENDING_MTIME);
+		vfs_changed(v, i, PENDING_XATTR | PENDING_CTIME);
 	meta_unlock(v->meta);
 	return err;
 }

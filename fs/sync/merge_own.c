@@ -118,8 +118,7 @@ own_inode(struct merge *m, struct inode *i, const struct change_inode *ch)
 		e = merge_own_content(m, i, ch);
 	else if (!e && ch->fields & CHANGE_NEW)
 		set_pending(i, PENDING_CONTENT, false);
-	if (!i->pending && !merge_times_equal(&i->ctime, &ch->ctime))
-		i->pending = PENDING_MTIME; /* a change of ctime alone travels with mtime */
+	set_pending(i, PENDING_CTIME, !merge_times_equal(&i->ctime, &ch->ctime));
 	meta_inode_dirty(m->meta, i);
 	return e;
 }

@@ -319,7 +319,7 @@ merge_settle_inodes(struct merge *m)
 		if (t->chain_names <= 0 && (e = settle_absent(m, t)))
 			return e;
 		if (is_back(t) && !t->inode->pending) {
-			t->inode->pending = PENDING_MTIME; /* removing it here had moved its ctime: that travels with mtime */
+			t->inode->pending = PENDING_CTIME; /* removing it here had moved it */
 			meta_inode_dirty(m->meta, t->inode);
 		}
 	}

@@ -216,7 +216,7 @@ do_link(struct replica *r, uint64_t ino, uint64_t parent, const char *name)
 		OK(meta_dentry_set(r->meta, parent, name, ino, (uint8_t)IFTODT(i->mode)));
 		i->nlink++;
 		i->parent = parent;
-		changed(r, i, PENDING_MTIME);
+		changed(r, i, PENDING_CTIME);
 		directory_changed(r, parent, 1, 0);
 	}
 	meta_unlock(r->meta);
@@ -257,7 +257,7 @@ lost_name(struct replica *r, uint64_t ino)
 
 	OK(meta_inode_get(r->meta, ino, &i));
 	i->nlink = S_ISDIR(i->mode) ? 0 : i->nlink - 1;
-	changed(r, i, S_ISDIR(i->mode) ? 0 : PENDING_MTIME);
+	changed(r, i, S_ISDIR(i->mode) ? 0 : PENDING_CTIME);
 	if (i->nlink)
 		return;
 	if (S_ISREG(i->mode))
@@ -341,7 +341,7 @@ do_rename(struct replica *r, uint64_t parent, const char *name, uint64_t new_par
 		if (there)
 			lost_name(r, there);
 		i->parent = new_parent;
-		changed(r, i, PENDING_MTIME);
+		changed(r, i, PENDING_CTIME);
 	}
 	meta_unlock(r->meta);
 	return e;
@@ -670,7 +670,7 @@ collect_inode(struct collecting *b, uint64_t ino)
 	ci->fields = i->pending & PENDING_NEW ? CHANGE_NEW : 0;
 	ci->fields |= i->pending & PENDING_MODE ? CHANGE_MODE : 0;
 	ci->fields |= i->pending & PENDING_OWNER ? CHANGE_OWNER : 0;
-	ci->fields |= i->pending & PENDING_MTIME ? CHANGE_MTIME : 0;
+	ci->fields |= i->pending & (PENDING_MTIME | PENDING_CTIME) ? CHANGE_MTIME : 0;
 	if (i->target && i->pending & PENDING_NEW)
 		ci->target = strdup(i->target);
 	if (i->pending & (PENDING_XATTR | PENDING_NEW)) {

@@ -740,6 +740,28 @@ their_new_content_brings_its_time_to_what_we_renamed(void **state)
 	assert_int_equal(inode_of(f->bob, ino)->mtime.tv_sec, mtime.tv_sec);
 }
 
+static void
+a_rename_here_does_not_undo_the_time_that_they_set(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = mk(f->ada, "a", REG);
+	struct inode *i;
+
+	share(f);
+	meta_lock(f->ada->meta);
+	assert_int_equal(meta_inode_get(f->ada->meta, ino, &i), 0);
+	i->mtime.tv_sec = 1234567890;
+	i->pending |= PENDING_MTIME;
+	meta_inode_dirty(f->ada->meta, i);
+	meta_note_local_change(f->ada->meta);
+	meta_unlock(f->ada->meta);
+	assert_int_equal(do_rename(f->bob, 1, "a", 1, "b"), 0);
+	meet(f);
+	assert_int_equal(at(f->ada, "b"), ino);
+	assert_int_equal(inode_of(f->ada, ino)->mtime.tv_sec, 1234567890);
+	assert_int_equal(inode_of(f->bob, ino)->mtime.tv_sec, 1234567890);
+}
+
 /* What the kernel knows, and what is told to it */
 
 static void
@@ -1171,6 +1193,7 @@ main(void)
 		T(a_file_moved_to_the_same_place_on_both_is_there_once),
 		T(a_file_moved_there_and_changed_here_is_changed_there),
 		T(their_new_content_brings_its_time_to_what_we_renamed),
+		T(a_rename_here_does_not_undo_the_time_that_they_set),
 		T(moves_into_each_other_leave_theirs),
 		T(a_longer_circle_of_moves_is_broken),
 		T(a_directory_moved_there_into_what_we_deleted_brings_that_back),
