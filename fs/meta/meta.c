@@ -84,10 +84,15 @@ free_list(struct meta *m, struct node_list *l)
 void
 meta_free(struct meta *m)
 {
+	struct removed_inode *r, *next_removed;
 	struct pinset *p, *next;
 
 	if (m == NULL)
 		return;
+	HASH_ITER (hh, m->removed, r, next_removed) {
+		HASH_DEL(m->removed, r);
+		free(r);
+	}
 	HASH_ITER (hh, m->pinsets, p, next) {
 		HASH_DEL(m->pinsets, p);
 		free(p->v);

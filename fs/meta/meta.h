@@ -75,6 +75,8 @@ MUST_CHECK err_t meta_inode_adopt(struct meta *m, uint64_t ino, struct inode **o
 void meta_inode_dirty(struct meta *m, struct inode *i);
 /* Its row, chunks and xattrs go; the bytes of its hot extents are released (shared ones in settled segments are not). */
 MUST_CHECK err_t meta_inode_remove(struct meta *m, struct inode *i);
+/* It lost its last name since this was opened, and is still here.  In memory: for every FORGET. */
+bool meta_inode_is_removed(struct meta *m, uint64_t ino);
 MUST_CHECK err_t meta_inode_scan_removed(struct meta *m, uint64_t **inos_out, size_t *count_out); /* nlink 0; malloc'ed */
 
 /* Names. [L]  A dentry is found whether its ino is 0 or not.  Borrowed until unlock or the next dentry call. */

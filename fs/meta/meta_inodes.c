@@ -51,6 +51,7 @@ inode_load(struct meta *m, uint64_t ino, struct cached_inode **out)
 	}
 	ci->inode = *i;
 	ci->counted = i->pending != 0;
+	ci->was_named = true;
 	free(i); /* the shell only: its parts have moved */
 	if (ci->inode.chunk0 != NULL)
 		ci->inode.chunk0->change = ++m->stamp;
@@ -149,11 +150,54 @@ inode_count(struct meta *m, struct cached_inode *ci, bool pending)
 	m->pending_inodes += pending ? 1 : (uint64_t)-1;
 }
 
+static struct removed_inode *
+removed_find(struct meta *m, uint64_t ino)
+{
+	struct removed_inode *r;
+
+	HASH_FIND(hh, m->removed, &ino, sizeof(ino), r);
+	return r;
+}
+
+static void
+removed_forget(struct meta *m, uint64_t ino)
+{
+	struct removed_inode *r = removed_find(m, ino);
+
+	if (r != NULL) {
+		HASH_DEL(m->removed, r);
+		free(r);
+	}
+}
+
+/* Without memory for the note the next mount finds it. */
+static void
+removed_note(struct meta *m, uint64_t ino)
+{
+	struct removed_inode *r;
+
+	if (removed_find(m, ino) != NULL || (r = calloc(1, sizeof(*r))) == NULL)
+		return;
+	r->ino = ino;
+	HASH_ADD(hh, m->removed, ino, sizeof(r->ino), r);
+}
+
+bool
+meta_inode_is_removed(struct meta *m, uint64_t ino)
+{
+	return removed_find(m, ino) != NULL;
+}
+
 void
 meta_inode_dirty(struct meta *m, struct inode *i)
 {
 	struct cached_inode *ci = CONTAINER(i, struct cached_inode, inode);
 
+	if (i->nlink == 0 && ci->was_named)
+		removed_note(m, i->ino);
+	else if (i->nlink != 0 && m->removed != NULL)
+		removed_forget(m, i->ino);
+	ci->was_named = ci->was_named || i->nlink != 0;
 	inode_count(m, ci, i->pending != 0);
 	if (cache_dirty(m, &ci->node) != 0)
 		meta_poison(m, -ENOMEM);
@@ -214,6 +258,7 @@ meta_inode_remove(struct meta *m, struct inode *i)
 		return err;
 	if (i->has_xattrs && (err = meta_xattrs_get(m, i, &xattrs)) == 0)
 		cache_delete(m, &CONTAINER(xattrs, struct cached_xattrs, list)->node);
+	removed_forget(m, i->ino);
 	inode_count(m, ci, false);
 	cache_delete(m, &ci->node);
 	return 0;

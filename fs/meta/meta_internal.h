@@ -37,6 +37,13 @@ struct cached_inode {
 	struct node node;
 	struct inode inode;
 	bool counted; /* in meta->pending_inodes */
+	bool was_named; /* has had a name since it was loaded or made */
+	UT_hash_handle hh;
+};
+
+/* An inode that lost its last name while this process runs and is still here. */
+struct removed_inode {
+	uint64_t ino;
 	UT_hash_handle hh;
 };
 
@@ -120,6 +127,7 @@ struct meta {
 	struct cached_segment *segments_by_name;
 	bool segments_loaded;
 	struct cached_blob *blobs;
+	struct removed_inode *removed;
 	struct pinset *pinsets;
 	struct node_list clean;
 	struct node_list dirty;

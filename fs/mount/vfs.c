@@ -150,7 +150,8 @@ vfs_forget(struct vfs *v, uint64_t ino, uint64_t n)
 	if (lookups_drop(v->lookups, ino, n) != 0)
 		return;
 	meta_lock(v->meta);
-	if (meta_inode_get(v->meta, ino, &i) == 0 && vfs_after_unlink(v, i) != 0)
+	if (meta_inode_is_removed(v->meta, ino) && meta_inode_get(v->meta, ino, &i) == 0 &&
+	    vfs_after_unlink(v, i) != 0)
 		log_warn("a removed file's space will be given back at the next mount");
 	meta_unlock(v->meta);
 }
