@@ -232,7 +232,8 @@ a_forged_first_commit_cannot_be_joined(void **state)
 
 	sync_ok(&f->a);
 	commit_path(f, 0, path);
-	shell("printf x | dd of='%s' bs=1 seek=300 conv=notrunc 2>/dev/null", path);
+	/* Eight bytes: one alone is what stands there already once in 256 times. */
+	shell("printf xxxxxxxx | dd of='%s' bs=1 seek=300 conv=notrunc 2>/dev/null", path);
 	joining_fails(f, f->recovery, -EBADMSG);
 }
 
@@ -357,11 +358,11 @@ a_damaged_base_or_part_is_passed_over(void **state)
 	/* The one new object among the segments is the base's part. */
 	shell("find '%s/s' -type f | sort | comm -13 '%s/before' - > '%s/part' && test -s '%s/part'", f->store, f->top, f->top,
 	    f->top);
-	shell("for p in $(cat '%s/part'); do printf x | dd of=$p bs=1 seek=5000 conv=notrunc 2>/dev/null; done", f->top);
+	shell("for p in $(cat '%s/part'); do printf xxxxxxxx | dd of=$p bs=1 seek=5000 conv=notrunc 2>/dev/null; done", f->top);
 	join_side(f, &f->b);
 	assert_int_equal(f->b.v->base_size, 0);
 	assert_same_tree(&f->a, &f->b);
-	shell("printf x | dd of='%s/b/000000000001' bs=1 seek=200 conv=notrunc 2>/dev/null", f->store);
+	shell("printf xxxxxxxx | dd of='%s/b/000000000001' bs=1 seek=200 conv=notrunc 2>/dev/null", f->store);
 	snprintf(c.dir, sizeof(c.dir), "%s/c", f->top);
 	join_side(f, &c);
 	assert_same_tree(&f->a, &c);
