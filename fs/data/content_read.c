@@ -219,8 +219,8 @@ open_packed(struct content *c, struct scratch *s, struct frame_cipher *fc, const
 	return e;
 }
 
-err_t
-content_open_range(struct content *c, uint64_t origin, const struct key32 *key, const struct extent *x, uint64_t off,
+static err_t
+open_range(struct content *c, uint64_t origin, const struct key32 *key, const struct extent *x, uint64_t off,
     uint32_t len, uint8_t *buf)
 {
 	struct scratch *s = scratch_get();
@@ -241,6 +241,32 @@ content_open_range(struct content *c, uint64_t origin, const struct key32 *key, 
 	if (e)
 		return e == -EINVAL ? -EBADMSG : e;
 	return x->x_encoding == FRAME_RAW ? open_raw(c, s, &fc, &id, x, &r) : open_packed(c, s, &fc, &id, x, &r);
+}
+
+/* It came damaged from the store, and is here for what is whole in it. */
+static bool
+is_damaged(struct content *c, uint64_t seg)
+{
+	struct segment row;
+
+	meta_lock(c->meta);
+
+	err_t e = meta_segment_get(c->meta, seg, &row);
+
+	meta_unlock(c->meta);
+	return !e && row.kind == SEGMENT_SETTLED && row.in_store && !row.local;
+}
+
+err_t
+content_open_range(struct content *c, uint64_t origin, const struct key32 *key, const struct extent *x, uint64_t off,
+    uint32_t len, uint8_t *buf)
+{
+	err_t e = open_range(c, origin, key, x, off, len, buf);
+
+	/* The store may have been mended since. */
+	if (e == -EBADMSG && is_damaged(c, x->seg) && !fetch(c, x->seg))
+		e = open_range(c, origin, key, x, off, len, buf);
+	return e;
 }
 
 err_t

@@ -58,6 +58,8 @@ void segstore_build_abandon(struct segstore_build *b);
 MUST_CHECK err_t segstore_read_whole(struct segstore *ss, const struct segment *s, struct bytes *out);
 /* Stores one that came from the store (checked against s->sha256 and size by the caller), durably, and marks its row local. */
 MUST_CHECK err_t segstore_store_whole(struct segstore *ss, const struct segment *s, const uint8_t *data, size_t len);
+/* Stores one that came damaged, for the extents in it that still open; its row stays as it is: not local. */
+MUST_CHECK err_t segstore_store_damaged(struct segstore *ss, const struct segment *s, const uint8_t *data, size_t len);
 /* Removes the local file and the row's mark (if there is a row).  Whoever reads it at this moment still can. */
 MUST_CHECK err_t segstore_drop(struct segstore *ss, uint64_t seg);
 /* Bytes on the local disk used by segments. */

@@ -192,7 +192,7 @@ mark_local(struct segstore *ss, uint64_t seg, bool local)
 }
 
 err_t
-segstore_store_whole(struct segstore *ss, const struct segment *s, const uint8_t *data, size_t len)
+segstore_store_damaged(struct segstore *ss, const struct segment *s, const uint8_t *data, size_t len)
 {
 	char name[SEGFILES_NAME_LEN];
 
@@ -200,9 +200,18 @@ segstore_store_whole(struct segstore *ss, const struct segment *s, const uint8_t
 
 	err_t e = disk_write_file(ss->dirfd, name, data, len, 0600);
 
+	if (!e)
+		segfiles_forget(ss->files, s->id);
+	return e;
+}
+
+err_t
+segstore_store_whole(struct segstore *ss, const struct segment *s, const uint8_t *data, size_t len)
+{
+	err_t e = segstore_store_damaged(ss, s, data, len);
+
 	if (e)
 		return e;
-	segfiles_forget(ss->files, s->id);
 	meta_lock(ss->meta);
 	e = mark_local(ss, s->id, true);
 	meta_unlock(ss->meta);

@@ -418,15 +418,14 @@ sync_fetch_segment(void *ctx, const struct segment *seg)
 	CLEANUP(bytes_clear) struct bytes b = { 0 };
 	char name[CHAIN_NAME_MAX];
 	uint8_t sha256[32];
-	struct segment row;
 	err_t err;
 
 	chain_segment_object_name(seg->name, name);
 	err = chain_read_segment(s->chain, seg->name, seg->size, &b);
+	if (err == -EBADMSG) /* larger than it ever was: what it was may still be there */
+		err = chain_read_segment_range(s->chain, seg->name, 0, seg->size, &b);
 	if (err == 0)
 		err = hash_sha256(b.data, b.len, sha256);
-	if (err == 0 && (b.len != seg->size || memcmp(sha256, seg->sha256, sizeof(sha256)) != 0))
-		err = -EBADMSG;
 	if (err != 0) {
 		char what[384];
 
@@ -434,14 +433,9 @@ sync_fetch_segment(void *ctx, const struct segment *seg)
 		log_error("the object %s: %s", name, err == -EBADMSG ? "it is damaged, or not what was stored" : what);
 		return err;
 	}
-	if ((err = segstore_store_whole(s->v->segments, seg, b.data, b.len)) != 0)
-		return err;
-	meta_lock(s->v->meta);
-	err = meta_segment_get(s->v->meta, seg->id, &row);
-	if (err == 0) {
-		row.local = true;
-		err = meta_segment_put(s->v->meta, &row);
-	}
-	meta_unlock(s->v->meta);
-	return err;
+	if (b.len == seg->size && memcmp(sha256, seg->sha256, sizeof(sha256)) == 0)
+		return segstore_store_whole(s->v->segments, seg, b.data, b.len);
+	/* Every frame is authenticated by itself: only what is damaged in it can't be read. */
+	log_error("the object %s is damaged, or not what was stored: only what is whole in it can be read", name);
+	return segstore_store_damaged(s->v->segments, seg, b.data, b.len);
 }

@@ -351,18 +351,20 @@ of_a_missing_segment_only_its_files_are_affected(void **state)
 }
 
 static void
-a_damaged_segment_is_never_read(void **state)
+what_is_damaged_in_a_segment_is_never_read_and_the_rest_is(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t buf[1000];
 	size_t n;
 
 	make_random(&f->a, INODE_ROOT, "file", 3000);
+	make_text(&f->a, "neighbour", "in the same segment");
 	sync_ok(&f->a);
 	join_side(f, &f->b);
-	fault(&f->b, (struct store_fault_rule){ .kind = STORE_FAULT_FLIP, .ops = STORE_OP_GET, .prefix = "s/", .arg = 8 * 3500 });
+	fault(&f->b, (struct store_fault_rule){ .kind = STORE_FAULT_FLIP, .ops = STORE_OP_GET, .prefix = "s/", .arg = 8 * 1500 });
 	assert_int_equal(vfs_read(f->b.fs, lookup(&f->b, INODE_ROOT, "file"), 0, sizeof(buf), buf, &n), -EIO);
-	no_fault(&f->b);
+	assert_text(&f->b, "neighbour", "in the same segment");
+	no_fault(&f->b); /* the store is mended */
 	assert_same_tree(&f->a, &f->b);
 }
 
@@ -387,7 +389,7 @@ main(void)
 		TEST(a_store_of_another_vault_is_left_alone),
 		TEST(a_lost_marker_is_written_anew),
 		TEST(of_a_missing_segment_only_its_files_are_affected),
-		TEST(a_damaged_segment_is_never_read),
+		TEST(what_is_damaged_in_a_segment_is_never_read_and_the_rest_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
