@@ -140,7 +140,8 @@ report_members(struct sync *s, const struct trust *before, const struct trust *a
 		const struct trust_member *then = i < trust_member_count(before) ? trust_member_at(before, i) : NULL;
 
 		if (then == NULL && memcmp(now->id, s->v->my_id, sizeof(now->id)) != 0)
-			report_message(s, "The device \"%s\" was added by \"%s\". If that was not you, remove it.", now->name,
+			report_message(s, "The device \"%s\" was added by \"%s\". If that was not you, somebody else can open this vault: "
+			    "move your files to a new one.", now->name,
 			    name_of(after, now->added_by));
 		if (then != NULL && !then->removed && now->removed)
 			report_message(s, "The device \"%s\" was removed.", now->name);
