@@ -19,22 +19,30 @@ find(struct xattr_list *l, const char *name)
 	return NULL;
 }
 
+/* One that is there, with the list that it is in; -ENODATA. */
+static err_t
+find_present(struct vfs *v, struct inode *i, const char *name, struct xattr_list **list_out, struct xattr **out)
+{
+	err_t err;
+
+	if (!i->has_xattrs)
+		return -ENODATA;
+	if ((err = meta_xattrs_get(v->meta, i, list_out)) != 0)
+		return err;
+	*out = find(*list_out, name);
+	return *out == NULL || (*out)->deleted ? -ENODATA : 0;
+}
+
 err_t
 vfs_xattr_find(struct vfs *v, struct inode *i, const char *name, const struct xattr **out)
 {
 	struct xattr_list *l;
 	struct xattr *x;
-	err_t err;
+	err_t err = find_present(v, i, name, &l, &x);
 
-	if (!i->has_xattrs)
-		return -ENODATA;
-	if ((err = meta_xattrs_get(v->meta, i, &l)) != 0)
-		return err;
-	x = find(l, name);
-	if (x == NULL || x->deleted)
-		return -ENODATA;
-	*out = x;
-	return 0;
+	if (err == 0)
+		*out = x;
+	return err;
 }
 
 static err_t
@@ -107,15 +115,10 @@ vfs_xattr_drop(struct vfs *v, struct inode *i, const char *name)
 {
 	struct xattr_list *l;
 	struct xattr *x;
-	err_t err;
+	err_t err = find_present(v, i, name, &l, &x);
 
-	if (!i->has_xattrs)
-		return -ENODATA;
-	if ((err = meta_xattrs_get(v->meta, i, &l)) != 0)
+	if (err != 0)
 		return err;
-	x = find(l, name);
-	if (x == NULL || x->deleted)
-		return -ENODATA;
 	free(x->value);
 	x->value = NULL;
 	x->len = 0;
