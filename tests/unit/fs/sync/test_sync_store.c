@@ -368,6 +368,24 @@ what_is_damaged_in_a_segment_is_never_read_and_the_rest_is(void **state)
 	assert_same_tree(&f->a, &f->b);
 }
 
+static void
+a_segment_that_was_cut_or_has_grown_gives_what_is_left_of_it(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t buf[1000];
+	size_t n;
+
+	make_random(&f->a, INODE_ROOT, "file", 3000);
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	shell("cp -a '%s/s' '%s/whole'; for p in $(find '%s/s' -type f); do chmod u+w $p; truncate -s 1000 $p; done", f->store, f->top,
+	    f->store);
+	assert_int_equal(vfs_read(f->b.fs, lookup(&f->b, INODE_ROOT, "file"), 0, sizeof(buf), buf, &n), -EIO);
+	shell("rm -r '%s/s'; mv '%s/whole' '%s/s'; for p in $(find '%s/s' -type f); do chmod u+w $p; echo more >> $p; done", f->store,
+	    f->top, f->store, f->store);
+	assert_same_tree(&f->a, &f->b);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -390,6 +408,7 @@ main(void)
 		TEST(a_lost_marker_is_written_anew),
 		TEST(of_a_missing_segment_only_its_files_are_affected),
 		TEST(what_is_damaged_in_a_segment_is_never_read_and_the_rest_is),
+		TEST(a_segment_that_was_cut_or_has_grown_gives_what_is_left_of_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
