@@ -157,7 +157,7 @@ set_mask(int to_set)
 static void
 op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int to_set, struct fuse_file_info *fi)
 {
-	unsigned mask = set_mask(to_set) | (fuse_loop_kill_suidgid() ? (unsigned)VFS_SET_KILL_SUIDGID : 0U);
+	unsigned mask = set_mask(to_set) | (fuse_wire_kill_suidgid() ? (unsigned)VFS_SET_KILL_SUIDGID : 0U);
 	struct stat attr;
 	err_t err;
 
@@ -250,7 +250,7 @@ op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void
 op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	char *data = fuse_loop_reply_buffer();
+	char *data = fuse_wire_reply_buffer();
 	size_t len = 0;
 	err_t err;
 
@@ -269,7 +269,7 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file
 static void
 op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	unsigned flags = (fuse_loop_kill_suidgid() ? VFS_WRITE_KILL_SUIDGID : 0u) | (fi->writepage ? VFS_WRITE_BACK : 0u);
+	unsigned flags = (fuse_wire_kill_suidgid() ? VFS_WRITE_KILL_SUIDGID : 0u) | (fi->writepage ? VFS_WRITE_BACK : 0u);
 	err_t err;
 
 	if (off < 0) {
@@ -384,7 +384,7 @@ add_entry(void *ctx, const char *name, const struct stat *attr, uint64_t cookie)
 static void
 read_entries(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
-	struct entries e = { .req = req, .plus = plus, .data = fuse_loop_reply_buffer(),
+	struct entries e = { .req = req, .plus = plus, .data = fuse_wire_reply_buffer(),
 		.max = size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX };
 	err_t err = vfs_readdir(vfs_of(req), ino, (uint64_t)off, plus, add_entry, &e);
 
@@ -443,7 +443,7 @@ reply_xattr(fuse_req_t req, err_t err, const char *data, size_t size, size_t len
 static void
 op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-	char *value = fuse_loop_reply_buffer();
+	char *value = fuse_wire_reply_buffer();
 	size_t len = 0;
 	err_t err = vfs_getxattr(vfs_of(req), ino, name, value, size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX, &len);
 
@@ -470,7 +470,7 @@ hide_trusted(char *list, size_t len)
 static void
 op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	char *list = fuse_loop_reply_buffer();
+	char *list = fuse_wire_reply_buffer();
 	size_t len = 0;
 	err_t err = vfs_listxattr(vfs_of(req), ino, list, FUSE_DATA_MAX, &len);
 

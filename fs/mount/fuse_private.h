@@ -1,11 +1,12 @@
 /*
  * fuse_private.h: what the files of the mount share: the handlers (fuse_ops.c), the threads that run them
- * (fuse_loop.c), what tells the kernel of changes (fuse_tell.c) and the mount itself (fuse_mount.c).  Only those four include
- * libfuse.
+ * (fuse_loop.c), the raw messages (fuse_wire.c), what tells the kernel of changes (fuse_tell.c) and the mount itself
+ * (fuse_mount.c).  Only those five include libfuse.
  */
 #ifndef SNUGFS_FUSE_PRIVATE_H
 #define SNUGFS_FUSE_PRIVATE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -27,8 +28,31 @@ const struct fuse_lowlevel_ops *fuse_ops_handlers(void);
  * kernel said that the caller may not keep set-id bits (FUSE_WRITE_KILL_SUIDGID, FATTR_KILL_SUIDGID), which libfuse before
  * 3.17 does not hand on.
  */
-char *fuse_loop_reply_buffer(void);
-bool fuse_loop_kill_suidgid(void);
+char *fuse_wire_reply_buffer(void);
+bool fuse_wire_kill_suidgid(void);
+
+#define FUSE_WIRE_OPCODES 64U
+
+/* Messages so far, by opcode; 0: those that are not known. */
+struct fuse_wire_counts {
+	atomic_ullong v[FUSE_WIRE_OPCODES];
+};
+
+/* A thread's end of the connection. */
+struct fuse_wire;
+/* counts is borrowed. */
+MUST_CHECK err_t fuse_wire_new(struct fuse_session *se, struct fuse_wire_counts *counts, struct fuse_wire **out);
+void fuse_wire_free(struct fuse_wire *w);
+/* From now on the calling thread reads and replies there. */
+void fuse_wire_use(struct fuse_wire *w);
+/* Has the session's messages go that way. */
+MUST_CHECK err_t fuse_wire_install(struct fuse_session *se);
+/* Notes what the handler will want to know of the message, and counts it.  May serving it take long? */
+bool fuse_wire_inspect(const void *message, size_t len);
+/* Are more messages waiting to be read? */
+bool fuse_wire_has_more(void);
+/* As fuse_mount_counters. */
+size_t fuse_wire_counters(struct fuse_wire_counts *counts, const char **names, uint64_t *counts_out, size_t max);
 
 /*
  * For a handler: has the kernel write back what it holds of a file from off on, and forget it.  Other threads serve those

@@ -1,0 +1,228 @@
+/*
+ * The raw messages as they pass: each thread reads from a clone of the session's device, so that they do not queue behind one
+ * lock; and what libfuse does not hand on is looked at before libfuse dispatches it.
+ */
+#define FUSE_USE_VERSION 314
+#include "fuse_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <linux/fuse.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define OPCODE_STATX 52U /* protocol 7.39; answered ENOSYS once, then the kernel uses GETATTR */
+
+/* From so much data on, a transfer is worth a thread of its own. */
+#define LARGE_LEN 65536U
+
+struct fuse_wire {
+	int fd;                /* a clone of the session's device, or that itself */
+	int session_fd;
+	struct fuse_wire_counts *counts;
+	bool kill_suidgid;     /* of the message being served */
+	uint64_t init_unique;  /* the INIT whose reply is to be amended; 0: none */
+	uint32_t init_offered; /* its flags */
+	char *reply;           /* FUSE_DATA_MAX bytes */
+};
+
+static _Thread_local struct fuse_wire *self;
+
+char *
+fuse_wire_reply_buffer(void)
+{
+	return self->reply;
+}
+
+bool
+fuse_wire_kill_suidgid(void)
+{
+	return self->kill_suidgid;
+}
+
+/* Hooks that libfuse calls on the thread that serves. */
+
+static ssize_t
+device_read(int fd, void *buf, size_t len, void *userdata)
+{
+	(void)userdata;
+	return read(self ? self->fd : fd, buf, len);
+}
+
+/*
+ * INIT's answer as libfuse 3.14 composes it lacks FUSE_HANDLE_KILLPRIV_V2, which it does not know, and promises no more
+ * read-ahead than the kernel proposes.
+ */
+static void
+amend_init(const struct iovec *iov, int count)
+{
+	const struct fuse_out_header *header = iov[0].iov_base;
+
+	if (header->unique != self->init_unique)
+		return;
+	self->init_unique = 0;
+	if (header->error == 0 && count > 1 && iov[1].iov_len >= offsetof(struct fuse_init_out, max_background)) {
+		struct fuse_init_out *init = iov[1].iov_base;
+
+		init->flags |= self->init_offered & FUSE_HANDLE_KILLPRIV_V2;
+		init->max_readahead = FUSE_DATA_MAX;
+	}
+}
+
+/* A request must be answered on the clone that it was read from; notifications come from threads that have none. */
+static ssize_t
+device_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	(void)userdata;
+	if (self && self->init_unique != 0)
+		amend_init(iov, count);
+	return writev(self ? self->fd : fd, iov, count);
+}
+
+err_t
+fuse_wire_install(struct fuse_session *se)
+{
+	static const struct fuse_custom_io io = { .read = device_read, .writev = device_writev };
+
+	return fuse_session_custom_io(se, &io, fuse_session_fd(se));
+}
+
+static bool
+is_large(const struct fuse_in_header *header, const void *body, size_t body_len)
+{
+	if (header->opcode == FUSE_READ && body_len >= sizeof(struct fuse_read_in))
+		return ((const struct fuse_read_in *)body)->size >= LARGE_LEN;
+	return header->opcode == FUSE_WRITE && body_len >= LARGE_LEN;
+}
+
+static bool
+waits(uint32_t opcode)
+{
+	return opcode == FUSE_FSYNC || opcode == FUSE_FSYNCDIR || opcode == FUSE_LSEEK || opcode == FUSE_FALLOCATE ||
+	    opcode == FUSE_COPY_FILE_RANGE;
+}
+
+bool
+fuse_wire_inspect(const void *message, size_t len)
+{
+	const struct fuse_in_header *header = message;
+	const void *body = header + 1;
+	size_t body_len = len - sizeof(*header);
+
+	atomic_fetch_add_explicit(&self->counts->v[header->opcode < FUSE_WIRE_OPCODES ? header->opcode : 0], 1,
+	    memory_order_relaxed);
+	self->kill_suidgid = false;
+	if (header->opcode == FUSE_WRITE && body_len >= sizeof(struct fuse_write_in)) {
+		const struct fuse_write_in *in = body;
+
+		self->kill_suidgid = (in->write_flags & FUSE_WRITE_KILL_SUIDGID) != 0;
+	} else if (header->opcode == FUSE_SETATTR && body_len >= sizeof(struct fuse_setattr_in)) {
+		const struct fuse_setattr_in *in = body;
+
+		self->kill_suidgid = (in->valid & FATTR_KILL_SUIDGID) != 0;
+	} else if (header->opcode == FUSE_INIT && body_len >= offsetof(struct fuse_init_in, flags2)) {
+		const struct fuse_init_in *in = body;
+
+		self->init_unique = header->unique;
+		self->init_offered = in->flags;
+	}
+	return waits(header->opcode) || is_large(header, body, body_len);
+}
+
+bool
+fuse_wire_has_more(void)
+{
+	struct pollfd p = { .fd = self->fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1 && p.revents & POLLIN;
+}
+
+static int
+clone_device(int fd)
+{
+	int clone = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	uint32_t master = (uint32_t)fd;
+
+	if (clone < 0)
+		return fd;
+	if (ioctl(clone, FUSE_DEV_IOC_CLONE, &master) < 0) {
+		close(clone);
+		return fd;
+	}
+	return clone;
+}
+
+err_t
+fuse_wire_new(struct fuse_session *se, struct fuse_wire_counts *counts, struct fuse_wire **out)
+{
+	struct fuse_wire *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return -ENOMEM;
+	w->reply = malloc(FUSE_DATA_MAX);
+	if (!w->reply) {
+		free(w);
+		return -ENOMEM;
+	}
+	w->counts = counts;
+	w->session_fd = fuse_session_fd(se);
+	w->fd = clone_device(w->session_fd);
+	*out = w;
+	return 0;
+}
+
+void
+fuse_wire_use(struct fuse_wire *w)
+{
+	self = w;
+}
+
+void
+fuse_wire_free(struct fuse_wire *w)
+{
+	if (!w)
+		return;
+	if (w->fd != w->session_fd)
+		close(w->fd);
+	free(w->reply);
+	free(w);
+}
+
+static const char *const opcode_names[FUSE_WIRE_OPCODES] = {
+	[0] = "OTHER",
+	[FUSE_LOOKUP] = "LOOKUP", [FUSE_FORGET] = "FORGET", [FUSE_GETATTR] = "GETATTR", [FUSE_SETATTR] = "SETATTR",
+	[FUSE_READLINK] = "READLINK", [FUSE_SYMLINK] = "SYMLINK", [FUSE_MKNOD] = "MKNOD", [FUSE_MKDIR] = "MKDIR",
+	[FUSE_UNLINK] = "UNLINK", [FUSE_RMDIR] = "RMDIR", [FUSE_RENAME] = "RENAME", [FUSE_LINK] = "LINK",
+	[FUSE_OPEN] = "OPEN", [FUSE_READ] = "READ", [FUSE_WRITE] = "WRITE", [FUSE_STATFS] = "STATFS",
+	[FUSE_RELEASE] = "RELEASE", [FUSE_FSYNC] = "FSYNC", [FUSE_SETXATTR] = "SETXATTR", [FUSE_GETXATTR] = "GETXATTR",
+	[FUSE_LISTXATTR] = "LISTXATTR", [FUSE_REMOVEXATTR] = "REMOVEXATTR", [FUSE_FLUSH] = "FLUSH", [FUSE_INIT] = "INIT",
+	[FUSE_OPENDIR] = "OPENDIR", [FUSE_READDIR] = "READDIR", [FUSE_RELEASEDIR] = "RELEASEDIR",
+	[FUSE_FSYNCDIR] = "FSYNCDIR", [FUSE_GETLK] = "GETLK", [FUSE_SETLK] = "SETLK", [FUSE_SETLKW] = "SETLKW",
+	[FUSE_ACCESS] = "ACCESS", [FUSE_CREATE] = "CREATE", [FUSE_INTERRUPT] = "INTERRUPT", [FUSE_BMAP] = "BMAP",
+	[FUSE_DESTROY] = "DESTROY", [FUSE_IOCTL] = "IOCTL", [FUSE_POLL] = "POLL", [FUSE_BATCH_FORGET] = "BATCH_FORGET",
+	[FUSE_FALLOCATE] = "FALLOCATE", [FUSE_READDIRPLUS] = "READDIRPLUS", [FUSE_RENAME2] = "RENAME2",
+	[FUSE_LSEEK] = "LSEEK", [FUSE_COPY_FILE_RANGE] = "COPY_FILE_RANGE", [FUSE_TMPFILE] = "TMPFILE",
+	[OPCODE_STATX] = "STATX",
+};
+
+size_t
+fuse_wire_counters(struct fuse_wire_counts *counts, const char **names, uint64_t *counts_out, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < FUSE_WIRE_OPCODES && n < max; i++) {
+		uint64_t count = atomic_load_explicit(&counts->v[i], memory_order_relaxed);
+
+		if (count == 0 || !opcode_names[i])
+			continue;
+		names[n] = opcode_names[i];
+		counts_out[n] = count;
+		n++;
+	}
+	return n;
+}
