@@ -17,6 +17,10 @@ struct hash {
 	EVP_MD_CTX *ctx;
 };
 
+struct hmac {
+	EVP_MAC_CTX *ctx;
+};
+
 static pthread_once_t fetch_once = PTHREAD_ONCE_INIT;
 static EVP_MD *sha256;
 static EVP_MAC *hmac;
@@ -110,6 +114,24 @@ hash_final(struct hash *h, uint8_t out[static HASH_LEN])
 }
 
 static err_t
+new_hmac_context(EVP_MAC_CTX **out)
+{
+	char digest[] = "SHA256";
+	const OSSL_PARAM params[] = {
+		OSSL_PARAM_utf8_string("digest", digest, sizeof(digest) - 1),
+		OSSL_PARAM_END,
+	};
+	EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(hmac);
+
+	if (!ctx || EVP_MAC_CTX_set_params(ctx, params) != 1) {
+		EVP_MAC_CTX_free(ctx);
+		return ossl_failure();
+	}
+	*out = ctx;
+	return 0;
+}
+
+static err_t
 thread_hmac(EVP_MAC_CTX **out)
 {
 	err_t e = fetched();
@@ -119,28 +141,30 @@ thread_hmac(EVP_MAC_CTX **out)
 
 	EVP_MAC_CTX *ctx = pthread_getspecific(hmac_of_thread);
 
-	if (ctx) {
-		*out = ctx;
-		return 0;
-	}
-
-	char digest[] = "SHA256";
-	const OSSL_PARAM params[] = {
-		OSSL_PARAM_utf8_string("digest", digest, sizeof(digest) - 1),
-		OSSL_PARAM_END,
-	};
-
-	ctx = EVP_MAC_CTX_new(hmac);
-	if (!ctx || EVP_MAC_CTX_set_params(ctx, params) != 1) {
-		EVP_MAC_CTX_free(ctx);
-		return ossl_failure();
-	}
-	e = -pthread_setspecific(hmac_of_thread, ctx);
-	if (e) {
-		EVP_MAC_CTX_free(ctx);
-		return e;
+	if (!ctx) {
+		e = new_hmac_context(&ctx);
+		if (e)
+			return e;
+		e = -pthread_setspecific(hmac_of_thread, ctx);
+		if (e) {
+			EVP_MAC_CTX_free(ctx);
+			return e;
+		}
 	}
 	*out = ctx;
+	return 0;
+}
+
+/* The context has its key. */
+static err_t
+run_hmac(EVP_MAC_CTX *ctx, const struct hmac_part *parts, size_t part_count, uint8_t out[static HASH_LEN])
+{
+	for (size_t i = 0; i < part_count; i++) {
+		if (parts[i].len && EVP_MAC_update(ctx, parts[i].data, parts[i].len) != 1)
+			return ossl_failure();
+	}
+	if (EVP_MAC_final(ctx, out, NULL, HASH_LEN) != 1)
+		return ossl_failure();
 	return 0;
 }
 
@@ -157,13 +181,7 @@ hmac_sha256_parts(const uint8_t *key, size_t key_len, const struct hmac_part *pa
 		return e;
 	if (EVP_MAC_init(ctx, key_len ? key : empty_key, key_len ? key_len : sizeof(empty_key), NULL) != 1)
 		return ossl_failure();
-	for (size_t i = 0; i < part_count; i++) {
-		if (parts[i].len && EVP_MAC_update(ctx, parts[i].data, parts[i].len) != 1)
-			return ossl_failure();
-	}
-	if (EVP_MAC_final(ctx, out, NULL, HASH_LEN) != 1)
-		return ossl_failure();
-	return 0;
+	return run_hmac(ctx, parts, part_count, out);
 }
 
 err_t
@@ -172,4 +190,45 @@ hmac_sha256(const uint8_t *key, size_t key_len, const void *data, size_t len, ui
 	const struct hmac_part part = {data, len};
 
 	return hmac_sha256_parts(key, key_len, &part, 1, out);
+}
+
+err_t
+hmac_new(const uint8_t *key, size_t key_len, struct hmac **out)
+{
+	err_t e = key_len ? fetched() : -EINVAL;
+
+	if (e)
+		return e;
+
+	struct hmac *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return -ENOMEM;
+	e = new_hmac_context(&h->ctx);
+	if (!e && EVP_MAC_init(h->ctx, key, key_len, NULL) != 1)
+		e = ossl_failure();
+	if (e) {
+		hmac_free(h);
+		return e;
+	}
+	*out = h;
+	return 0;
+}
+
+void
+hmac_free(struct hmac *h)
+{
+	if (!h)
+		return;
+	EVP_MAC_CTX_free(h->ctx);
+	free(h);
+}
+
+/* No key: that of before. */
+err_t
+hmac_parts(struct hmac *h, const struct hmac_part *parts, size_t part_count, uint8_t out[static HASH_LEN])
+{
+	if (EVP_MAC_init(h->ctx, NULL, 0, NULL) != 1)
+		return ossl_failure();
+	return run_hmac(h->ctx, parts, part_count, out);
 }

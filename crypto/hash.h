@@ -35,4 +35,11 @@ struct hmac_part {
 MUST_CHECK err_t hmac_sha256_parts(const uint8_t *key, size_t key_len, const struct hmac_part *parts,
     size_t part_count, uint8_t out[static HASH_LEN]);
 
+/* HMAC-SHA-256 under one key, for many short messages: the key (never empty) is taken in once.  One thread at a time. */
+struct hmac;
+MUST_CHECK err_t hmac_new(const uint8_t *key, size_t key_len, struct hmac **out);
+void hmac_free(struct hmac *h);
+MUST_CHECK err_t hmac_parts(struct hmac *h, const struct hmac_part *parts, size_t part_count,
+    uint8_t out[static HASH_LEN]);
+
 #endif

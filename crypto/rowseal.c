@@ -20,6 +20,7 @@
 #include "secmem.h"
 
 #define KEY_SLOTS 64
+#define OPENERS 4
 #define HEADER_LEN (4 + 8)
 
 _Static_assert(ROWSEAL_OVERHEAD == HEADER_LEN + AEAD_TAG_LEN, "a row is header, ciphertext, tag");
@@ -42,6 +43,12 @@ struct secrets {
 	struct key_slot slots[KEY_SLOTS];
 };
 
+/* A context that stays keyed, since a key schedule costs as much as a row. */
+struct keyed {
+	struct aead *aead; /* NULL: none yet */
+	uint32_t session;
+};
+
 struct rowseal {
 	/* In secret memory.  local_key and names_key never change; slots are guarded by lock. */
 	struct secrets *secrets;
@@ -54,6 +61,14 @@ struct rowseal {
 	bool started;
 	uint32_t current; /* the session that we seal with, once started */
 	_Atomic uint64_t counter;
+
+	/* Each guards what stands below it. */
+	pthread_mutex_t seal_lock;
+	struct keyed sealer;
+	pthread_mutex_t open_lock;
+	struct keyed openers[OPENERS]; /* by session number */
+	pthread_mutex_t hash_lock;
+	struct hmac *names;
 };
 
 static void
@@ -91,9 +106,16 @@ rowseal_new(const uint8_t local_key[static 32], struct rowseal **out)
 	err_t e = hkdf_expand_label(local_key, "snugfs/1 names", NULL, 0, secrets->names_key, sizeof(secrets->names_key));
 
 	if (!e)
+		e = hmac_new(secrets->names_key, sizeof(secrets->names_key), &rs->names);
+	if (!e)
 		e = -pthread_rwlock_init(&rs->lock, NULL);
-	if (e)
+	if (e) {
+		hmac_free(rs->names);
 		return e;
+	}
+	pthread_mutex_init(&rs->seal_lock, NULL);
+	pthread_mutex_init(&rs->open_lock, NULL);
+	pthread_mutex_init(&rs->hash_lock, NULL);
 	rs->secrets = STEAL(secrets);
 	*out = STEAL(rs);
 	return 0;
@@ -105,6 +127,13 @@ rowseal_free(struct rowseal *rs)
 	if (!rs)
 		return;
 	pthread_rwlock_destroy(&rs->lock);
+	pthread_mutex_destroy(&rs->seal_lock);
+	pthread_mutex_destroy(&rs->open_lock);
+	pthread_mutex_destroy(&rs->hash_lock);
+	aead_free(rs->sealer.aead);
+	for (size_t i = 0; i < OPENERS; i++)
+		aead_free(rs->openers[i].aead);
+	hmac_free(rs->names);
 	secmem_free(rs->secrets);
 	free(rs->sessions);
 	free(rs);
@@ -234,15 +263,47 @@ next_number(struct rowseal *rs, uint32_t *session_out, uint64_t *counter_out)
 }
 
 static void
-release(struct aead **a)
+unlock_mutex(pthread_mutex_t **lock)
 {
-	aead_release(*a);
+	pthread_mutex_unlock(*lock);
+}
+
+static pthread_mutex_t *
+lock_mutex(pthread_mutex_t *lock)
+{
+	pthread_mutex_lock(lock);
+	return lock;
+}
+
+/* Under k's lock.  A context that could not take the key is not used again. */
+static err_t
+use_session(struct rowseal *rs, struct keyed *k, uint32_t session)
+{
+	CLEANUP(key32_wipe) struct key32 key = {{0}};
+
+	if (k->aead && k->session == session)
+		return 0;
+
+	err_t e = session_key(rs, session, &key);
+
+	if (e)
+		return e;
+	if (!k->aead) {
+		e = aead_new(key.b, &k->aead);
+	} else {
+		e = aead_rekey(k->aead, key.b);
+		if (e) {
+			aead_free(k->aead);
+			k->aead = NULL;
+		}
+	}
+	k->session = session;
+	return e;
 }
 
 err_t
 rowseal_seal(struct rowseal *rs, const void *aad, size_t aad_len, const void *pt, size_t len, struct bytes *out)
 {
-	CLEANUP(key32_wipe) struct key32 key = {{0}};
 	uint8_t nonce[AEAD_NONCE_LEN];
 	uint32_t session = 0;
 	uint64_t counter = 0;
@@ -253,22 +314,20 @@ rowseal_seal(struct rowseal *rs, const void *aad, size_t aad_len, const void *pt
 
 	err_t e = next_number(rs, &session, &counter);
 
-	if (!e)
-		e = session_key(rs, session, &key);
 	if (e)
 		return e;
 
-	CLEANUP(release) struct aead *a = aead_acquire(key.b);
+	CLEANUP(unlock_mutex) __attribute__((unused)) pthread_mutex_t *held = lock_mutex(&rs->seal_lock);
 
-	if (!a)
-		return -ENOMEM;
-	e = bytes_extend(out, len + ROWSEAL_OVERHEAD, &at);
+	e = use_session(rs, &rs->sealer, session);
+	if (!e)
+		e = bytes_extend(out, len + ROWSEAL_OVERHEAD, &at);
 	if (e)
 		return e;
 	put_u32(at, session);
 	put_u64(at + 4, counter);
 	aead_nonce(counter, nonce);
-	e = aead_seal(a, nonce, aad, aad_len, pt, len, at + HEADER_LEN);
+	e = aead_seal(rs->sealer.aead, nonce, aad, aad_len, pt, len, at + HEADER_LEN);
 	if (e)
 		out->len -= len + ROWSEAL_OVERHEAD;
 	return e;
@@ -277,28 +336,24 @@ rowseal_seal(struct rowseal *rs, const void *aad, size_t aad_len, const void *pt
 err_t
 rowseal_open(struct rowseal *rs, const void *aad, size_t aad_len, const uint8_t *row, size_t row_len, struct bytes *out)
 {
-	CLEANUP(key32_wipe) struct key32 key = {{0}};
 	uint8_t nonce[AEAD_NONCE_LEN];
 	uint8_t *at = NULL;
 
 	if (row_len < ROWSEAL_OVERHEAD)
 		return -EBADMSG;
 
-	err_t e = session_key(rs, get_u32(row), &key);
-
-	if (e)
-		return e;
-
-	CLEANUP(release) struct aead *a = aead_acquire(key.b);
+	uint32_t session = get_u32(row);
+	struct keyed *k = &rs->openers[session % OPENERS];
 	size_t len = row_len - ROWSEAL_OVERHEAD;
+	CLEANUP(unlock_mutex) __attribute__((unused)) pthread_mutex_t *held = lock_mutex(&rs->open_lock);
+	err_t e = use_session(rs, k, session);
 
-	if (!a)
-		return -ENOMEM;
-	e = bytes_extend(out, len, &at);
+	if (!e)
+		e = bytes_extend(out, len, &at);
 	if (e)
 		return e;
 	aead_nonce(get_u64(row + 4), nonce);
-	e = aead_open(a, nonce, aad, aad_len, row + HEADER_LEN, row_len - HEADER_LEN, at);
+	e = aead_open(k->aead, nonce, aad, aad_len, row + HEADER_LEN, row_len - HEADER_LEN, at);
 	if (e)
 		out->len -= len;
 	return e;
@@ -316,7 +371,8 @@ rowseal_name_hash(struct rowseal *rs, uint64_t parent, const char *name, size_t 
 
 	put_u64(parent_be, parent);
 
-	err_t e = hmac_sha256_parts(rs->secrets->names_key, sizeof(rs->secrets->names_key), parts, ARRAY_LEN(parts), digest);
+	CLEANUP(unlock_mutex) __attribute__((unused)) pthread_mutex_t *held = lock_mutex(&rs->hash_lock);
+	err_t e = hmac_parts(rs->names, parts, ARRAY_LEN(parts), digest);
 
 	if (e)
 		return e;

@@ -99,6 +99,25 @@ an_empty_hmac_key_is_not_the_key_of_before(void **state)
 }
 
 static void
+a_kept_hmac_key_serves_one_message_after_the_other(void **state)
+{
+	static const struct hmac_part parts[] = {{"what do ya ", 11}, {"want for nothing?", 17}};
+	static const struct hmac_part other = {"x", 1};
+	uint8_t out[HASH_LEN];
+	struct hmac *h;
+
+	(void)state;
+	assert_int_equal(hmac_new((const uint8_t *)"Jefe", 4, &h), 0);
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(hmac_parts(h, parts, ARRAY_LEN(parts), out), 0);
+		assert_hex(out, sizeof(out), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+		assert_int_equal(hmac_parts(h, &other, 1, out), 0);
+	}
+	hmac_free(h);
+	assert_int_equal(hmac_new(out, 0, &h), -EINVAL);
+}
+
+static void
 check_hkdf(const char *ikm_hex, const char *salt_hex, const char *info_hex, const char *prk_hex, const char *okm_hex)
 {
 	uint8_t ikm[80], salt[80], info[80], prk[32], okm[82];
@@ -516,6 +535,7 @@ main(void)
 		cmocka_unit_test(hmac_gives_the_results_of_rfc_4231),
 		cmocka_unit_test(hmac_of_pieces_is_hmac_of_the_whole),
 		cmocka_unit_test(an_empty_hmac_key_is_not_the_key_of_before),
+		cmocka_unit_test(a_kept_hmac_key_serves_one_message_after_the_other),
 		cmocka_unit_test(hkdf_gives_the_results_of_rfc_5869_appendix_a),
 		cmocka_unit_test(expanding_with_a_label_is_expanding_label_and_context),
 		cmocka_unit_test(hkdf_expand_gives_255_blocks_and_no_more),
