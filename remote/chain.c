@@ -6,20 +6,19 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "hash.h"
 #include "padme.h"
+#include "race.h"
 #include "random.h"
+#include "retry.h"
 
 #define DEFAULT_TRIES 5
 #define PAUSE_FIRST_MS 100
 #define PAUSE_LAST_MS 5000
-#define PAUSE_SLICE_MS 50 /* how long a stop may go unnoticed */
 
 #define MARKER_NAME "v"
 #define MARKER_VERSION 1
@@ -31,11 +30,13 @@
 #define HEX "0123456789abcdef"
 #define DIGITS "0123456789"
 #define PROBE_ROUNDS 3
+#define PROBE_CONTENDERS 2
 
 struct chain {
 	struct store *store; /* borrowed */
 	atomic_uint tries;
 	_Atomic(const atomic_bool *) stop; /* borrowed, may be NULL */
+	atomic_bool alone;
 };
 
 err_t chain_new(struct store *store, struct chain **out)
@@ -74,56 +75,26 @@ void chain_set_retry(struct chain *c, unsigned tries, const atomic_bool *stop)
 	atomic_store(&c->stop, stop);
 }
 
-/* One per call, zero-initialised. */
-struct retry {
-	unsigned tried;
-	unsigned pause_ms;
-};
-
-/* Half of the pause is random, so that devices that were turned away together do not come back together. */
-static unsigned jittered(unsigned pause_ms)
+/* One per call. */
+static struct retry begin(struct chain *c)
 {
-	uint16_t drawn = 0;
-
-	if (random_bytes(&drawn, sizeof(drawn)) != 0)
-		return pause_ms;
-	return pause_ms / 2 + drawn % (pause_ms / 2);
-}
-
-/* After a try that ended in -EAGAIN: 0 when it is time for the next, -EAGAIN when there is none left, -ECANCELED. */
-static err_t wait_for_next(struct chain *c, struct retry *r)
-{
-	const atomic_bool *stop = atomic_load(&c->stop);
-
-	if (++r->tried >= atomic_load(&c->tries))
-		return -EAGAIN;
-	r->pause_ms = r->pause_ms == 0 ? PAUSE_FIRST_MS : r->pause_ms * 2;
-	if (r->pause_ms > PAUSE_LAST_MS)
-		r->pause_ms = PAUSE_LAST_MS;
-	for (unsigned left_ms = jittered(r->pause_ms); left_ms > 0;) {
-		unsigned slice_ms = left_ms < PAUSE_SLICE_MS ? left_ms : PAUSE_SLICE_MS;
-		struct timespec slice = {.tv_nsec = (long)slice_ms * 1000000};
-
-		if (stop && atomic_load(stop))
-			return -ECANCELED;
-		(void)nanosleep(&slice, NULL);
-		left_ms -= slice_ms;
-	}
-	return stop && atomic_load(stop) ? -ECANCELED : 0;
+	return (struct retry){.policy = {
+		.tries = atomic_load(&c->tries),
+		.first_ms = PAUSE_FIRST_MS,
+		.last_ms = PAUSE_LAST_MS,
+		.stop = atomic_load(&c->stop),
+	}};
 }
 
 /* For the end of a loop: is *err worth another try, and may there be one?  If not, *err is the outcome. */
 static bool again(struct chain *c, struct retry *r, err_t *err)
 {
-	if (*err != -EAGAIN)
-		return false;
-	*err = wait_for_next(c, r);
-	return *err == 0;
+	return retry_again(r, c->store, err);
 }
 
 static err_t put(struct chain *c, const char *name, const uint8_t *object, size_t len)
 {
-	struct retry r = {0};
+	struct retry r = begin(c);
 	err_t err;
 
 	do {
@@ -134,13 +105,32 @@ static err_t put(struct chain *c, const char *name, const uint8_t *object, size_
 
 static err_t get(struct chain *c, const char *name, size_t max_len, struct bytes *out)
 {
-	struct retry r = {0};
+	struct retry r = begin(c);
 	err_t err;
 
 	do {
 		err = store_get(c->store, name, max_len, out);
 	} while (again(c, &r, &err));
 	return err;
+}
+
+void chain_set_alone(struct chain *c, bool alone)
+{
+	atomic_store(&c->alone, alone);
+}
+
+/* One try. */
+static err_t create(struct chain *c, const char *name, const uint8_t *object, size_t len)
+{
+	uint64_t size;
+	err_t err = store_create_if_absent(c->store, name, object, len);
+
+	if (err != -ENOTSUP || !atomic_load(&c->alone))
+		return err;
+	err = store_size(c->store, name, &size);
+	if (err == -ENOENT)
+		return store_put(c->store, name, object, len);
+	return err == 0 ? -EEXIST : err;
 }
 
 /* ---- names ---- */
@@ -257,13 +247,13 @@ static err_t compare_marker(struct chain *c, const uint8_t vault_id[static 32])
 err_t chain_write_marker(struct chain *c, const uint8_t vault_id[static 32])
 {
 	uint8_t marker[MARKER_LEN];
-	struct retry r = {0};
+	struct retry r = begin(c);
 	err_t err = build_marker(vault_id, marker);
 
 	if (err)
 		return err;
 	do {
-		err = store_create_if_absent(c->store, MARKER_NAME, marker, sizeof(marker));
+		err = create(c, MARKER_NAME, marker, sizeof(marker));
 	} while (again(c, &r, &err));
 	return err == -EEXIST ? compare_marker(c, vault_id) : err;
 }
@@ -292,7 +282,7 @@ static err_t compare_object(struct chain *c, const char *name, const uint8_t *ob
 err_t chain_commit(struct chain *c, uint64_t seq, const uint8_t *object, size_t len)
 {
 	char name[CHAIN_NAME_MAX];
-	struct retry r = {0};
+	struct retry r = begin(c);
 	err_t err = numbered_name('c', seq, name);
 
 	if (err)
@@ -300,7 +290,7 @@ err_t chain_commit(struct chain *c, uint64_t seq, const uint8_t *object, size_t 
 	if (len == 0 || len > CHAIN_OBJECT_MAX)
 		return -EINVAL;
 	do {
-		err = store_create_if_absent(c->store, name, object, len);
+		err = create(c, name, object, len);
 		/* Also after "exists": the one who has created it may have been ourselves, before an answer was lost. */
 		if (err == -EAGAIN || err == -EEXIST)
 			err = compare_object(c, name, object, len);
@@ -371,7 +361,7 @@ static err_t found_add(struct found *f, const void *item)
 /* A listing that broke off is begun anew. */
 static err_t list(struct chain *c, const char *prefix, store_list_fn *fn, struct found *f)
 {
-	struct retry r = {0};
+	struct retry r = begin(c);
 	err_t err;
 
 	do {
@@ -497,7 +487,7 @@ err_t chain_read_segment_range(struct chain *c, const uint8_t name[static SEGMEN
     size_t len, struct bytes *out)
 {
 	char object_name[CHAIN_NAME_MAX];
-	struct retry r = {0};
+	struct retry r = begin(c);
 	err_t err;
 
 	chain_segment_object_name(name, object_name);
@@ -509,92 +499,21 @@ err_t chain_read_segment_range(struct chain *c, const uint8_t name[static SEGMEN
 
 /* ---- the probe ---- */
 
-struct contender {
-	struct store *store;
-	const char *name;
-	pthread_barrier_t *start;
-	uint8_t object[PADME_FLOOR]; /* random: an object like any other */
-	err_t err;
-};
-
-static void *contend(void *arg)
-{
-	struct contender *me = arg;
-
-	pthread_barrier_wait(me->start);
-	me->err = store_create_if_absent(me->store, me->name, me->object, sizeof(me->object));
-	return NULL;
-}
-
-static err_t run_race(struct contender pair[static 2])
-{
-	pthread_barrier_t start;
-	pthread_t rival;
-
-	if (pthread_barrier_init(&start, NULL, 2) != 0)
-		return -ENOMEM;
-	pair[0].start = &start;
-	pair[1].start = &start;
-	if (pthread_create(&rival, NULL, contend, &pair[1]) != 0) {
-		pthread_barrier_destroy(&start);
-		return -ENOMEM;
-	}
-	(void)contend(&pair[0]);
-	pthread_join(rival, NULL);
-	pthread_barrier_destroy(&start);
-	return 0;
-}
-
-/* 0: just one has won, and the store says so to a third; -ENOTSUP: not so; -EAGAIN: an answer is missing. */
-static err_t judge_race(struct chain *c, const struct contender pair[static 2])
-{
-	const struct contender *winner = pair[0].err == 0 ? &pair[0] : &pair[1];
-	const struct contender *loser = winner == &pair[0] ? &pair[1] : &pair[0];
-	err_t err;
-
-	if (winner->err == 0 && loser->err == 0)
-		return -ENOTSUP;
-	for (size_t i = 0; i < 2; i++) {
-		if (pair[i].err != 0 && pair[i].err != -EEXIST && pair[i].err != -EAGAIN)
-			return pair[i].err;
-	}
-	if (winner->err != 0 || loser->err != -EEXIST)
-		return -EAGAIN;
-	err = store_create_if_absent(c->store, loser->name, loser->object, sizeof(loser->object));
-	if (err != -EEXIST)
-		return err == 0 ? -ENOTSUP : err;
-	err = compare_object(c, winner->name, winner->object, sizeof(winner->object));
-	/* The winner's is gone or not the winner's: something else was going on. */
-	return err == -EEXIST || err == -ENOENT ? -ENOTSUP : err;
-}
-
 static err_t race_once(struct chain *c)
 {
-	struct contender pair[2] = {{.store = c->store}, {.store = c->store}};
 	uint8_t drawn[SEGMENT_NAME_LEN];
 	char name[CHAIN_NAME_MAX];
-	err_t removed;
 	err_t err = random_bytes(drawn, sizeof(drawn));
 
-	for (size_t i = 0; i < 2 && err == 0; i++)
-		err = random_bytes(pair[i].object, sizeof(pair[i].object));
 	if (err)
 		return err;
 	chain_segment_object_name(drawn, name);
-	pair[0].name = name;
-	pair[1].name = name;
-	err = run_race(pair);
-	if (err)
-		return err;
-	err = judge_race(c, pair);
-	removed = store_remove(c->store, name);
-	(void)removed; /* if it is still there, gc will find it */
-	return err;
+	return race_run(c->store, name, PROBE_CONTENDERS);
 }
 
 err_t chain_probe_conditional(struct chain *c)
 {
-	struct retry r = {0};
+	struct retry r = begin(c);
 
 	err_t err = 0;
 

@@ -26,9 +26,14 @@ void chain_free_ptr(struct chain **c);
 struct store *chain_store(struct chain *c);
 
 /* When *stop becomes true, waits between tries end with -ECANCELED.  tries: how often -EAGAIN is tried in all (1..; 5 if
- * never set); the pauses double from 100 ms to 5 s with jitter.  stop may be NULL, else must outlive the chain.
+ * never set); the pauses are those of retry.h, from 100 ms to 5 s.  stop may be NULL, else must outlive the chain.
  * Everything here may be called from any thread. */
 void chain_set_retry(struct chain *c, unsigned tries, const atomic_bool *stop);
+
+/* true: this device is the only one that commits, so that on a store which cannot create conditionally it is enough to look
+ * whether a name is free.  Whoever says so must know it from the chain; a second device never joins on such a store
+ * (chain_probe_conditional).  Not so until it is said. */
+void chain_set_alone(struct chain *c, bool alone);
 
 /* The `v` object: u8 version (1), u8 kind (5), 2 zero bytes, 32 vault id, random bytes, 32 SHA-256 of all before; PADME_FLOOR
  * bytes in all.  The version byte is looked at before anything else.

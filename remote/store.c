@@ -12,7 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "s3_address.h"
 #include "store_dir.h"
+#include "store_s3.h"
 
 #define NAME_ALPHABET "abcdefghijklmnopqrstuvwxyz0123456789/.-"
 
@@ -134,33 +136,52 @@ static bool has_control_characters(const char *s)
 /* The absolute path that a URL of a directory means. */
 static err_t url_to_path(const char *url, char **path_out, char **why_out)
 {
-	if (has_control_characters(url)) {
-		store_say(why_out, "the address of the store has control characters in it; type it anew");
-		return -EINVAL;
-	}
-	if (starts_with(url, "s3:") || starts_with(url, "s3s:")) {
-		store_say(why_out, "stores at S3 services are not supported by this version; use a directory: dir:/path");
-		return -EINVAL;
-	}
 	if (starts_with(url, "dir:") && url[strlen("dir:")] != '\0')
 		return absolute_path(url + strlen("dir:"), path_out, why_out);
 	if (starts_with(url, "/") || starts_with(url, "./") || starts_with(url, "../") || starts_with(url, "~/"))
 		return absolute_path(url, path_out, why_out);
 	if (url[0] == '\0' || starts_with(url, "dir:"))
-		store_say(why_out, "the address of the store is empty; give a directory: dir:/path");
+		store_say(why_out, "the address of the store is empty; give a directory, dir:/path, or a bucket, "
+		    "s3:https://host/bucket");
+	else if (strstr(url, "://"))
+		store_say(why_out, "the address of a store at a service begins with s3: before https://host/bucket");
 	else if (strchr(url, ':'))
-		store_say(why_out, "%s is not the address of a store that is known here; give a directory: dir:/path", url);
+		store_say(why_out, "%s is not the address of a store that is known here; give a directory, dir:/path, or a bucket, "
+		    "s3:https://host/bucket", url);
 	else
 		store_say(why_out, "%s could be a folder or a service; write ./%s if it is a folder", url, url);
 	return -EINVAL;
 }
 
-err_t store_url_normalize(const char *url, char **out)
+static err_t check_url(const char *url, char **why_out)
+{
+	if (!has_control_characters(url))
+		return 0;
+	store_say(why_out, "the address of the store has control characters in it; type it anew");
+	return -EINVAL;
+}
+
+static err_t normalize_s3(const char *url, char **out, char **why_out)
+{
+	struct s3_address address;
+	err_t err = s3_address_parse(url, &address, why_out);
+
+	return err ? err : s3_address_format(&address, out);
+}
+
+err_t store_url_normalize(const char *url, char **out, char **why_out)
 {
 	CLEANUP(free_ptr) char *path = NULL;
 	char *normal = NULL;
-	err_t err = url_to_path(url, &path, NULL);
+	err_t err;
 
+	if (why_out)
+		*why_out = NULL;
+	err = check_url(url, why_out);
+	if (err == 0 && starts_with(url, S3_SCHEME))
+		return normalize_s3(url, out, why_out);
+	if (err == 0)
+		err = url_to_path(url, &path, why_out);
 	if (err)
 		return err;
 	if (asprintf(&normal, "dir:%s", path) < 0)
@@ -169,17 +190,29 @@ err_t store_url_normalize(const char *url, char **out)
 	return 0;
 }
 
-err_t store_open(const char *url, bool create, struct store **out, char **why_out)
+err_t store_open_with(const char *url, bool create, const struct store_options *options, struct store **out,
+    char **why_out)
 {
 	CLEANUP(free_ptr) char *path = NULL;
 	err_t err;
 
 	if (why_out)
 		*why_out = NULL;
-	err = url_to_path(url, &path, why_out);
+	err = check_url(url, why_out);
+	if (err == 0 && starts_with(url, S3_SCHEME))
+		return store_s3_open(url, create, options, out, why_out);
+	if (err == 0)
+		err = url_to_path(url, &path, why_out);
 	if (err)
 		return err;
 	return store_dir_open(path, create, out, why_out);
+}
+
+err_t store_open(const char *url, bool create, struct store **out, char **why_out)
+{
+	const struct store_options none = {0};
+
+	return store_open_with(url, create, &none, out, why_out);
 }
 
 void store_free(struct store *s)
@@ -233,10 +266,28 @@ err_t store_space(struct store *s, uint64_t *free_out, uint64_t *total_out)
 	return s->ops->space(s, free_out, total_out);
 }
 
+void store_cancel(struct store *s, bool cancelled)
+{
+	if (s->ops->cancel)
+		s->ops->cancel(s, cancelled);
+}
+
+unsigned store_wait_ms(struct store *s)
+{
+	return s->ops->wait_ms ? s->ops->wait_ms(s) : 0;
+}
+
+err_t store_clock_skew(struct store *s, int64_t *seconds_out)
+{
+	return s->ops->clock_skew ? s->ops->clock_skew(s, seconds_out) : -ENOTSUP;
+}
+
 void store_explain(const struct store *s, err_t err, char *out, size_t out_len)
 {
 	const char *what;
 
+	if (s->ops->explain && s->ops->explain(s, err, out, out_len))
+		return;
 	switch (err) {
 	case -ENOENT:
 		what = "lacks something that should be in it; see whether files were deleted there";

@@ -6,7 +6,7 @@
  * not be called with a lock held that a file operation wants.
  *
  * Errors, the same for every kind of store:
- *   -ENOENT        no such object
+ *   -ENOENT        no such object (in a store that is there; a bucket that is missing is -EACCES)
  *   -EEXIST        create_if_absent: somebody has created it (perhaps this very call's first try: read it back)
  *   -EACCES        the store refuses us (credentials, permissions, read-only)
  *   -ENOSPC        the store is full
@@ -50,6 +50,12 @@ struct store_ops {
 	/* Free and total bytes of the store if it knows; else -ENOTSUP. */
 	err_t (*space)(struct store *s, uint64_t *free_out, uint64_t *total_out);
 	void (*free)(struct store *s);
+
+	/* The rest may be NULL; store_cancel and the others below say what it is for. */
+	void (*cancel)(struct store *s, bool cancelled);
+	bool (*explain)(const struct store *s, err_t err, char *out, size_t out_len); /* false: nothing to add */
+	unsigned (*wait_ms)(struct store *s);
+	err_t (*clock_skew)(struct store *s, int64_t *seconds_out);
 };
 
 /* An implementation embeds this first. */
@@ -59,13 +65,33 @@ struct store {
 };
 
 /*
- * Opens by URL: "dir:/path", a plain path (absolute, or starting with ./, ../ or ~/), later "s3:https://…".
- * create: make what can be made (the directory).  -EINVAL: not a URL of a known kind; -ENOENT: it is not there;
+ * Opens by URL: "dir:/path", a plain path (absolute, or starting with ./, ../ or ~/), "s3:https://…" (s3_address.h).
+ * create: make what can be made (the directory, the bucket).  -EINVAL: not a URL of a known kind; -ENOENT: it is not there;
  * -ENOTDIR, -EACCES, -EROFS: as they say.  why_out (may be NULL, else a malloc'ed sentence on failure).
+ * A directory is looked for; of a service nothing is asked unless create is set, so that opening never waits for a network.
  */
 MUST_CHECK err_t store_open(const char *url, bool create, struct store **out, char **why_out);
-/* The same URL with its path made absolute, malloc'ed; -EINVAL if it is no URL of a known kind. */
-MUST_CHECK err_t store_url_normalize(const char *url, char **out);
+
+/* Of an S3 service; copied into secret memory. */
+struct store_credentials {
+	const char *access_key;
+	const char *secret_key;
+	const char *session_token; /* NULL: none */
+};
+/* Zero is the default. */
+struct store_options {
+	const struct store_credentials *credentials; /* NULL: from the usual places (s3_credentials.h) */
+	unsigned connect_timeout_s;
+	unsigned stall_timeout_s; /* so long nothing moves, then it is -EAGAIN */
+};
+MUST_CHECK err_t store_open_with(const char *url, bool create, const struct store_options *options, struct store **out,
+    char **why_out);
+
+/*
+ * The one way to write the same URL (its path made absolute), malloc'ed; -EINVAL if it is no URL of a known kind: then
+ * *why_out (why_out may be NULL) is a malloc'ed sentence.  A URL that was refused may have a password in it: do not show it.
+ */
+MUST_CHECK err_t store_url_normalize(const char *url, char **out, char **why_out);
 void store_free(struct store *s);
 void store_free_ptr(struct store **s);
 
@@ -77,6 +103,14 @@ MUST_CHECK err_t store_size(struct store *s, const char *name, uint64_t *size_ou
 MUST_CHECK err_t store_remove(struct store *s, const char *name);
 MUST_CHECK err_t store_list(struct store *s, const char *prefix, store_list_fn *fn, void *ctx);
 MUST_CHECK err_t store_space(struct store *s, uint64_t *free_out, uint64_t *total_out);
+
+/* true: calls that are under way and those to come end with -ECANCELED as soon as they can; false: no longer.  A store that
+ * never waits for a network may ignore it. */
+void store_cancel(struct store *s, bool cancelled);
+/* How long the store asked to be left alone (Retry-After); 0: it did not. */
+unsigned store_wait_ms(struct store *s);
+/* How far the store's clock is ahead of ours, as of its last answer; -ENOTSUP: it has shown none. */
+MUST_CHECK err_t store_clock_skew(struct store *s, int64_t *seconds_out);
 
 /* A sentence without a full stop for what an error of a store means, naming the store: "the store dir:/x is full". */
 void store_explain(const struct store *s, err_t err, char *out, size_t out_len);

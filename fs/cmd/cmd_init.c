@@ -54,7 +54,8 @@ const struct command cmd_init = {
 	.summary = "make the vault of MOUNTPOINT, and print its recovery key, once",
 	.details = "Makes a vault that \"snugfs mount\" opens, and prints its recovery key, once.\n"
 	    "\n"
-	    "  --remote URL              where the ciphertext is copied to: dir:/path, or a plain path\n",
+	    "  --remote URL              where the ciphertext is copied to: dir:/path, a plain path,\n"
+	    "                            or s3:https://host/bucket\n",
 	.accepts = ACCEPT_REMOTE,
 	.place = MOUNTPOINT_REQUIRED,
 	.run = run,

@@ -83,7 +83,7 @@ const struct command cmd_join = {
 	.details = "Asks for the recovery key of the vault in the store and makes this computer one of its devices; then\n"
 	    "\"snugfs mount\" opens it.\n"
 	    "\n"
-	    "  --remote URL              the store: dir:/path, or a plain path\n",
+	    "  --remote URL              the store: dir:/path, a plain path, or s3:https://host/bucket\n",
 	.accepts = ACCEPT_REMOTE,
 	.place = MOUNTPOINT_REQUIRED,
 	.run = run,

@@ -63,7 +63,8 @@ const struct command cmd_up = {
 	.details = "Makes the vault of MOUNTPOINT if there is none and prints its recovery key, once; then mounts it\n"
 	    "in the background and says what was done.  A folder that is mounted already stays as it is.\n"
 	    "\n"
-	    "  --remote URL              where the ciphertext is copied to: dir:/path, or a plain path;\n"
+	    "  --remote URL              where the ciphertext is copied to: dir:/path, a plain path,\n"
+	    "                            or s3:https://host/bucket;\n"
 	    "                            without it all works locally, and can be given later\n"
 	    "  -o OPTIONS                mount options, as for \"snugfs mount\"\n"
 	    "  -f                        stay in the foreground\n",

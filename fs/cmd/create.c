@@ -20,16 +20,17 @@
 int
 create_remote_url(const struct options *o, char **out)
 {
+	CLEANUP(free_ptr) char *why = NULL;
 	err_t err;
 
 	*out = NULL;
 	if (o->remote == NULL)
 		return 0;
-	err = store_url_normalize(o->remote, out);
-	if (err == -EINVAL)
-		return tell_usage(NULL, "\"%s\" is not the address of a store: use dir:/path, or a path that begins with / or ./",
-		    o->remote);
-	return err == 0 ? 0 : tell_failure("the store %s cannot be used: %s", o->remote, tell_reason(err));
+	/* The sentence knows what of the address may be shown: somebody may have typed a password. */
+	err = store_url_normalize(o->remote, out, &why);
+	if (err == -EINVAL && why != NULL)
+		return tell_usage(NULL, "%s", why);
+	return err == 0 ? 0 : tell_failure("the store cannot be used: %s", tell_reason(err));
 }
 
 int
@@ -73,6 +74,15 @@ check_marker(struct chain *c, const char *remote, const uint8_t *id, const char 
 	    "recovery key, or choose another store", remote, id != NULL ? "another" : "a", mountpoint, remote);
 }
 
+static int
+tell_unusable(const struct store *store, err_t err)
+{
+	char what[512];
+
+	store_explain(store, err, what, sizeof(what));
+	return tell_failure("%s: no vault was made", what);
+}
+
 int
 create_check_store(const char *remote, bool create, const uint8_t *id, const char *mountpoint)
 {
@@ -88,12 +98,13 @@ create_check_store(const char *remote, bool create, const uint8_t *id, const cha
 		return tell_sync(err, remote, NULL);
 	chain_set_retry(c, 1, NULL);
 	status = check_marker(c, remote, id, mountpoint);
-	if (status == 0 && create && (err = chain_probe_conditional(c)) != 0) {
-		char what[512];
-
-		store_explain(store, err, what, sizeof(what));
-		status = tell_failure("%s: no vault was made", what);
-	}
+	if (status != 0 || !create)
+		return status;
+	err = chain_probe_conditional(c);
+	if (err == -ENOTSUP)
+		printf("The store %s cannot create objects conditionally: only this computer will be able to use it.\n", remote);
+	else if (err != 0)
+		status = tell_unusable(store, err);
 	return status;
 }
 

@@ -69,6 +69,24 @@ make_opening(struct sync *s)
 	return trust_make_epoch(s->v->trust, s->v->me, 0, name, sha256, engine_now_ns(), &s->opening);
 }
 
+/* Is this the only device that is in force? */
+static bool
+is_alone(const struct sync *s)
+{
+	size_t devices = 0;
+	bool mine = false;
+
+	for (size_t i = 0; i < trust_member_count(s->v->trust); i++) {
+		const struct trust_member *m = trust_member_at(s->v->trust, i);
+
+		if (m->kind != MEMBER_DEVICE || m->removed)
+			continue;
+		devices++;
+		mine = mine || memcmp(m->id, s->v->my_id, sizeof(m->id)) == 0;
+	}
+	return devices == 1 && mine;
+}
+
 static err_t
 write_marker(struct sync *s)
 {
@@ -76,6 +94,7 @@ write_marker(struct sync *s)
 
 	if (s->marker_checked)
 		return 0;
+	chain_set_alone(s->chain, is_alone(s) && !s->joining);
 	err = chain_write_marker(s->chain, s->v->id);
 	if (err == -EEXIST)
 		return report_why(s, err, "%s holds another vault; nothing was changed there; use an empty store for this vault",
@@ -154,6 +173,7 @@ push_commit(struct sync *s, struct changes *c)
 	if ((err = push_seal(s, ENVELOPE_COMMIT, seq, v->has_head ? v->head_hash : zeros, c, &object)) != 0 ||
 	    (err = hash_sha256(object.data, object.len, hash)) != 0 || (err = remember_flight(s, hash)) != 0)
 		return err;
+	chain_set_alone(s->chain, is_alone(s) && !s->joining);
 	err = chain_commit(s->chain, seq, object.data, object.len);
 	if (err != 0)
 		return err == -EEXIST ? err : report_store(s, err);

@@ -345,7 +345,9 @@ sync_stop(struct sync *s)
 	pthread_mutex_unlock(&s->lock);
 	if (!running)
 		return;
+	store_cancel(s->store, true); /* a transfer may take minutes */
 	pthread_join(s->thread, NULL);
+	store_cancel(s->store, false);
 	atomic_store(&s->stop, false); /* for whoever pushes once more by hand */
 }
 

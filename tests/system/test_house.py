@@ -35,10 +35,11 @@ OWNERS = [
     (r"cbor[a-z/]*\.h", r"crypto/cborio\.c"),
     (r"openssl/\w+\.h", r"crypto/\w+\.c"),
     (r"curl/\w+\.h", r"remote/http\w*\.c"),
-    (r"ini\.h", r"fs/cmd/config\.c"),
+    (r"expat\w*\.h", r"remote/s3_xml\.c"),
+    (r"ini\.h", r"fs/cmd/config\.c|remote/s3_credentials\.c"),
     (r"jansson\.h", r"fs/cmd/\w+\.[ch]"),  # the control socket's requests are JSON, and only the commands know of them
 ]
-VENDOR_TYPE = re.compile(r"\b(fuse_req_t|fuse_ino_t|sqlite3(_\w+)?|ZSTD_\w+|cbor_item_t|EVP_\w+|OSSL_\w+|BIGNUM|CURL\w*|json_t)\b")
+VENDOR_TYPE = re.compile(r"\b(fuse_req_t|fuse_ino_t|sqlite3(_\w+)?|ZSTD_\w+|cbor_item_t|EVP_\w+|OSSL_\w+|BIGNUM|CURL\w*|XML_\w+|json_t)\b")
 VENDOR_TYPE_MAY = {"json_t": r"fs/cmd/\w+\.h"}
 
 BANNED_CALL = re.compile(r"\b(strcpy|strcat|stpcpy|sprintf|vsprintf|gets|system|rand|random|srand|srandom|drand48|alloca|"

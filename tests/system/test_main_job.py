@@ -20,6 +20,7 @@ class Computers:
     def __init__(self):
         self.root = pathlib.Path(conftest.new_root())
         self.store = self.root / "store"
+        self.remote = f"dir:{self.store}"
         self.paper = self.root / "recovery-key"
         self.all = []
 
@@ -30,12 +31,12 @@ class Computers:
 
     def first(self, *args):
         vault = self._new()
-        vault.up("--remote", f"dir:{self.store}", "--recovery-key-file", self.paper, "--device-name", "alpha", *args)
+        vault.up("--remote", self.remote, "--recovery-key-file", self.paper, "--device-name", "alpha", *args)
         return vault
 
     def join(self, name="beta"):
         vault = self._new()
-        vault.run("join", vault.mountpoint, "--vault", vault.dir, "--remote", f"dir:{self.store}", "--no-passphrase",
+        vault.run("join", vault.mountpoint, "--vault", vault.dir, "--remote", self.remote, "--no-passphrase",
                   "--recovery-key-file", self.paper, "--device-name", name)
         vault.mount()
         return vault

@@ -286,6 +286,26 @@ static void a_commit_that_cannot_be_read_back_whole_is_not_said_to_be_won_or_los
 	assert_int_equal(chain_commit(f->chain, 1, text("ours"), 4), 0);
 }
 
+static void a_device_that_is_alone_needs_no_conditional_creates(void **state)
+{
+	struct fixture *f = *state;
+
+	set(f, (struct store_fault_rule){.kind = STORE_FAULT_BEFORE, .ops = STORE_OP_CREATE, .error = -ENOTSUP});
+	assert_int_equal(chain_commit(f->chain, 0, text("one"), 3), -ENOTSUP);
+	assert_int_equal(chain_write_marker(f->chain, VAULT), -ENOTSUP);
+	chain_set_alone(f->chain, true);
+	assert_int_equal(chain_write_marker(f->chain, VAULT), 0);
+	assert_int_equal(chain_write_marker(f->chain, VAULT), 0);
+	assert_int_equal(chain_write_marker(f->chain, OTHER), -EEXIST);
+	assert_int_equal(chain_commit(f->chain, 0, text("one"), 3), 0);
+	assert_int_equal(chain_commit(f->chain, 0, text("one"), 3), 0);
+	assert_int_equal(chain_commit(f->chain, 0, text("two"), 3), -EEXIST);
+	assert_int_equal(chain_commit(f->chain, 0, text("three"), 5), -EEXIST);
+	expect_object(f, "c/000000000000", "one");
+	chain_set_alone(f->chain, false);
+	assert_int_equal(chain_commit(f->chain, 1, text("one"), 3), -ENOTSUP);
+}
+
 static void other_errors_of_a_commit_are_handed_on_at_once(void **state)
 {
 	static const err_t errors[] = {-EACCES, -ENOSPC, -ENOTSUP, -EBADMSG, -EIO, -ENOMEM, -ECANCELED};
@@ -684,6 +704,7 @@ int main(void)
 		T(a_commit_that_did_not_arrive_is_sent_again),
 		T(a_commit_is_settled_also_when_reading_back_fails_at_first),
 		T(a_commit_that_cannot_be_read_back_whole_is_not_said_to_be_won_or_lost),
+		T(a_device_that_is_alone_needs_no_conditional_creates),
 		T(other_errors_of_a_commit_are_handed_on_at_once),
 		T(objects_beyond_their_maximum_are_refused),
 		T(every_reader_and_writer_tries_again_and_gives_up_at_the_bound),

@@ -1,0 +1,557 @@
+/*
+ * http.c: a pool of libcurl handles, each with its own connection.  A thread takes one for a request and puts it back on
+ * top, so that the connections in use are as few and as warm as they can be.  Each handle has a multi handle of its own
+ * only because that one can be woken from another thread.
+ */
+#include "http.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "http_fields.h"
+#include "secmem.h"
+
+#define USER_AGENT "snugfs/" SNUGFS_VERSION
+#define CONNECT_TIMEOUT_S 10
+#define STALL_TIMEOUT_S 30
+#define OVERALL_TIMEOUT_S 120 /* and so long as the bytes take at the slowest speed */
+#define SLOWEST_BYTES_PER_S 4096
+#define HEADERS_MAX (64u << 10) /* of one answer */
+#define BUFFER_LEN (256 << 10)
+#define UNSENT_MAX (128 << 10)
+#define WAKE_INTERVAL_MS 1000
+#define CONNECTION_IDLE_MAX_S 60
+#define RETRY_AFTER_MAX_S 3600
+
+struct slot {
+	CURL *easy;
+	CURLM *multi;
+	struct slot *next_of_all;
+	struct slot *next_idle;
+	time_t last_used; /* CLOCK_BOOTTIME; 0: never */
+};
+
+struct http {
+	struct http_options options;
+	char *ca_file;
+	CURLSH *share; /* names that were looked up, and TLS sessions */
+	pthread_mutex_t share_locks[CURL_LOCK_DATA_LAST];
+	atomic_bool cancelled;
+	pthread_mutex_t lock;
+	struct slot *all;  /* under lock */
+	struct slot *idle; /* under lock */
+};
+
+/* One request under way. */
+struct transfer {
+	CURL *easy;
+	const struct http_request *request;
+	struct http_answer *answer;
+	size_t sent;
+	size_t header_len;
+	bool chunked;
+	bool too_long;
+	char error[CURL_ERROR_SIZE];
+};
+
+/* ---- the client ---- */
+
+static pthread_once_t global_once = PTHREAD_ONCE_INIT;
+static err_t global_error;
+
+static void global_init(void)
+{
+	struct sigaction action;
+
+	global_error = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -ENOMEM;
+	/* A connection that was closed under a TLS write is an error like any other, and not the end of the program. */
+	if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL)
+		(void)signal(SIGPIPE, SIG_IGN);
+}
+
+static void lock_shared(CURL *easy, curl_lock_data data, curl_lock_access access, void *ctx)
+{
+	struct http *h = ctx;
+
+	(void)easy;
+	(void)access;
+	pthread_mutex_lock(&h->share_locks[data]);
+}
+
+static void unlock_shared(CURL *easy, curl_lock_data data, void *ctx)
+{
+	struct http *h = ctx;
+
+	(void)easy;
+	pthread_mutex_unlock(&h->share_locks[data]);
+}
+
+static err_t set_up_share(struct http *h)
+{
+	h->share = curl_share_init();
+	if (!h->share)
+		return -ENOMEM;
+	(void)curl_share_setopt(h->share, CURLSHOPT_LOCKFUNC, lock_shared);
+	(void)curl_share_setopt(h->share, CURLSHOPT_UNLOCKFUNC, unlock_shared);
+	(void)curl_share_setopt(h->share, CURLSHOPT_USERDATA, h);
+	(void)curl_share_setopt(h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+	(void)curl_share_setopt(h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+	return 0;
+}
+
+err_t http_new(const struct http_options *options, struct http **out)
+{
+	struct http *h;
+	err_t err;
+
+	pthread_once(&global_once, global_init);
+	if (global_error)
+		return global_error;
+	h = calloc(1, sizeof(*h));
+	if (!h)
+		return -ENOMEM;
+	h->options = *options;
+	if (h->options.connect_timeout_s == 0)
+		h->options.connect_timeout_s = CONNECT_TIMEOUT_S;
+	if (h->options.stall_timeout_s == 0)
+		h->options.stall_timeout_s = STALL_TIMEOUT_S;
+	pthread_mutex_init(&h->lock, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(h->share_locks); i++)
+		pthread_mutex_init(&h->share_locks[i], NULL);
+	h->ca_file = options->ca_file ? strdup(options->ca_file) : NULL;
+	err = options->ca_file && !h->ca_file ? -ENOMEM : set_up_share(h);
+	if (err) {
+		http_free(h);
+		return err;
+	}
+	*out = h;
+	return 0;
+}
+
+static void free_slot(struct slot *s)
+{
+	curl_easy_cleanup(s->easy);
+	curl_multi_cleanup(s->multi);
+	free(s);
+}
+
+void http_free(struct http *h)
+{
+	if (!h)
+		return;
+	for (struct slot *s = h->all, *next; s; s = next) {
+		next = s->next_of_all;
+		free_slot(s);
+	}
+	curl_share_cleanup(h->share);
+	for (size_t i = 0; i < ARRAY_LEN(h->share_locks); i++)
+		pthread_mutex_destroy(&h->share_locks[i]);
+	pthread_mutex_destroy(&h->lock);
+	free(h->ca_file);
+	free(h);
+}
+
+void http_cancel(struct http *h, bool cancelled)
+{
+	atomic_store(&h->cancelled, cancelled);
+	if (!cancelled)
+		return;
+	pthread_mutex_lock(&h->lock);
+	for (struct slot *s = h->all; s; s = s->next_of_all)
+		(void)curl_multi_wakeup(s->multi);
+	pthread_mutex_unlock(&h->lock);
+}
+
+static struct slot *new_slot(struct http *h)
+{
+	struct slot *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->easy = curl_easy_init();
+	s->multi = curl_multi_init();
+	if (!s->easy || !s->multi) {
+		free_slot(s);
+		return NULL;
+	}
+	(void)curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, 1L);
+	pthread_mutex_lock(&h->lock);
+	s->next_of_all = h->all;
+	h->all = s;
+	pthread_mutex_unlock(&h->lock);
+	return s;
+}
+
+static struct slot *take_slot(struct http *h)
+{
+	struct slot *s;
+
+	pthread_mutex_lock(&h->lock);
+	s = h->idle;
+	if (s)
+		h->idle = s->next_idle;
+	pthread_mutex_unlock(&h->lock);
+	return s ? s : new_slot(h);
+}
+
+static void put_back(struct http *h, struct slot *s)
+{
+	pthread_mutex_lock(&h->lock);
+	s->next_idle = h->idle;
+	h->idle = s;
+	pthread_mutex_unlock(&h->lock);
+}
+
+/* ---- what libcurl calls ---- */
+
+static size_t send_body(char *out, size_t size, size_t count, void *ctx)
+{
+	struct transfer *t = ctx;
+	size_t left = t->request->body_len - t->sent;
+	size_t len = size * count < left ? size * count : left;
+
+	if (len > 0)
+		memcpy(out, t->request->body + t->sent, len);
+	t->sent += len;
+	return len;
+}
+
+/* When a kept connection turns out to be dead, the request is sent once more on a fresh one. */
+static int seek_body(void *ctx, curl_off_t off, int origin)
+{
+	struct transfer *t = ctx;
+
+	if (origin != SEEK_SET || off < 0 || (uint64_t)off > t->request->body_len)
+		return CURL_SEEKFUNC_FAIL;
+	t->sent = (size_t)off;
+	return CURL_SEEKFUNC_OK;
+}
+
+static bool is_success(const struct transfer *t)
+{
+	long status = 0;
+
+	(void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+	return status >= 200 && status < 300;
+}
+
+static size_t receive_body(char *data, size_t size, size_t count, void *ctx)
+{
+	struct transfer *t = ctx;
+	struct bytes *body = &t->answer->body;
+	size_t len = size * count;
+	bool success = is_success(t);
+	size_t room = (success ? t->request->max_len : HTTP_ERROR_BODY_MAX) - body->len;
+
+	if (len > room && success) {
+		t->too_long = true;
+		return 0;
+	}
+	if (len > 0 && bytes_append(body, data, len < room ? len : room) != 0)
+		return 0;
+	return len;
+}
+
+static size_t receive_header(char *data, size_t size, size_t count, void *ctx)
+{
+	struct transfer *t = ctx;
+	size_t len = size * count;
+
+	if (len >= 5 && memcmp(data, "HTTP/", 5) == 0)
+		t->header_len = 0;
+	t->header_len += len;
+	if (t->header_len > HEADERS_MAX) {
+		t->too_long = true;
+		return 0;
+	}
+	return len;
+}
+
+/*
+ * Few bytes wait in the kernel, so that what libcurl takes for sent is nearly so, and a slow uplink does not look like a
+ * stall; and a peer that is gone is noticed.
+ */
+static int set_up_socket(void *ctx, curl_socket_t fd, curlsocktype purpose)
+{
+	const struct http *h = ctx;
+	unsigned gone_ms = h->options.stall_timeout_s * 1000;
+	int unsent = UNSENT_MAX;
+
+	(void)purpose;
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &gone_ms, sizeof(gone_ms));
+	return CURL_SOCKOPT_OK;
+}
+
+/* ---- one request ---- */
+
+static err_t build_headers(const struct http_request *request, struct curl_slist **out)
+{
+	for (size_t i = 0; i < request->header_count; i++) {
+		const struct http_header *header = &request->headers[i];
+		struct curl_slist *grown;
+		char *line;
+
+		if (asprintf(&line, "%s: %s", header->name, header->value) < 0)
+			return -ENOMEM;
+		grown = curl_slist_append(*out, line);
+		secmem_wipe(line, strlen(line));
+		free(line);
+		if (!grown)
+			return -ENOMEM;
+		*out = grown;
+	}
+	return 0;
+}
+
+/* A session token may be among them. */
+static void free_headers(struct curl_slist **headers)
+{
+	for (struct curl_slist *h = *headers; h; h = h->next)
+		secmem_wipe(h->data, strlen(h->data));
+	curl_slist_free_all(*headers);
+}
+
+static void set_limits(const struct http *h, CURL *easy, const struct http_request *request)
+{
+	uint64_t slowest_s = ((uint64_t)request->body_len + request->max_len) / SLOWEST_BYTES_PER_S;
+
+	(void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	(void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)h->options.connect_timeout_s);
+	(void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	(void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)h->options.stall_timeout_s);
+	(void)curl_easy_setopt(easy, CURLOPT_TIMEOUT, (long)(OVERALL_TIMEOUT_S + slowest_s));
+	(void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_LEN);
+	(void)curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)BUFFER_LEN);
+}
+
+static void set_trust(const struct http *h, CURL *easy)
+{
+	(void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	(void)curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	(void)curl_easy_setopt(easy, CURLOPT_HTTP09_ALLOWED, 0L);
+	(void)curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	(void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+	(void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+	/* The system's folder of certificates is looked into all the same. */
+	if (h->ca_file)
+		(void)curl_easy_setopt(easy, CURLOPT_CAINFO, h->ca_file);
+}
+
+static void set_method(CURL *easy, struct transfer *t)
+{
+	const struct http_request *request = t->request;
+
+	if (strcmp(request->method, "PUT") == 0 || strcmp(request->method, "POST") == 0) {
+		(void)curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+		(void)curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->body_len);
+		(void)curl_easy_setopt(easy, CURLOPT_READFUNCTION, send_body);
+		(void)curl_easy_setopt(easy, CURLOPT_READDATA, t);
+		(void)curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, seek_body);
+		(void)curl_easy_setopt(easy, CURLOPT_SEEKDATA, t);
+	} else {
+		(void)curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+	}
+	(void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+}
+
+static err_t set_up(struct http *h, struct transfer *t, struct curl_slist *headers)
+{
+	CURL *easy = t->easy;
+
+	curl_easy_reset(easy);
+	set_limits(h, easy, t->request);
+	set_trust(h, easy);
+	set_method(easy, t);
+	(void)curl_easy_setopt(easy, CURLOPT_SHARE, h->share);
+	(void)curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+	(void)curl_easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT);
+	(void)curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
+	(void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive_body);
+	(void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
+	(void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, receive_header);
+	(void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
+	(void)curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, set_up_socket);
+	(void)curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, h);
+	if (curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers) != CURLE_OK ||
+	    curl_easy_setopt(easy, CURLOPT_URL, t->request->url) != CURLE_OK)
+		return -ENOMEM;
+	return 0;
+}
+
+/* A computer that slept, or was long idle, has connections that only look alive. */
+static void judge_connection(struct slot *s)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	if (s->last_used != 0 && now.tv_sec - s->last_used > CONNECTION_IDLE_MAX_S)
+		(void)curl_easy_setopt(s->easy, CURLOPT_FRESH_CONNECT, 1L);
+	s->last_used = now.tv_sec;
+}
+
+/* CURLE_ABORTED_BY_CALLBACK: cancelled. */
+static CURLcode run(struct http *h, struct slot *s)
+{
+	CURLcode result = CURLE_ABORTED_BY_CALLBACK;
+	int running = 1;
+	int left;
+
+	if (curl_multi_add_handle(s->multi, s->easy) != CURLM_OK)
+		return CURLE_FAILED_INIT;
+	while (running && !atomic_load(&h->cancelled)) {
+		if (curl_multi_perform(s->multi, &running) != CURLM_OK ||
+		    (running && curl_multi_poll(s->multi, NULL, 0, WAKE_INTERVAL_MS, NULL) != CURLM_OK)) {
+			result = CURLE_FAILED_INIT;
+			break;
+		}
+	}
+	if (!running) {
+		const CURLMsg *message = curl_multi_info_read(s->multi, &left);
+		result = message && message->msg == CURLMSG_DONE ? message->data.result : CURLE_FAILED_INIT;
+	}
+	(void)curl_multi_remove_handle(s->multi, s->easy);
+	return result;
+}
+
+static err_t translate(CURLcode code)
+{
+	switch ((int)code) { /* an int, because the rest of the many codes is -EIO */
+	case CURLE_OK:
+		return 0;
+	case CURLE_COULDNT_RESOLVE_PROXY:
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_CONNECT:
+	case CURLE_OPERATION_TIMEDOUT:
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_GOT_NOTHING:
+	case CURLE_SEND_ERROR:
+	case CURLE_RECV_ERROR:
+	case CURLE_PARTIAL_FILE:
+	case CURLE_HTTP2:
+	case CURLE_HTTP2_STREAM:
+	case CURLE_PROXY:
+		return -EAGAIN;
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_ISSUER_ERROR:
+		return -EACCES;
+	case CURLE_WRITE_ERROR:
+	case CURLE_WEIRD_SERVER_REPLY:
+	case CURLE_UNSUPPORTED_PROTOCOL:
+	case CURLE_BAD_CONTENT_ENCODING:
+		return -EBADMSG;
+	case CURLE_ABORTED_BY_CALLBACK:
+		return -ECANCELED;
+	case CURLE_URL_MALFORMAT:
+		return -EINVAL;
+	case CURLE_OUT_OF_MEMORY:
+		return -ENOMEM;
+	default:
+		return -EIO;
+	}
+}
+
+static const char *field(CURL *easy, const char *name)
+{
+	struct curl_header *header;
+
+	return curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value : "";
+}
+
+static void read_fields(struct transfer *t)
+{
+	struct http_answer *a = t->answer;
+	curl_off_t length = -1;
+	long status = 0;
+
+	(void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+	(void)curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+	a->status = (int)status;
+	a->length = length >= 0 ? (uint64_t)length : HTTP_LENGTH_UNKNOWN;
+	a->date = http_fields_date(field(t->easy, "Date"));
+	a->retry_after_s = http_fields_retry_after(field(t->easy, "Retry-After"), (int64_t)time(NULL), RETRY_AFTER_MAX_S);
+	a->has_range = http_fields_content_range(field(t->easy, "Content-Range"), &a->range_first, &a->range_last,
+	    &a->range_total) == 0;
+	t->chunked = field(t->easy, "Transfer-Encoding")[0] != '\0';
+	if (t->request->wanted)
+		http_fields_copy(field(t->easy, t->request->wanted), a->wanted, sizeof(a->wanted));
+}
+
+/* An answer whose end is the end of the connection may have been cut, even in its header.  204: there is no body. */
+static bool end_is_unknown(const struct transfer *t)
+{
+	long version = 0;
+
+	(void)curl_easy_getinfo(t->easy, CURLINFO_HTTP_VERSION, &version);
+	return is_success(t) && t->answer->status != 204 && t->answer->length == HTTP_LENGTH_UNKNOWN && !t->chunked &&
+	       version <= CURL_HTTP_VERSION_1_1;
+}
+
+static err_t conclude(struct transfer *t, CURLcode code)
+{
+	const char *why = t->error[0] != '\0' ? t->error : curl_easy_strerror(code);
+	err_t err = translate(code);
+
+	read_fields(t);
+	if (err == 0 && end_is_unknown(t)) {
+		why = "an answer came without its length";
+		err = -EAGAIN;
+	}
+	if (code == CURLE_WRITE_ERROR) {
+		why = "the answer is longer than it may be";
+		err = t->too_long ? -EBADMSG : -ENOMEM;
+	}
+	if (err)
+		(void)snprintf(t->answer->why, sizeof(t->answer->why), "%.*s", (int)sizeof(t->answer->why) - 1, why);
+	for (char *p = t->answer->why; *p != '\0'; p++) {
+		if (*p < 0x20 || *p >= 0x7f)
+			*p = '?';
+	}
+	return err;
+}
+
+err_t http_perform(struct http *h, const struct http_request *request, struct http_answer *answer)
+{
+	CLEANUP(free_headers) struct curl_slist *headers = NULL;
+	struct transfer t = {.request = request, .answer = answer};
+	struct slot *s;
+	err_t err;
+
+	/* A request that waits for "100 Continue" takes a round trip more. */
+	headers = curl_slist_append(NULL, "Expect:");
+	if (!headers)
+		return -ENOMEM;
+	err = build_headers(request, &headers);
+	if (err)
+		return err;
+	s = take_slot(h);
+	if (!s)
+		return -ENOMEM;
+	t.easy = s->easy;
+	err = set_up(h, &t, headers);
+	if (err == 0) {
+		judge_connection(s);
+		err = conclude(&t, run(h, s));
+	}
+	/* It points to what is ours, and holds what was signed. */
+	curl_easy_reset(s->easy);
+	put_back(h, s);
+	return err;
+}
+
+void http_answer_clear(struct http_answer *a)
+{
+	bytes_clear(&a->body);
+	*a = (struct http_answer){0};
+}

@@ -1,0 +1,89 @@
+/* http_url.c: URLs, taken apart by libcurl's own parser, so that what is looked at is what will be asked. */
+#include <ctype.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "http.h"
+
+void http_url_clear(struct http_url *u)
+{
+	free(u->host);
+	free(u->path);
+	free(u->query);
+	*u = (struct http_url){0};
+}
+
+static void clean_up_url(CURLU **u)
+{
+	curl_url_cleanup(*u);
+}
+
+/* A part that is absent is NULL. */
+static err_t part(CURLU *u, CURLUPart what, unsigned flags, char **out)
+{
+	char *text = NULL;
+	CURLUcode code = curl_url_get(u, what, &text, flags);
+
+	if (code == CURLUE_OUT_OF_MEMORY)
+		return -ENOMEM;
+	*out = code == CURLUE_OK ? strdup(text) : NULL;
+	curl_free(text);
+	return code == CURLUE_OK && !*out ? -ENOMEM : 0;
+}
+
+static err_t has_part(CURLU *u, CURLUPart what, bool *out)
+{
+	CLEANUP(free_ptr) char *text = NULL;
+	err_t err = part(u, what, 0, &text);
+
+	*out = *out || text != NULL;
+	return err;
+}
+
+static err_t read_parts(CURLU *u, struct http_url *out)
+{
+	CLEANUP(free_ptr) char *scheme = NULL;
+	CLEANUP(free_ptr) char *port = NULL;
+	bool fragment = false;
+	err_t err;
+
+	if ((err = part(u, CURLUPART_SCHEME, 0, &scheme)) != 0 ||
+	    (err = part(u, CURLUPART_HOST, 0, &out->host)) != 0 ||
+	    (err = part(u, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT, &port)) != 0 ||
+	    (err = part(u, CURLUPART_PATH, CURLU_URLDECODE, &out->path)) != 0 ||
+	    (err = part(u, CURLUPART_QUERY, 0, &out->query)) != 0 || (err = has_part(u, CURLUPART_FRAGMENT, &fragment)) != 0 ||
+	    (err = has_part(u, CURLUPART_USER, &out->has_user)) != 0 ||
+	    (err = has_part(u, CURLUPART_PASSWORD, &out->has_user)) != 0)
+		return err;
+	if (!scheme || !out->host || !out->path || fragment)
+		return -EINVAL;
+	out->tls = strcmp(scheme, "https") == 0;
+	if (!out->tls && strcmp(scheme, "http") != 0)
+		return -EINVAL;
+	out->port = port ? (unsigned)strtoul(port, NULL, 10) : 0;
+	for (char *p = out->host; *p != '\0'; p++)
+		*p = (char)tolower((unsigned char)*p);
+	if (!out->query)
+		out->query = strdup("");
+	return out->query ? 0 : -ENOMEM;
+}
+
+err_t http_url_parse(const char *text, struct http_url *out)
+{
+	CLEANUP(clean_up_url) CURLU *u = curl_url();
+	CLEANUP(http_url_clear) struct http_url parsed = {0};
+	err_t err;
+
+	if (!u)
+		return -ENOMEM;
+	if (curl_url_set(u, CURLUPART_URL, text, CURLU_PATH_AS_IS | CURLU_ALLOW_SPACE) != CURLUE_OK)
+		return -EINVAL;
+	err = read_parts(u, &parsed);
+	if (err)
+		return err;
+	*out = parsed;
+	parsed = (struct http_url){0};
+	return 0;
+}
