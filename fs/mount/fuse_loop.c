@@ -35,6 +35,9 @@
 /* A thread looks at every so many of its messages whether more are waiting. */
 #define PROBE_INTERVAL 16U
 
+/* After so many messages of the same sender nobody else is likely to be kept waiting by its flush. */
+#define ALONE_MESSAGES 16U
+
 /* Ends a blocked read of the device.  A handler that does nothing must be there: see kick_threads. */
 #define KICK_SIGNAL SIGRTMIN
 
@@ -74,6 +77,8 @@ struct fuse_loop {
 	unsigned running_count;
 	unsigned readers;        /* threads that are reading, or have been told to */
 	unsigned readers_wanted; /* 1, unless messages queue */
+	pid_t sender;            /* of the last message, and of so many before it */
+	unsigned sender_streak;
 	struct worker *parked;   /* the last one parked first: the warmest */
 	struct worker workers[THREADS_MAX];
 };
@@ -165,9 +170,21 @@ call_reader(struct fuse_loop *l, unsigned limit)
 	return true;
 }
 
-/* The thread has a message: it does not read any more.  takes_long: the next message should not have to wait for it. */
+/* [lock] Should the next message not have to wait for this one? */
+static bool
+keeps_others_waiting(struct fuse_loop *l, enum fuse_wire_cost cost, pid_t sender)
+{
+	/* Dirty pages come in nobody's name. */
+	if (sender != 0) {
+		l->sender_streak = sender == l->sender ? l->sender_streak + 1 : 0;
+		l->sender = sender;
+	}
+	return cost == FUSE_WIRE_LONG || (cost == FUSE_WIRE_FLUSH && l->sender_streak < ALONE_MESSAGES);
+}
+
+/* The thread has a message: it does not read any more. */
 static void
-stop_reading(struct worker *w, bool takes_long)
+stop_reading(struct worker *w, enum fuse_wire_cost cost, pid_t sender)
 {
 	struct fuse_loop *l = w->loop;
 	bool probed = --w->probe == 0;
@@ -181,7 +198,7 @@ stop_reading(struct worker *w, bool takes_long)
 		l->readers_wanted++;
 	else if (probed && !queueing && l->readers_wanted > 1)
 		l->readers_wanted--;
-	if (l->readers == 0 && takes_long)
+	if (keeps_others_waiting(l, cost, sender) && l->readers == 0)
 		(void)call_reader(l, THREADS_KEPT); /* if there is none: the steward sees to it */
 	while (queueing && l->readers < l->readers_wanted && call_reader(l, THREADS_KEPT))
 		;
@@ -249,6 +266,8 @@ serve_messages(struct worker *w, struct fuse_buf *buf)
 	/* A thread that waits for the kernel's dirty pages needs another one that takes them. */
 	while (!atomic_load(&l->stopping) || atomic_load(&l->write_back_count) > 0) {
 		int received = fuse_session_receive_buf(l->se, buf);
+		enum fuse_wire_cost cost;
+		pid_t sender;
 
 		if (received == -EINTR || received == -EAGAIN)
 			continue;
@@ -259,7 +278,8 @@ serve_messages(struct worker *w, struct fuse_buf *buf)
 			break;
 		}
 		note_traffic(l);
-		stop_reading(w, fuse_wire_inspect(buf->mem, buf->size));
+		cost = fuse_wire_inspect(buf->mem, buf->size, &sender);
+		stop_reading(w, cost, sender);
 		fuse_session_process_buf(l->se, buf);
 		if (fuse_session_exited(l->se)) {
 			raise_flag(l, &l->ended);

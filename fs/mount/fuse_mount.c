@@ -79,7 +79,8 @@ session_args(const struct fuse_mount_options *o, const struct mount_wishes *wish
 		fsname = NULL;
 		return -ENOMEM;
 	}
-	if (fuse_opt_add_opt(&list, "default_permissions,subtype=" MOUNT_SUBTYPE) < 0 ||
+	/* noatime: so it is, and so the table of mounts should say. */
+	if (fuse_opt_add_opt(&list, "default_permissions,noatime,subtype=" MOUNT_SUBTYPE) < 0 ||
 	    fuse_opt_add_opt_escaped(&list, fsname) < 0 ||
 	    (wishes->allow_other && fuse_opt_add_opt(&list, "allow_other") < 0) ||
 	    (*kernel && fuse_opt_add_opt(&list, kernel) < 0) || (o->debug && fuse_opt_add_opt(&list, "debug") < 0))
@@ -130,7 +131,7 @@ raise_readahead(const char *mountpoint)
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
-	if (dprintf(fd, "%u", FUSE_DATA_MAX >> 10) < 0)
+	if (dprintf(fd, "%u", FUSE_READ_AHEAD_LEN >> 10) < 0)
 		log_info("%s: the read-ahead stays as it is: %s", mountpoint, strerror(errno));
 	close(fd);
 }

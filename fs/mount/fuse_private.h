@@ -20,6 +20,9 @@ struct vfs;
 /* The longest message body either way: one READ's or WRITE's data, one READDIRPLUS's entries. */
 #define FUSE_DATA_MAX (1U << 20)
 
+/* How far ahead of who reads a file in order the kernel asks: in several READs at once, so that all processors decrypt. */
+#define FUSE_READ_AHEAD_LEN (4U << 20)
+
 /* The handlers.  Their session's userdata is the struct vfs. */
 const struct fuse_lowlevel_ops *fuse_ops_handlers(void);
 
@@ -47,8 +50,13 @@ void fuse_wire_free(struct fuse_wire *w);
 void fuse_wire_use(struct fuse_wire *w);
 /* Has the session's messages go that way. */
 MUST_CHECK err_t fuse_wire_install(struct fuse_session *se);
-/* Notes what the handler will want to know of the message, and counts it.  May serving it take long? */
-bool fuse_wire_inspect(const void *message, size_t len);
+enum fuse_wire_cost {
+	FUSE_WIRE_SHORT,
+	FUSE_WIRE_FLUSH, /* waits for the disk, as the sender does meanwhile */
+	FUSE_WIRE_LONG,
+};
+/* Notes what the handler will want to know of the message, and counts it.  What it will probably cost to serve it. */
+enum fuse_wire_cost fuse_wire_inspect(const void *message, size_t len, pid_t *sender_out);
 /* Are more messages waiting to be read? */
 bool fuse_wire_has_more(void);
 /* As fuse_mount_counters. */

@@ -10,13 +10,22 @@
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define OPCODE_STATX 52U /* protocol 7.39; answered ENOSYS once, then the kernel uses GETATTR */
+
+/*
+ * To be woken on an idle processor takes longer than most messages do, on a virtual machine several times as long.  So when the
+ * last message came soon, the next one is looked for again and again for a moment, giving way to whoever wants to run.
+ */
+#define SOON_NS 100000
+#define LOOK_NS 50000
 
 /* From so much data on, a transfer is worth a thread of its own. */
 #define LARGE_LEN 65536U
@@ -25,6 +34,7 @@ struct fuse_wire {
 	int fd;                /* a clone of the session's device, or that itself */
 	int session_fd;
 	struct fuse_wire_counts *counts;
+	bool expects_more;     /* the last message did not let itself be waited for */
 	bool kill_suidgid;     /* of the message being served */
 	uint64_t init_unique;  /* the INIT whose reply is to be amended; 0: none */
 	uint32_t init_offered; /* its flags */
@@ -47,11 +57,38 @@ fuse_wire_kill_suidgid(void)
 
 /* Hooks that libfuse calls on the thread that serves. */
 
+static int64_t
+now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* The device does not block.  -1 with EINTR: a signal came while there was nothing to read. */
+static ssize_t
+read_message(struct fuse_wire *w, void *buf, size_t len)
+{
+	struct pollfd p = { .fd = w->fd, .events = POLLIN };
+	int64_t begun = now_ns();
+	ssize_t got;
+
+	while ((got = read(w->fd, buf, len)) < 0 && errno == EAGAIN) {
+		if (w->expects_more && now_ns() - begun < LOOK_NS)
+			sched_yield();
+		else if (poll(&p, 1, -1) < 0)
+			return -1;
+	}
+	w->expects_more = now_ns() - begun < SOON_NS;
+	return got;
+}
+
 static ssize_t
 device_read(int fd, void *buf, size_t len, void *userdata)
 {
 	(void)userdata;
-	return read(self ? self->fd : fd, buf, len);
+	return self ? read_message(self, buf, len) : read(fd, buf, len);
 }
 
 /*
@@ -70,7 +107,7 @@ amend_init(const struct iovec *iov, int count)
 		struct fuse_init_out *init = iov[1].iov_base;
 
 		init->flags |= self->init_offered & FUSE_HANDLE_KILLPRIV_V2;
-		init->max_readahead = FUSE_DATA_MAX;
+		init->max_readahead = FUSE_READ_AHEAD_LEN;
 	}
 }
 
@@ -101,14 +138,13 @@ is_large(const struct fuse_in_header *header, const void *body, size_t body_len)
 }
 
 static bool
-waits(uint32_t opcode)
+copies(uint32_t opcode)
 {
-	return opcode == FUSE_FSYNC || opcode == FUSE_FSYNCDIR || opcode == FUSE_LSEEK || opcode == FUSE_FALLOCATE ||
-	    opcode == FUSE_COPY_FILE_RANGE;
+	return opcode == FUSE_LSEEK || opcode == FUSE_FALLOCATE || opcode == FUSE_COPY_FILE_RANGE;
 }
 
-bool
-fuse_wire_inspect(const void *message, size_t len)
+enum fuse_wire_cost
+fuse_wire_inspect(const void *message, size_t len, pid_t *sender_out)
 {
 	const struct fuse_in_header *header = message;
 	const void *body = header + 1;
@@ -131,7 +167,10 @@ fuse_wire_inspect(const void *message, size_t len)
 		self->init_unique = header->unique;
 		self->init_offered = in->flags;
 	}
-	return waits(header->opcode) || is_large(header, body, body_len);
+	*sender_out = (pid_t)header->pid;
+	if (header->opcode == FUSE_FSYNC || header->opcode == FUSE_FSYNCDIR)
+		return FUSE_WIRE_FLUSH;
+	return copies(header->opcode) || is_large(header, body, body_len) ? FUSE_WIRE_LONG : FUSE_WIRE_SHORT;
 }
 
 bool
@@ -139,13 +178,13 @@ fuse_wire_has_more(void)
 {
 	struct pollfd p = { .fd = self->fd, .events = POLLIN };
 
-	return poll(&p, 1, 0) == 1 && p.revents & POLLIN;
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLIN) != 0;
 }
 
 static int
 clone_device(int fd)
 {
-	int clone = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	int clone = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	uint32_t master = (uint32_t)fd;
 
 	if (clone < 0)
@@ -172,6 +211,8 @@ fuse_wire_new(struct fuse_session *se, struct fuse_wire_counts *counts, struct f
 	w->counts = counts;
 	w->session_fd = fuse_session_fd(se);
 	w->fd = clone_device(w->session_fd);
+	if (w->fd == w->session_fd)
+		(void)fcntl(w->fd, F_SETFL, fcntl(w->fd, F_GETFL) | O_NONBLOCK);
 	*out = w;
 	return 0;
 }
