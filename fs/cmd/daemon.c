@@ -19,8 +19,15 @@
 #include "log.h"
 #include "opening.h"
 #include "tell.h"
+#include "tidy.h"
 #include "uplink.h"
 #include "vfs.h"
+
+/* What is new is packed so long after the last change; with a store, that is for sync to do, unless it can't. */
+#define TIDY_QUIET_MS 3000u
+#define TIDY_QUIET_STORE_MS 20000u
+/* So long may packing hold up the end. */
+#define TIDY_GRACE_MS 5000u
 
 struct daemon {
 	const char *mountpoint;
@@ -29,6 +36,7 @@ struct daemon {
 	struct uplink *uplink; /* NULL: no remote */
 	struct fuse_mount *mount;
 	struct control *control;
+	struct tidy *tidy;
 };
 
 /* A signal that comes while nothing is served yet, or no more, must not cut the start or the last commit in two. */
@@ -184,6 +192,15 @@ connect_it(struct daemon *d)
 	return 0;
 }
 
+static err_t
+start_tidying(struct daemon *d)
+{
+	const struct tidy_place place = { .content = d->vault->content, .meta = d->vault->meta,
+		.segments = d->vault->segments, .keys = d->vault->keys };
+
+	return tidy_start(&place, d->uplink != NULL ? TIDY_QUIET_STORE_MS : TIDY_QUIET_MS, &d->tidy);
+}
+
 static int
 put_together(struct daemon *d, const struct daemon_params *p)
 {
@@ -201,6 +218,8 @@ put_together(struct daemon *d, const struct daemon_params *p)
 	}
 	if ((status = mount_it(d, p)) != 0)
 		return status;
+	if ((err = start_tidying(d)) != 0)
+		return tell_failure("the thread that packs what is stored cannot be started: %s", tell_reason(err));
 	return connect_it(d);
 }
 
@@ -238,6 +257,7 @@ take_apart(struct daemon *d, const char *dir, int status)
 		control_stop(d->control);
 	fuse_mount_free(d->mount);
 	vfs_free(d->vfs);
+	tidy_stop(d->tidy, d->uplink != NULL ? 0 : TIDY_GRACE_MS);
 	if (d->vault != NULL)
 		content_set_fetch(d->vault->content, NULL, NULL);
 	uplink_free(d->uplink);

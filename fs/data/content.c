@@ -203,7 +203,22 @@ content_writing_key(struct content *c, uint64_t ino, struct writing_key *out)
 		return e;
 	out->origin = origin;
 	out->version = fk.version;
+	out->stored = fk;
 	return 0;
+}
+
+bool
+content_is_writing_key(struct content *c, const struct inode *i, const struct writing_key *w)
+{
+	uint32_t epoch;
+
+	if (i->origin != w->origin || !i->key_count || keyring_current(c->keys, &epoch))
+		return false;
+
+	const struct file_key *newest = &i->keys[i->key_count - 1];
+
+	return newest->epoch >= epoch && newest->epoch == w->stored.epoch && newest->version == w->stored.version &&
+	    memcmp(newest->wrapped, w->stored.wrapped, sizeof(newest->wrapped)) == 0;
 }
 
 /* Changes of chunks. */
@@ -218,13 +233,13 @@ mapped_len(const struct extent_list *l)
 	return len;
 }
 
-/* [meta lock] The bytes of a hot extent that `current` has just lost, unless the chain's list still has it. */
+/* [meta lock] Bytes of a hot extent that `current` has just lost, unless the chain's list still has it. */
 static void
-release_dead(struct content *c, const struct chunk *ch, const struct extent *x)
+release_dead(struct content *c, const struct chunk *ch, const struct gone *g)
 {
-	if (!extent_list_lacks(&ch->chain, x) || !segstore_is_hot(c->ss, x->seg))
+	if (!extent_list_lacks(&ch->chain, &g->x) || !segstore_is_hot(c->ss, g->x.seg))
 		return;
-	if (meta_release(c->meta, x->seg, x->seg_off, x->stored_len))
+	if (meta_release(c->meta, g->x.seg, g->seg_off, g->len))
 		log_warn("out of memory: some disk space is not given back");
 }
 
@@ -240,37 +255,35 @@ swap_in(struct content *c, struct inode *i, struct chunk *ch, struct extent_list
 	meta_inode_dirty(c->meta, i);
 }
 
-/* Is a range of what v[k] is sealed in mapped further behind, too? */
-static bool
-comes_again(const struct extent_list *l, uint32_t k)
-{
-	const struct extent *x = &l->v[k];
+struct installing {
+	struct content *c;
+	const struct chunk *ch;
+};
 
-	for (uint32_t j = k + 1; j < l->count && l->v[j].off < x->x_off + x->x_len; j++) {
-		if (l->v[j].seg == x->seg && l->v[j].seg_off == x->seg_off)
-			return true;
-	}
-	return false;
+static void
+release_replaced(void *ctx, const struct extent *x, uint64_t seg_off, uint32_t len)
+{
+	const struct installing *n = ctx;
+	const struct gone g = {*x, seg_off, len};
+
+	release_dead(n->c, n->ch, &g);
 }
 
 void
 content_install(struct content *c, struct inode *i, struct chunk *ch, struct extent_list *next)
 {
-	for (uint32_t k = 0; k < ch->current.count; k++) {
-		const struct extent *x = &ch->current.v[k];
+	struct installing n = {c, ch};
 
-		if (!comes_again(&ch->current, k) && extent_list_lacks(next, x))
-			release_dead(c, ch, x);
-	}
+	extent_list_gone(&ch->current, next, 0, UINT64_MAX, release_replaced, &n);
 	swap_in(c, i, ch, next);
 }
 
 static void
-note_dead(void *ctx, const struct extent *x)
+note_dead(void *ctx, const struct extent *x, uint64_t seg_off, uint32_t len)
 {
 	struct scratch *s = ctx;
 
-	s->dead[s->dead_count++] = *x;
+	s->dead[s->dead_count++] = (struct gone){*x, seg_off, len};
 }
 
 err_t
@@ -283,11 +296,12 @@ change_prepare(struct change *g, struct scratch *s, struct chunk *ch, uint64_t o
 	if (!e)
 		e = extent_list_copy(&ch->current, &next);
 	if (!e)
-		e = extent_list_replace(&next, off, len, x, note_dead, s);
+		e = extent_list_replace(&next, off, len, x);
 	if (e) {
 		extent_list_clear(&next);
 		return e;
 	}
+	extent_list_gone(&ch->current, &next, off, off + len, note_dead, s);
 	if (!next.count)
 		extent_list_clear(&next);
 	*g = (struct change){.chunk = ch, .next = next, .dead_from = dead_from, .dead_to = s->dead_count};
@@ -342,6 +356,6 @@ content_mark_pending(struct content *c, struct inode *i, uint64_t new_size)
 void
 content_touch(struct inode *i)
 {
-	clock_gettime(CLOCK_REALTIME, &i->mtime);
+	clock_gettime(CLOCK_REALTIME_COARSE, &i->mtime); /* the kernel's clock, too: see vfs_now */
 	i->ctime = i->mtime;
 }

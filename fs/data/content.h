@@ -2,8 +2,9 @@
  * content.h: what is in files: reads, writes, holes; sealing and opening of extents.
  *
  * LOCKING: one of 256 rwlocks by inode number is held shared for a read and exclusively for a change, outside the meta lock;
- * encryption and segment I/O happen under that alone.  Two files may share a lock: a thread holds one at a
- * time, or several by content_lock_files.
+ * a read's segment I/O and decryption happen under that alone.  A write encrypts and appends under no lock at all, and holds
+ * the file's only to map what it has appended.  Two files may share a lock: a thread holds one at a time, or several by
+ * content_lock_files.
  * Uses meta.h, segstore.h, keyring.h, compress.h, frame.h.
  */
 #ifndef SNUGFS_CONTENT_H
@@ -18,7 +19,7 @@ struct content;
 
 /*
  * Brings a settled segment that is not local (whole, from the store).  0, or why not: -EAGAIN (unreachable: a reader gets
- * -EIO), -EBADMSG.  Called without any lock but the file's shared one; may block for a bounded time.
+ * -EIO), -EBADMSG.  A read calls it without any lock, settling and merging with the file's; may block for a bounded time.
  */
 typedef err_t content_fetch_fn(void *ctx, const struct segment *s);
 
@@ -60,6 +61,7 @@ void content_install(struct content *c, struct inode *i, struct chunk *ch, struc
 struct writing_key {
 	uint64_t origin;
 	uint32_t version;
+	struct file_key stored; /* as the inode has it */
 	struct key32 key;
 };
 void writing_key_wipe(struct writing_key *w); /* cleanup handler */
@@ -68,6 +70,8 @@ void writing_key_wipe(struct writing_key *w); /* cleanup handler */
  * inode; -EIO: it doesn't open (logged).
  */
 MUST_CHECK err_t content_writing_key(struct content *c, uint64_t ino, struct writing_key *out);
+/* Is it still the key that new extents are to be sealed under?  A merge may have given the file other keys. [meta lock] */
+bool content_is_writing_key(struct content *c, const struct inode *i, const struct writing_key *w);
 
 /*
  * Opens one mapped range [off, off+len) of an extent into buf; the caller holds the file lock.  For settle and tests.

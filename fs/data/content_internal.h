@@ -37,24 +37,31 @@ struct piece {
 	uint32_t len;
 };
 
+/* Stored bytes of an extent that are not mapped any more. */
+struct gone {
+	struct extent x;
+	uint64_t seg_off;
+	uint32_t len;
+};
+
 /* Buffers that each thread keeps, so that no read or write has to allocate its own. */
 struct scratch {
-	uint8_t *sealed; /* ciphertext on its way from or to a segment */
-	size_t sealed_cap;
+	uint8_t *sealed; /* ciphertext on its way from or to a segment: as segstore_read_blocks wants it */
+	size_t sealed_cap; /* what fits between two blocks to spare */
 	struct piece *pieces;
 	size_t piece_count;
 	size_t piece_cap;
 	struct file_key *keys;
 	size_t key_count;
 	size_t key_cap;
-	struct extent *dead; /* hot extents that the change under way leaves unmapped */
+	struct gone *dead; /* what the change under way leaves unmapped */
 	size_t dead_count;
 	size_t dead_cap;
 	uint8_t frame[FRAME_ZSTD_LEN]; /* plaintext of a frame of which only a part is wanted */
 };
 /* The calling thread's; NULL when out of memory. */
 struct scratch *scratch_get(void);
-MUST_CHECK err_t scratch_reserve_sealed(struct scratch *s, size_t len);
+MUST_CHECK err_t scratch_reserve_sealed(struct scratch *s, size_t len); /* what was there may be lost */
 MUST_CHECK err_t scratch_reserve_pieces(struct scratch *s, size_t count);
 MUST_CHECK err_t scratch_reserve_keys(struct scratch *s, size_t count);
 MUST_CHECK err_t scratch_reserve_dead(struct scratch *s, size_t count);

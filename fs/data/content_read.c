@@ -10,7 +10,7 @@
 #include "compress.h"
 #include "log.h"
 
-/* A sealed extent that is not larger is read whole, to save a second read for the index. */
+/* A sealed extent that is not larger, or of which most is wanted, is read whole, to save a second read for the index. */
 #define READ_WHOLE_LEN 32768u
 #define ZSTD_FRAMES_MAX (EXTENT_MAX_LEN / FRAME_ZSTD_LEN)
 
@@ -76,16 +76,13 @@ fetch(struct content *c, uint64_t seg)
 	return e;
 }
 
-/* Part of a sealed extent, from off bytes behind its start. */
+/* Part of a sealed extent, from off bytes behind its start: into s->sealed, *at_out is where. */
 static err_t
-read_sealed(struct content *c, const struct extent *x, uint32_t off, uint32_t len, uint8_t *out)
+read_sealed(struct content *c, struct scratch *s, const struct extent *x, uint32_t off, uint32_t len, uint8_t **at_out)
 {
-	err_t e = segstore_read(c->ss, x->seg, x->seg_off + off, len, out);
+	err_t e = scratch_reserve_sealed(s, len);
 
-	if (e != -ENODATA)
-		return e;
-	e = fetch(c, x->seg);
-	return e ? e : segstore_read(c->ss, x->seg, x->seg_off + off, len, out);
+	return e ? e : segstore_read_blocks(c->ss, x->seg, x->seg_off + off, len, s->sealed, at_out);
 }
 
 /* Opening extents. */
@@ -121,15 +118,14 @@ open_raw(struct content *c, struct scratch *s, struct frame_cipher *fc, const st
 	uint32_t last = (r->to - 1) / FRAME_RAW_LEN;
 	uint32_t stored_off = first * step;
 	uint32_t stored_end = last * step + frame_plain_len(id, last) + AEAD_TAG_LEN;
-	err_t e = scratch_reserve_sealed(s, stored_end - stored_off);
+	uint8_t *sealed = NULL;
+	err_t e = read_sealed(c, s, x, stored_off, stored_end - stored_off, &sealed);
 
-	if (!e)
-		e = read_sealed(c, x, stored_off, stored_end - stored_off, s->sealed);
 	for (uint32_t k = first; k <= last && !e; k++) {
 		uint32_t len = frame_plain_len(id, k);
 		struct meeting m = meet(r, k * FRAME_RAW_LEN, len);
 
-		e = frame_open(fc, k, s->sealed + (size_t)(k - first) * step, len + AEAD_TAG_LEN, m.whole ? m.at : s->frame);
+		e = frame_open(fc, k, sealed + (size_t)(k - first) * step, len + AEAD_TAG_LEN, m.whole ? m.at : s->frame);
 		if (!e && !m.whole)
 			memcpy(m.at, s->frame + m.skip, m.len);
 	}
@@ -189,36 +185,35 @@ open_packed(struct content *c, struct scratch *s, struct frame_cipher *fc, const
     const struct extent *x, const struct range *r)
 {
 	uint32_t index_len = frame_count(id) * 4 + AEAD_TAG_LEN;
-	uint32_t have = x->stored_len <= READ_WHOLE_LEN ? x->stored_len : index_len;
+	bool whole = x->stored_len <= READ_WHOLE_LEN || r->to - r->from > x->x_len / 2;
+	uint32_t have = whole ? x->stored_len : index_len;
 	struct index index;
+	uint8_t *sealed = NULL;
 
 	if (x->stored_len < index_len)
 		return -EBADMSG;
 
-	err_t e = scratch_reserve_sealed(s, have);
+	err_t e = read_sealed(c, s, x, 0, have, &sealed);
 
 	if (!e)
-		e = read_sealed(c, x, 0, have, s->sealed);
-	if (!e)
-		e = open_index(fc, id, x->stored_len, s->sealed, &index);
+		e = open_index(fc, id, x->stored_len, sealed, &index);
 	if (e)
 		return e;
 
 	uint32_t first = r->from / FRAME_ZSTD_LEN;
 	uint32_t last = (r->to - 1) / FRAME_ZSTD_LEN;
-	uint32_t base = 0; /* of what is in s->sealed */
+	uint32_t base = 0; /* of what is in sealed */
 
 	if (have < x->stored_len) {
 		base = index.off[first];
-		e = scratch_reserve_sealed(s, index.off[last + 1] - base);
-		if (!e)
-			e = read_sealed(c, x, base, index.off[last + 1] - base, s->sealed);
+		e = read_sealed(c, s, x, base, index.off[last + 1] - base, &sealed);
 	}
 	for (uint32_t k = first; k <= last && !e; k++)
-		e = open_packed_frame(s, fc, id, k, s->sealed + (index.off[k] - base), index.off[k + 1] - index.off[k], r);
+		e = open_packed_frame(s, fc, id, k, sealed + (index.off[k] - base), index.off[k + 1] - index.off[k], r);
 	return e;
 }
 
+/* -ENODATA: the segment is not here. */
 static err_t
 open_range(struct content *c, uint64_t origin, const struct key32 *key, const struct extent *x, uint64_t off,
     uint32_t len, uint8_t *buf)
@@ -257,16 +252,26 @@ is_damaged(struct content *c, uint64_t seg)
 	return !e && row.kind == SEGMENT_SETTLED && row.in_store && !row.local;
 }
 
+/* What can be done about a failure to open something of that segment.  0: worth another try. */
+static err_t
+bring(struct content *c, uint64_t seg, err_t why)
+{
+	if (why == -ENODATA)
+		return fetch(c, seg);
+	/* The store may have been mended since. */
+	return why == -EBADMSG && is_damaged(c, seg) && !fetch(c, seg) ? 0 : why;
+}
+
 err_t
 content_open_range(struct content *c, uint64_t origin, const struct key32 *key, const struct extent *x, uint64_t off,
     uint32_t len, uint8_t *buf)
 {
 	err_t e = open_range(c, origin, key, x, off, len, buf);
 
-	/* The store may have been mended since. */
-	if (e == -EBADMSG && is_damaged(c, x->seg) && !fetch(c, x->seg))
-		e = open_range(c, origin, key, x, off, len, buf);
-	return e;
+	if (!e)
+		return 0;
+	e = bring(c, x->seg, e);
+	return e ? e : open_range(c, origin, key, x, off, len, buf);
 }
 
 err_t
@@ -395,47 +400,81 @@ complain(struct content *c, uint64_t ino, const struct piece *p, err_t e)
 	    (unsigned long long)p->off, (unsigned long long)p->x.seg, (unsigned long long)p->x.seg_off, why);
 }
 
+/* What a read is about, and what became of it. */
+struct reading {
+	uint64_t ino;
+	uint64_t off;
+	size_t len;
+	uint8_t *buf;
+	uint64_t origin;
+	struct piece failed; /* which can't be opened; of length 0 if it is not for that */
+};
+
 /* [file lock, shared] */
 static err_t
-read_pieces(struct content *c, const struct scratch *s, uint64_t ino, uint64_t origin, uint64_t off, uint8_t *buf)
+read_pieces(struct content *c, const struct scratch *s, struct reading *r)
 {
 	CLEANUP(writing_key_wipe) struct writing_key open = {0}; /* version 0: none is open */
 
 	for (size_t k = 0; k < s->piece_count; k++) {
 		const struct piece *p = &s->pieces[k];
-		err_t e = use_key(c, s, ino, p->x.key_version, &open);
+		err_t e = use_key(c, s, r->ino, p->x.key_version, &open);
 
 		if (e)
 			return e;
-		e = content_open_range(c, origin, &open.key, &p->x, p->off, p->len, buf + (p->off - off));
+		e = open_range(c, r->origin, &open.key, &p->x, p->off, p->len, r->buf + (p->off - r->off));
 		if (e) {
-			complain(c, ino, p, e);
-			return e == -ENOMEM ? e : -EIO;
+			r->failed = *p;
+			return e;
 		}
 	}
 	return 0;
+}
+
+/* One try, with what is here. */
+static err_t
+read_local(struct content *c, struct scratch *s, struct reading *r)
+{
+	content_lock_file(c, r->ino, false);
+	meta_lock(c->meta);
+
+	err_t e = collect(c, s, r->ino, r->off, &r->len, &r->origin);
+
+	meta_unlock(c->meta);
+	if (!e && r->len) {
+		zero_holes(s, r->off, r->len, r->buf);
+		e = read_pieces(c, s, r);
+	}
+	content_unlock_file(c, r->ino);
+	return e;
 }
 
 err_t
 content_read(struct content *c, uint64_t ino, uint64_t off, size_t len, uint8_t *buf, size_t *read_out)
 {
 	struct scratch *s = scratch_get();
-	uint64_t origin = 0;
+	struct reading r;
+	uint64_t brought = 0;
+	err_t e;
 
 	if (!s)
 		return -ENOMEM;
-	content_lock_file(c, ino, false);
-	meta_lock(c->meta);
-
-	err_t e = collect(c, s, ino, off, &len, &origin);
-
-	meta_unlock(c->meta);
-	if (!e && len) {
-		zero_holes(s, off, len, buf);
-		e = read_pieces(c, s, ino, origin, off, buf);
+	/* What has to come from the store is waited for without the lock, and then the file may be another. */
+	for (;;) {
+		r = (struct reading){.ino = ino, .off = off, .len = len, .buf = buf};
+		e = read_local(c, s, &r);
+		if (!e || !r.failed.len || r.failed.x.seg == brought)
+			break;
+		brought = r.failed.x.seg;
+		e = bring(c, brought, e);
+		if (e)
+			break;
 	}
-	content_unlock_file(c, ino);
+	if (e && r.failed.len) {
+		complain(c, ino, &r.failed, e);
+		return e == -ENOMEM ? e : -EIO;
+	}
 	if (!e)
-		*read_out = len;
+		*read_out = r.len;
 	return e;
 }

@@ -3,8 +3,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "secmem.h"
+
+/* Of one large page, a buffer of this length costs one fault instead of hundreds, and the disk gets it in one piece. */
+#define LARGE_LEN (512u << 10)
+#define HUGE_PAGE_LEN ((size_t)2 << 20)
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t scratch_of_thread;
@@ -68,11 +73,21 @@ grow(void **v, size_t *cap, size_t count, size_t element_len)
 err_t
 scratch_reserve_sealed(struct scratch *s, size_t len)
 {
-	void *v = s->sealed;
-	err_t e = grow(&v, &s->sealed_cap, len, 1);
+	if (len <= s->sealed_cap)
+		return 0;
 
-	s->sealed = v;
-	return e;
+	size_t align = len < LARGE_LEN ? SEGSTORE_BLOCK_LEN : HUGE_PAGE_LEN;
+	size_t room = (len + 3 * (size_t)SEGSTORE_BLOCK_LEN + align - 1) / align * align;
+	uint8_t *wider = aligned_alloc(align, room);
+
+	if (!wider)
+		return -ENOMEM;
+	if (align == HUGE_PAGE_LEN)
+		(void)madvise(wider, room, MADV_HUGEPAGE);
+	free(s->sealed);
+	s->sealed = wider;
+	s->sealed_cap = room - 3 * (size_t)SEGSTORE_BLOCK_LEN;
+	return 0;
 }
 
 err_t

@@ -7,6 +7,9 @@
 
 #include "random.h"
 
+/* A WRITE is no longer than a chunk, and as a rule not aligned to one. */
+#define PIECES_AT_ONCE 2
+
 /* What a write needs from beginning to end; pieces are the parts of it in each chunk. */
 struct writing {
 	struct content *c;
@@ -21,6 +24,7 @@ struct writing {
 	struct change *changes;
 	size_t count;
 	size_t appended; /* pieces that are in a segment */
+	bool outdated;   /* the file got other keys before the pieces were mapped */
 };
 
 static void
@@ -42,70 +46,90 @@ writing_init(struct writing *w)
 	w->count = (size_t)((w->off + w->len - 1) / CHUNK_LEN - w->off / CHUNK_LEN + 1);
 	w->pieces = calloc(w->count, sizeof(*w->pieces));
 	w->changes = calloc(w->count, sizeof(*w->changes));
-	if (!w->pieces || !w->changes)
-		return -ENOMEM;
-	return content_writing_key(w->c, w->ino, &w->key);
+	return w->pieces && w->changes ? 0 : -ENOMEM;
 }
 
-/* Seals one piece as a raw extent of its own and appends it to the hot segment. */
-static err_t
-append_piece(struct writing *w, uint64_t off, uint32_t len, struct extent *out)
+/* Which part of the data piece k is. */
+static void
+cut_piece(const struct writing *w, size_t k, struct extent *out)
 {
-	struct extent x = {.off = off, .len = len, .x_off = off, .x_len = len, .x_encoding = FRAME_RAW};
+	uint64_t start = (w->off / CHUNK_LEN + k) * CHUNK_LEN;
+	uint64_t from = w->off > start ? w->off : start;
+	uint64_t to = w->off + w->len < start + CHUNK_LEN ? w->off + w->len : start + CHUNK_LEN;
+	uint32_t len = (uint32_t)(to - from);
 
-	x.key_version = w->key.version;
-	x.stored_len = frame_raw_stored_len(len);
+	*out = (struct extent){.off = from, .len = len, .x_off = from, .x_len = len, .x_encoding = FRAME_RAW,
+		.key_version = w->key.version, .stored_len = frame_raw_stored_len(len)};
+}
 
-	err_t e = random_bytes(x.x_id, sizeof(x.x_id));
+/* As a raw extent of its own. */
+static err_t
+seal_piece(struct writing *w, struct extent *x, uint8_t *out)
+{
+	err_t e = random_bytes(x->x_id, sizeof(x->x_id));
 
-	if (!e)
-		e = scratch_reserve_sealed(w->s, x.stored_len);
 	if (e)
 		return e;
 
-	const struct extent_identity id = content_identity(w->key.origin, &x);
+	const struct extent_identity id = content_identity(w->key.origin, x);
 
-	e = frame_seal_raw(w->key.key.b, &id, w->data + (off - w->off), w->s->sealed);
-	if (!e)
-		e = segstore_append(w->c->ss, w->s->sealed, x.stored_len, &x.seg, &x.seg_off);
-	if (e)
-		return e;
-	*out = x;
-	return 0;
+	return frame_seal_raw(w->key.key.b, &id, w->data + (x->off - w->off), out);
 }
 
+/* Seals and appends the pieces that follow, as many as go to the disk at once: as a rule all of them. */
 static err_t
-append_all(struct writing *w)
+append_some(struct writing *w)
 {
-	uint64_t off = w->off;
-	uint64_t end = w->off + w->len;
+	size_t from = w->appended;
+	size_t to = from;
+	uint32_t len = 0;
 
-	while (w->appended < w->count) {
-		uint64_t chunk_end = (off / CHUNK_LEN + 1) * CHUNK_LEN;
-		uint32_t len = (uint32_t)((end < chunk_end ? end : chunk_end) - off);
-		err_t e = append_piece(w, off, len, &w->pieces[w->appended]);
+	do {
+		cut_piece(w, to, &w->pieces[to]);
+		len += w->pieces[to++].stored_len;
+	} while (to < w->count && to < from + PIECES_AT_ONCE);
 
-		if (e)
-			return e;
-		w->appended++;
-		off += len;
+	err_t e = scratch_reserve_sealed(w->s, len);
+	uint8_t *at = w->s->sealed;
+
+	for (size_t k = from; k < to && !e; k++) {
+		e = seal_piece(w, &w->pieces[k], at);
+		at += w->pieces[k].stored_len;
 	}
+
+	uint64_t seg, seg_off;
+
+	if (!e)
+		e = segstore_append_blocks(w->c->ss, w->s->sealed, len, &seg, &seg_off);
+	if (e)
+		return e;
+	for (size_t k = from; k < to; k++) {
+		w->pieces[k].seg = seg;
+		w->pieces[k].seg_off = seg_off;
+		seg_off += w->pieces[k].stored_len;
+	}
+	w->appended = to;
 	return 0;
 }
 
-/* [meta lock] */
+/* [file lock, exclusive; meta lock] */
 static err_t
 map_all(struct writing *w)
 {
 	struct inode *i;
 	err_t e = meta_inode_get(w->c->meta, w->ino, &i);
 
+	w->outdated = !e && !content_is_writing_key(w->c, i, &w->key);
+	if (w->outdated)
+		return -EAGAIN;
 	w->s->dead_count = 0;
 	for (size_t k = 0; k < w->count && !e; k++) {
 		const struct extent *x = &w->pieces[k];
 		struct chunk *ch;
 
-		e = meta_chunk_get(w->c->meta, i, x->off / CHUNK_LEN, true, &ch);
+		e = segstore_note_owner(w->c->ss, x->seg, w->ino);
+		if (!e)
+			e = meta_chunk_get(w->c->meta, i, x->off / CHUNK_LEN, true, &ch);
 		if (!e)
 			e = change_prepare(&w->changes[k], w->s, ch, x->off, x->len, x);
 	}
@@ -135,22 +159,25 @@ release_appended(struct writing *w)
 	}
 }
 
-/* [file lock, exclusive] */
 static err_t
-write_all(struct writing *w)
+write_once(struct writing *w)
 {
-	err_t e = writing_init(w);
+	err_t e = content_writing_key(w->c, w->ino, &w->key);
 
-	if (!e)
-		e = append_all(w);
+	w->appended = 0;
+	w->outdated = false;
+	while (!e && w->appended < w->count)
+		e = append_some(w);
 	if (e && !w->appended)
 		return e;
+	content_lock_file(w->c, w->ino, true);
 	meta_lock(w->c->meta);
 	if (!e)
 		e = map_all(w);
 	if (e)
 		release_appended(w);
 	meta_unlock(w->c->meta);
+	content_unlock_file(w->c, w->ino);
 	return e;
 }
 
@@ -166,11 +193,13 @@ write_file(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, s
 		.c = c, .ino = ino, .off = off, .data = data, .len = len, .keep_times = keep_times,
 	};
 
-	content_lock_file(c, ino, true);
+	err_t e = writing_init(&w);
 
-	err_t e = write_all(&w);
-
-	content_unlock_file(c, ino);
+	if (e)
+		return e;
+	do
+		e = write_once(&w);
+	while (w.outdated);
 	return e;
 }
 

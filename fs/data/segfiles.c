@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 struct segfile {
 	uint64_t seg;
 	int fd;
+	int direct_fd;  /* -1: none yet */
 	unsigned users; /* 0: in the idle list */
 	bool removed;   /* not in the hash any more: closed by its last user */
 	struct segfile *prev;
@@ -28,6 +30,7 @@ struct segfile {
 
 struct segfiles {
 	int dirfd;
+	atomic_bool no_direct; /* this file system can't */
 	pthread_mutex_t lock; /* all below, and every segfile */
 	struct segfile *by_seg;
 	struct segfile *idle; /* least recently used first */
@@ -79,6 +82,8 @@ segfile_free(struct segfile *f)
 {
 	if (f->fd >= 0)
 		(void)close(f->fd);
+	if (f->direct_fd >= 0)
+		(void)close(f->direct_fd);
 	free(f);
 }
 
@@ -173,7 +178,7 @@ segfiles_get(struct segfiles *sf, uint64_t seg, struct segfile **out)
 	if (!f)
 		return -ENOMEM;
 	f->seg = seg;
-	f->fd = -1;
+	f->fd = f->direct_fd = -1;
 	segfiles_name(seg, name);
 
 	err_t e = disk_open_write(sf->dirfd, name, &f->fd);
@@ -192,7 +197,7 @@ segfiles_create(struct segfiles *sf, uint64_t seg, struct segfile **out)
 	if (!f)
 		return -ENOMEM;
 	f->seg = seg;
-	f->fd = -1;
+	f->fd = f->direct_fd = -1;
 	segfiles_name(seg, name);
 
 	err_t e = disk_create(sf->dirfd, name, &f->fd);
@@ -231,6 +236,49 @@ int
 segfile_fd(const struct segfile *f)
 {
 	return f->fd;
+}
+
+/* The first of those who open it at the same time wins. */
+static int
+keep_direct(struct segfiles *sf, struct segfile *f, int fd)
+{
+	pthread_mutex_lock(&sf->lock);
+
+	int known = f->direct_fd;
+
+	if (known < 0)
+		f->direct_fd = fd;
+	pthread_mutex_unlock(&sf->lock);
+	if (known < 0)
+		return fd;
+	(void)close(fd);
+	return known;
+}
+
+int
+segfiles_direct_fd(struct segfiles *sf, struct segfile *f)
+{
+	int fd;
+
+	if (atomic_load_explicit(&sf->no_direct, memory_order_relaxed))
+		return -1;
+	pthread_mutex_lock(&sf->lock);
+	fd = f->direct_fd;
+	pthread_mutex_unlock(&sf->lock);
+	if (fd >= 0)
+		return fd;
+
+	err_t e = disk_open_direct(f->fd, &fd);
+
+	if (e == -EINVAL)
+		segfiles_refuse_direct(sf);
+	return e ? -1 : keep_direct(sf, f, fd);
+}
+
+void
+segfiles_refuse_direct(struct segfiles *sf)
+{
+	atomic_store_explicit(&sf->no_direct, true, memory_order_relaxed);
 }
 
 void

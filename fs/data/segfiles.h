@@ -30,6 +30,10 @@ MUST_CHECK err_t segfiles_get(struct segfiles *sf, uint64_t seg, struct segfile 
 MUST_CHECK err_t segfiles_create(struct segfiles *sf, uint64_t seg, struct segfile **out);
 void segfiles_put(struct segfiles *sf, struct segfile *f);
 int segfile_fd(const struct segfile *f);
+/* The same file past the kernel's cache (disk_open_direct); -1 where that can't be had: then do without. */
+int segfiles_direct_fd(struct segfiles *sf, struct segfile *f);
+/* The file system took the descriptor but not the data: from now on there is none. */
+void segfiles_refuse_direct(struct segfiles *sf);
 
 /* The file was replaced: the next get opens it anew. */
 void segfiles_forget(struct segfiles *sf, uint64_t seg);

@@ -27,6 +27,7 @@ segstore_alloc(struct meta *meta)
 		return NULL;
 	ss->meta = meta;
 	ss->dirfd = -1;
+	(void)pthread_mutex_init(&ss->sweep_lock, NULL);
 	(void)pthread_mutex_init(&ss->begin_lock, NULL);
 	(void)pthread_mutex_init(&ss->lock, NULL);
 	(void)pthread_cond_init(&ss->drained, NULL);
@@ -75,6 +76,7 @@ hot_free(struct segstore *ss, struct hot *h)
 	if (h->file)
 		segfiles_put(ss->files, h->file);
 	free(h->dead);
+	free(h->owners);
 	free(h);
 }
 
@@ -99,6 +101,7 @@ segstore_free(struct segstore *ss)
 	pthread_cond_destroy(&ss->drained);
 	pthread_mutex_destroy(&ss->lock);
 	pthread_mutex_destroy(&ss->begin_lock);
+	pthread_mutex_destroy(&ss->sweep_lock);
 	free(ss);
 }
 
@@ -187,17 +190,42 @@ struct place {
 	unsigned generation;
 };
 
-static err_t
-reserve(struct segstore *ss, uint32_t len, struct place *out)
+static uint64_t
+up_to_block(uint64_t n)
 {
+	return (n + SEGSTORE_BLOCK_LEN - 1) / SEGSTORE_BLOCK_LEN * SEGSTORE_BLOCK_LEN;
+}
+
+/* [lock] Whole blocks for len bytes behind what the segment has; what is left over of them nobody will ever point at. */
+static void
+reserve_blocks(struct hot *h, uint32_t len, uint64_t *off_out)
+{
+	uint64_t off = up_to_block(h->end);
+	uint64_t end = up_to_block(off + len);
+	uint64_t punch_off, punch_len;
+
+	segstore_count_dead(h, h->end, (uint32_t)(off - h->end), &punch_off, &punch_len);
+	segstore_count_dead(h, off + len, (uint32_t)(end - (off + len)), &punch_off, &punch_len);
+	h->end = end;
+	*off_out = off;
+}
+
+static err_t
+reserve(struct segstore *ss, uint32_t len, bool whole_blocks, struct place *out)
+{
+	if (!meta_has_room(ss->meta))
+		return -ENOSPC;
 	for (;;) {
 		pthread_mutex_lock(&ss->lock);
 
 		struct hot *h = ss->current;
 
-		if (h && h->end + len <= SEGSTORE_HOT_LEN) {
+		if (h && (whole_blocks ? up_to_block(up_to_block(h->end) + len) : h->end + len) <= SEGSTORE_HOT_LEN) {
 			*out = (struct place){h, h->file, h->end, ss->generation};
-			h->end += len;
+			if (whole_blocks)
+				reserve_blocks(h, len, &out->off);
+			else
+				h->end += len;
 			ss->in_flight[ss->generation]++;
 			pthread_mutex_unlock(&ss->lock);
 			return 0;
@@ -230,11 +258,49 @@ segstore_append(struct segstore *ss, const uint8_t *data, uint32_t len, uint64_t
 	assert(len > 0 && len <= SEGSTORE_HOT_LEN);
 
 	struct place p;
-	err_t e = reserve(ss, len, &p);
+	err_t e = reserve(ss, len, false, &p);
 
 	if (e)
 		return e;
 	e = disk_pwrite(segfile_fd(p.file), data, len, p.off);
+	if (!e) {
+		*seg_out = p.hot->seg;
+		*off_out = p.off;
+	}
+	complete(ss, &p, len, e != 0);
+	return e;
+}
+
+/* Whole blocks. */
+static err_t
+write_blocks(struct segstore *ss, struct segfile *f, const uint8_t *data, size_t len, uint64_t off)
+{
+	int direct = segfiles_direct_fd(ss->files, f);
+	err_t e = direct < 0 ? 0 : disk_pwrite(direct, data, len, off);
+
+	if (direct >= 0 && e != -EINVAL)
+		return e;
+	if (e)
+		segfiles_refuse_direct(ss->files);
+	return disk_pwrite(segfile_fd(f), data, len, off);
+}
+
+err_t
+segstore_append_blocks(struct segstore *ss, uint8_t *data, uint32_t len, uint64_t *seg_out, uint64_t *off_out)
+{
+	assert((uintptr_t)data % SEGSTORE_BLOCK_LEN == 0);
+	if (len < SEGSTORE_DIRECT_MIN)
+		return segstore_append(ss, data, len, seg_out, off_out);
+	assert(len <= SEGSTORE_HOT_LEN);
+
+	size_t whole = up_to_block(len);
+	struct place p;
+	err_t e = reserve(ss, len, true, &p);
+
+	if (e)
+		return e;
+	memset(data + len, 0, whole - len);
+	e = write_blocks(ss, p.file, data, whole, p.off);
 	if (!e) {
 		*seg_out = p.hot->seg;
 		*off_out = p.off;
@@ -268,6 +334,38 @@ segstore_read(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uin
 	if (e)
 		return e;
 	e = disk_pread(segfile_fd(f), out, len, off);
+	segfiles_put(ss->files, f);
+	return e;
+}
+
+/* Bytes of blocks that are read past the cache.  A system that does not want to is asked in the other way. */
+static err_t
+read_direct(struct segstore *ss, struct segfile *f, uint64_t off, uint32_t len, uint8_t *buf, uint8_t **at_out)
+{
+	int direct = segfiles_direct_fd(ss->files, f);
+	size_t skip = off % SEGSTORE_BLOCK_LEN;
+	err_t e = direct < 0 ? -EINVAL : disk_pread_blocks(direct, buf, up_to_block(skip + len), skip + len, off - skip);
+
+	if (!e)
+		*at_out = buf + skip;
+	return e;
+}
+
+err_t
+segstore_read_blocks(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *buf, uint8_t **at_out)
+{
+	struct segfile *f;
+	err_t e = segfiles_get(ss->files, seg, &f);
+
+	assert((uintptr_t)buf % SEGSTORE_BLOCK_LEN == 0);
+	if (e)
+		return e;
+	e = len < SEGSTORE_DIRECT_MIN ? -EINVAL : read_direct(ss, f, off, len, buf, at_out);
+	if (e == -EINVAL) {
+		e = disk_pread(segfile_fd(f), buf, len, off);
+		if (!e)
+			*at_out = buf;
+	}
 	segfiles_put(ss->files, f);
 	return e;
 }

@@ -5,9 +5,9 @@
  * under a number and then never changes.  segstore_append and _read may be called from any thread; appends reserve their
  * place under a short lock and write outside it.
  *
- * Durability: segstore_prepare_commit makes all completed appends durable, either by flushing the files or, if fewer than
- * SEGSTORE_REDO_MAX bytes are unflushed, by handing those bytes out to ride in the database's own flush (one flush instead of
- * two); they are dropped from there once a later flush covered them.  At opening segstore_apply_redo writes them back.
+ * Durability: a commit makes all completed appends durable, either by flushing the files or, if it goes to the journal and
+ * there are fewer than SEGSTORE_REDO_MAX new bytes, by handing those out to ride there (one flush instead of two).  A commit
+ * of the database flushes the files.  At opening segstore_apply_redo writes back what was in the journal.
  *
  * Space: what meta releases is given back with hole punching, block by block; a full hot segment of which all bytes were
  * released goes altogether.  Hot segments of earlier runs are never appended to; segstore_sweep removes them.
@@ -20,7 +20,9 @@
 #include "meta.h"
 
 #define SEGSTORE_HOT_LEN (64u << 20)
-#define SEGSTORE_REDO_MAX (256u << 10) /* bytes that may ride in the database in all */
+#define SEGSTORE_REDO_MAX (256u << 10) /* bytes that may ride in one commit */
+#define SEGSTORE_BLOCK_LEN 4096u
+#define SEGSTORE_DIRECT_MIN (256u << 10) /* what is shorter always goes through the kernel's cache */
 
 struct segstore;
 /* dir: the vault directory's "segments" (made if absent). meta borrowed; its hooks are set to this segstore. */
@@ -32,22 +34,74 @@ MUST_CHECK err_t segstore_apply_redo(struct segstore *ss, struct db *db);
 /* Appends to the open hot segment.  -ENOSPC, -EIO, ….  Not with the meta lock held. */
 MUST_CHECK err_t segstore_append(struct segstore *ss, const uint8_t *data, uint32_t len, uint64_t *seg_out,
     uint64_t *off_out);
+/*
+ * The same, past the kernel's cache if it is long enough: filling that costs as much as encrypting.  data begins at a multiple
+ * of SEGSTORE_BLOCK_LEN and has room up to the next one, which is zeroed.
+ */
+MUST_CHECK err_t segstore_append_blocks(struct segstore *ss, uint8_t *data, uint32_t len, uint64_t *seg_out,
+    uint64_t *off_out);
 /* Is it a hot segment?  Only such bytes may be handed to meta_release. [meta lock] */
 bool segstore_is_hot(struct segstore *ss, uint64_t seg);
+/*
+ * Bytes of that hot segment are mapped by that inode now.  To be called with the change that maps them. [meta lock]
+ * Out of memory: -ENOMEM, and then they must not be mapped.
+ */
+MUST_CHECK err_t segstore_note_owner(struct segstore *ss, uint64_t seg, uint64_t ino);
 /*
  * Removes what a crash or a restart left behind: hot segments of earlier runs that no inode points at any more, and files
  * that have no row.  Looks at pending inodes only, since nothing else has hot extents; gives up quietly when there is a local
  * change meanwhile, so that whoever carries extents from one inode to another must call meta_note_local_change.  Not with any
- * lock held; one thread at a time; may commit.
+ * lock held; may commit.
  */
 MUST_CHECK err_t segstore_sweep(struct segstore *ss);
 /* Just len bytes.  -ENODATA: the local file is not there or shorter (a settled segment may be in the store). */
 MUST_CHECK err_t segstore_read(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *out);
+/*
+ * The same, past the kernel's cache if it is long enough.  buf begins at a multiple of SEGSTORE_BLOCK_LEN and has room for
+ * len + 2 * SEGSTORE_BLOCK_LEN; *at_out is where in it the bytes begin.
+ */
+MUST_CHECK err_t segstore_read_blocks(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *buf,
+    uint8_t **at_out);
+
+/*
+ * Tidying: what is hot is looked at when it is quiet, and so is what has become sparse (tidy.h).
+ *
+ * A hot segment that takes appends is `open`; only others may be emptied.
+ */
+struct hot_segment {
+	uint64_t seg;
+	bool open;
+	bool earlier;        /* of an earlier run */
+	bool tidied;
+	uint64_t live;       /* bytes that extents map; of an earlier run perhaps a little wrong */
+	uint64_t allocated;  /* bytes on the disk */
+	uint64_t first_ino;  /* only inodes in that range have extents in it; 0: none has */
+	uint64_t last_ino;
+	uint64_t *owners;    /* if not NULL: these alone (or others, after moves), some perhaps more than once; malloc'ed */
+	uint32_t owner_count;
+};
+void hot_segments_free(struct hot_segment *v, size_t count);
+/* All of them, by number. Not with any lock held. */
+MUST_CHECK err_t segstore_list_hot(struct segstore *ss, struct hot_segment **out, size_t *count_out);
+/* Bytes that were written in this run and not tidied yet; and how many of them are in segments that are not open. */
+void segstore_untidied(struct segstore *ss, uint64_t *bytes_out, uint64_t *closed_bytes_out);
+/* The next append begins a new segment.  Bytes on their way to the one that was open may be mapped later still. */
+void segstore_roll(struct segstore *ss);
+/* It was looked at; live: what is in it (UINT64_MAX: as counted).  Not with any lock held. */
+MUST_CHECK err_t segstore_set_tidied(struct segstore *ss, uint64_t seg, uint64_t live);
+/* Removes one of an earlier run that no row points at, neither in memory nor on the disk. */
+MUST_CHECK err_t segstore_remove_emptied(struct segstore *ss, uint64_t seg);
+/* Notes in the rows what is counted, for the next run. */
+MUST_CHECK err_t segstore_save_counts(struct segstore *ss);
 
 /* A new settled segment: begin, any number of adds, finish (random padding to the padding step, SHA-256, name, flush,
  * meta row with in_store false), or abandon. */
 struct segstore_build;
 MUST_CHECK err_t segstore_build_begin(struct segstore *ss, struct segstore_build **out);
+/* The same for a hot segment that is tidy from the beginning: no padding, no name. owners are those whose extents it holds. */
+MUST_CHECK err_t segstore_build_begin_hot(struct segstore *ss, struct segstore_build **out);
+MUST_CHECK err_t segstore_build_finish_hot(struct segstore_build *b, const uint64_t *owners, size_t owner_count,
+    struct segment *out); /* frees b either way */
 MUST_CHECK err_t segstore_build_add(struct segstore_build *b, const uint8_t *data, uint32_t len, uint64_t *off_out);
 uint64_t segstore_build_id(const struct segstore_build *b);
 uint64_t segstore_build_len(const struct segstore_build *b);

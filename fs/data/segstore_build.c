@@ -20,7 +20,7 @@ struct segstore_build {
 	struct segstore *ss;
 	uint64_t id;
 	struct segfile *file;
-	struct hash *hash;
+	struct hash *hash; /* NULL: of a hot one */
 	uint64_t len;
 };
 
@@ -40,8 +40,8 @@ build_cleanup(struct segstore_build **b)
 		build_free(*b);
 }
 
-err_t
-segstore_build_begin(struct segstore *ss, struct segstore_build **out)
+static err_t
+begin(struct segstore *ss, bool hot, struct segstore_build **out)
 {
 	CLEANUP(build_cleanup) struct segstore_build *b = calloc(1, sizeof(*b));
 
@@ -49,7 +49,7 @@ segstore_build_begin(struct segstore *ss, struct segstore_build **out)
 		return -ENOMEM;
 	b->ss = ss;
 
-	err_t e = hash_new(&b->hash);
+	err_t e = hot ? 0 : hash_new(&b->hash);
 
 	if (e)
 		return e;
@@ -64,12 +64,26 @@ segstore_build_begin(struct segstore *ss, struct segstore_build **out)
 }
 
 err_t
+segstore_build_begin(struct segstore *ss, struct segstore_build **out)
+{
+	if (!meta_has_room(ss->meta))
+		return -ENOSPC;
+	return begin(ss, false, out);
+}
+
+err_t
+segstore_build_begin_hot(struct segstore *ss, struct segstore_build **out)
+{
+	return begin(ss, true, out);
+}
+
+err_t
 segstore_build_add(struct segstore_build *b, const uint8_t *data, uint32_t len, uint64_t *off_out)
 {
 	err_t e = disk_pwrite(segfile_fd(b->file), data, len, b->len);
 
 	/* The hash can't be taken back, so it comes last. */
-	if (!e)
+	if (!e && b->hash)
 		e = hash_update(b->hash, data, len);
 	if (e)
 		return e;
@@ -139,6 +153,65 @@ err_t
 segstore_build_finish(struct segstore_build *b, struct segment *out)
 {
 	err_t e = finish(b, out);
+
+	if (e)
+		segstore_build_abandon(b);
+	else
+		build_free(b);
+	return e;
+}
+
+/* [meta lock] Everything written to it so far is live, and the bytes are durable. */
+static err_t
+adopt(struct segstore_build *b, const uint64_t *owners, size_t owner_count, struct segment *row)
+{
+	struct segstore *ss = b->ss;
+	struct hot *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return -ENOMEM;
+	h->seg = b->id;
+	h->end = h->durable_end = h->riding_end = h->target = b->len;
+	pthread_mutex_lock(&ss->lock);
+	HASH_ADD(hh, ss->hots, seg, sizeof(h->seg), h);
+
+	err_t e = h->hh.tbl ? meta_segment_put(ss->meta, row) : -ENOMEM;
+
+	if (e && h->hh.tbl)
+		HASH_DEL(ss->hots, h);
+	pthread_mutex_unlock(&ss->lock);
+	if (e) {
+		free(h);
+		return e;
+	}
+	for (size_t k = 0; k < owner_count && !e; k++)
+		e = segstore_note_owner(ss, b->id, owners[k]);
+	h->tidied = true;
+	return e ? e : meta_segment_get(ss->meta, b->id, row);
+}
+
+static err_t
+finish_hot(struct segstore_build *b, const uint64_t *owners, size_t owner_count, struct segment *out)
+{
+	struct segment s = {.id = b->id, .kind = SEGMENT_HOT, .local = true, .tidied = true, .live = b->len};
+	err_t e = disk_flush(segfile_fd(b->file));
+
+	if (!e)
+		e = disk_flush_dir(b->ss->dirfd);
+	if (e)
+		return e;
+	meta_lock(b->ss->meta);
+	e = adopt(b, owners, owner_count, &s);
+	meta_unlock(b->ss->meta);
+	if (!e)
+		*out = s;
+	return e;
+}
+
+err_t
+segstore_build_finish_hot(struct segstore_build *b, const uint64_t *owners, size_t owner_count, struct segment *out)
+{
+	err_t e = finish_hot(b, owners, owner_count, out);
 
 	if (e)
 		segstore_build_abandon(b);

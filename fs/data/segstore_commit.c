@@ -35,6 +35,7 @@ begin_batch(struct segstore *ss, uint64_t *created_out)
 		if (!h->file)
 			continue;
 		h->target = h->end;
+		h->held = true;
 		ss->batch[ss->batch_count++] = h;
 	}
 	*created_out = ss->created;
@@ -61,16 +62,6 @@ flush_dir(struct segstore *ss, uint64_t created)
 	return e;
 }
 
-static uint64_t
-unflushed_len(const struct segstore *ss)
-{
-	uint64_t len = 0;
-
-	for (size_t k = 0; k < ss->batch_count; k++)
-		len += ss->batch[k]->target - ss->batch[k]->durable_end;
-	return len;
-}
-
 static void
 drop_redo(struct segstore *ss)
 {
@@ -81,14 +72,26 @@ drop_redo(struct segstore *ss)
 	ss->redo_count = 0;
 }
 
-/* Reads what neither a flush nor an earlier commit covers, as rows for the database. */
-static err_t
-collect_redo(struct segstore *ss)
+/* What the rows of all that neither a flush nor an earlier commit covers take; data_len_out: without what is around them. */
+static size_t
+redo_len(const struct segstore *ss, size_t *data_len_out)
 {
-	size_t len = 0;
+	size_t len = 0, rows = 0;
 
-	for (size_t k = 0; k < ss->batch_count; k++)
-		len += ss->batch[k]->target - ss->batch[k]->riding_end;
+	for (size_t k = 0; k < ss->batch_count; k++) {
+		const struct hot *h = ss->batch[k];
+
+		len += h->target - h->riding_end;
+		rows += h->target > h->riding_end;
+	}
+	*data_len_out = len;
+	return len + rows * DB_JOURNAL_ROW_OVERHEAD;
+}
+
+/* Reads all that, as rows for the journal. */
+static err_t
+collect_redo(struct segstore *ss, size_t len)
+{
 	if (!len)
 		return 0;
 	ss->redo = calloc(ss->batch_count, sizeof(*ss->redo));
@@ -172,46 +175,62 @@ flush_batch(struct segstore *ss)
 	return 0;
 }
 
-err_t
-segstore_before_commit(void *ctx, struct meta_redo **redo_out, size_t *redo_count_out, bool *drop_redo_out)
-{
-	struct segstore *ss = ctx;
-	uint64_t created;
-	err_t e = begin_batch(ss, &created);
-
-	if (!e)
-		e = flush_dir(ss, created);
-	if (e)
-		return e;
-	drop_redo(ss);
-	ss->riding = unflushed_len(ss) <= SEGSTORE_REDO_MAX && !collect_redo(ss);
-	if (!ss->riding) {
-		drop_redo(ss);
-		e = flush_batch(ss);
-		if (e)
-			return e;
-	}
-	*redo_out = ss->redo;
-	*redo_count_out = ss->redo_count;
-	*drop_redo_out = !ss->riding && ss->redo_stored;
-	return 0;
-}
-
 /* Gives back the files of full segments that are durable: nothing will be written to them again. */
 static void
-retire(struct segstore *ss)
+end_batch(struct segstore *ss)
 {
 	for (size_t k = 0; k < ss->batch_count; k++) {
 		struct hot *h = ss->batch[k];
 		struct segfile *file = NULL;
 
 		pthread_mutex_lock(&ss->lock);
+		h->held = false;
 		if (h != ss->current && h->durable_end == h->end)
 			file = STEAL(h->file);
+
+		bool dead = segstore_take_dead(ss, h);
+
 		pthread_mutex_unlock(&ss->lock);
 		if (file)
 			segfiles_put(ss->files, file);
+		if (dead)
+			segstore_remove_dead(ss, h);
 	}
+	ss->batch_count = 0;
+}
+
+/* Lets the bytes ride if they fit; otherwise flushes them. */
+static err_t
+make_durable(struct segstore *ss, size_t room)
+{
+	size_t len;
+
+	ss->riding = room > 0 && redo_len(ss, &len) <= room && len <= SEGSTORE_REDO_MAX && !collect_redo(ss, len);
+	if (ss->riding)
+		return 0;
+	drop_redo(ss);
+	return flush_batch(ss);
+}
+
+err_t
+segstore_before_commit(void *ctx, size_t room, struct meta_redo **redo_out, size_t *redo_count_out)
+{
+	struct segstore *ss = ctx;
+	uint64_t created;
+	err_t e = begin_batch(ss, &created);
+
+	if (e)
+		return e;
+	e = flush_dir(ss, created);
+	if (!e)
+		e = make_durable(ss, room);
+	if (e) {
+		end_batch(ss);
+		return e;
+	}
+	*redo_out = ss->redo;
+	*redo_count_out = ss->redo_count;
+	return 0;
 }
 
 void
@@ -219,16 +238,11 @@ segstore_after_commit(void *ctx, err_t result)
 {
 	struct segstore *ss = ctx;
 
-	if (!result && ss->riding) {
+	if (!result && ss->riding)
 		for (size_t k = 0; k < ss->batch_count; k++)
 			ss->batch[k]->riding_end = ss->batch[k]->target;
-		ss->redo_stored |= ss->redo_count > 0;
-	}
-	if (!result && !ss->riding)
-		ss->redo_stored = false;
 	drop_redo(ss);
-	retire(ss);
-	ss->batch_count = 0;
+	end_batch(ss);
 }
 
 /* Writing back. */

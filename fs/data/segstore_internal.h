@@ -7,7 +7,8 @@
  *                                                 |                               |
  *                                                 +---- every byte released ------+--> removed
  *
- * One of an earlier run is only ever punched and, by segstore_sweep, removed.
+ * One of an earlier run is only ever punched and, by segstore_sweep or when tidying has emptied it, removed.  One that tidying
+ * has built is RETIRED from the beginning.
  */
 #ifndef SNUGFS_SEGSTORE_INTERNAL_H
 #define SNUGFS_SEGSTORE_INTERNAL_H
@@ -24,6 +25,8 @@
 #define HOT_BLOCK_LEN 4096u /* what hole punching gives back */
 #define HOT_BLOCK_COUNT (SEGSTORE_HOT_LEN / HOT_BLOCK_LEN)
 
+#define HOT_OWNERS_MAX 4096u
+
 struct hot {
 	uint64_t seg;
 	bool earlier; /* of an earlier run: end is not known */
@@ -32,9 +35,15 @@ struct hot {
 	uint64_t end;         /* appended or being appended */
 	uint64_t released;    /* bytes */
 	uint16_t *dead;       /* released bytes by block; NULL: none yet */
-	/* the committing thread's; durable_end <= riding_end <= target <= end */
+	bool held;            /* in the batch of the commit under way, which removes it at its end if all of it was released */
+	uint64_t *owners;     /* inodes that things were written to it for, some more than once; NULL with `crowded` or `earlier` */
+	uint32_t owner_count;
+	uint32_t owner_cap;
+	bool tidied;          /* as its row says */
+	bool crowded;         /* there were too many to keep: the row's range says where they are */
+	/* the one that commits; durable_end <= riding_end <= target <= end */
 	uint64_t durable_end; /* flushed up to there */
-	uint64_t riding_end;  /* durable in the file or in the database up to there */
+	uint64_t riding_end;  /* durable in the file or in the journal up to there */
 	uint64_t target;      /* what the commit under way must make durable */
 	bool suspect;         /* a flush failed: the kernel may take its pages for clean although they are not on the disk */
 	UT_hash_handle hh;
@@ -58,30 +67,37 @@ struct segstore {
 	pthread_cond_t drained;
 	uint64_t created; /* files of hot segments so far */
 
-	/* the committing thread's */
+	/* the one that commits */
 	uint64_t created_flushed; /* ... of which the folder is flushed */
 	struct hot **batch;       /* the hot segments of the commit under way */
 	size_t batch_count;
 	struct meta_redo *redo; /* handed out */
 	size_t redo_count;
 	uint8_t *redo_data;
-	bool riding;      /* the commit under way stores redo (otherwise it drops what there is) */
-	bool redo_stored; /* the database has redo rows */
+	bool riding; /* the commit under way stores redo; otherwise the files were flushed */
 
-	/* the sweeping thread's, of which there is one at a time */
+	pthread_mutex_t sweep_lock; /* all below; taken before any other lock */
 	uint64_t *earlier; /* ids, ascending, of the hot segments of earlier runs that are left */
 	size_t earlier_count;
 	bool earlier_known;
 };
 
 /* segstore_commit.c: meta's hooks. */
-err_t segstore_before_commit(void *ctx, struct meta_redo **redo_out, size_t *redo_count_out, bool *drop_redo_out);
+err_t segstore_before_commit(void *ctx, size_t room, struct meta_redo **redo_out, size_t *redo_count_out);
 void segstore_after_commit(void *ctx, err_t result);
 
 /* segstore_space.c */
 void segstore_on_release(void *ctx, uint64_t seg, uint64_t off, uint32_t len);
 /* Counts bytes that nothing points at or ever will. [lock]  Sets a range of whole blocks to punch, or 0. */
 void segstore_count_dead(struct hot *h, uint64_t off, uint32_t len, uint64_t *punch_off_out, uint64_t *punch_len_out);
+/* [lock] Takes h out of the hash if it is full, all of it was released, and no commit holds it. */
+bool segstore_take_dead(struct segstore *ss, struct hot *h);
+/* One that was taken out: its file and row go. */
+void segstore_remove_dead(struct segstore *ss, struct hot *h);
 void hot_free(struct segstore *ss, struct hot *h); /* out of the hash already */
+/* [sweep_lock] Finds, once a run, the hot segments of earlier runs, and removes files that have no row. */
+MUST_CHECK err_t segstore_find_earlier(struct segstore *ss);
+/* The file and the row of a hot segment that nothing points at, durably. */
+MUST_CHECK err_t segstore_remove_hot(struct segstore *ss, uint64_t seg);
 
 #endif

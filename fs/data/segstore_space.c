@@ -76,8 +76,8 @@ remove_row(struct segstore *ss, uint64_t seg)
 }
 
 /* The file first: a row without a file says nothing wrong, a file without a row would stay for ever. */
-static err_t
-remove_hot(struct segstore *ss, uint64_t seg)
+err_t
+segstore_remove_hot(struct segstore *ss, uint64_t seg)
 {
 	err_t e = segfiles_remove(ss->files, seg);
 
@@ -97,11 +97,36 @@ punch(struct segstore *ss, uint64_t seg, uint64_t off, uint64_t len)
 	return e;
 }
 
+static void
+warn_if(err_t e, uint64_t seg)
+{
+	if (e)
+		log_warn("space of segment %016llx was not given back: %s", (unsigned long long)seg, strerror(-e));
+}
+
+bool
+segstore_take_dead(struct segstore *ss, struct hot *h)
+{
+	if (h->earlier || h->held || h == ss->current || h->released != h->end)
+		return false;
+	HASH_DEL(ss->hots, h);
+	return true;
+}
+
+void
+segstore_remove_dead(struct segstore *ss, struct hot *h)
+{
+	uint64_t seg = h->seg;
+
+	hot_free(ss, h);
+	warn_if(segstore_remove_hot(ss, seg), seg);
+}
+
 void
 segstore_on_release(void *ctx, uint64_t seg, uint64_t off, uint32_t len)
 {
 	struct segstore *ss = ctx;
-	struct hot *gone = NULL;
+	bool gone = false;
 	uint64_t punch_off = 0, punch_len = 0;
 
 	if (off > SEGSTORE_HOT_LEN || len > SEGSTORE_HOT_LEN - off)
@@ -112,23 +137,13 @@ segstore_on_release(void *ctx, uint64_t seg, uint64_t off, uint32_t len)
 
 	if (h) {
 		segstore_count_dead(h, off, len, &punch_off, &punch_len);
-		if (!h->earlier && h != ss->current && h->released == h->end) {
-			HASH_DEL(ss->hots, h);
-			gone = h;
-		}
+		gone = segstore_take_dead(ss, h);
 	}
 	pthread_mutex_unlock(&ss->lock);
-
-	err_t e = 0;
-
-	if (gone) {
-		hot_free(ss, gone);
-		e = remove_hot(ss, seg);
-	} else if (punch_len) {
-		e = punch(ss, seg, punch_off, punch_len);
-	}
-	if (e)
-		log_warn("space of segment %016llx was not given back: %s", (unsigned long long)seg, strerror(-e));
+	if (gone)
+		segstore_remove_dead(ss, h);
+	else if (punch_len)
+		warn_if(punch(ss, seg, punch_off, punch_len), seg);
 }
 
 /* Sweeping. */
@@ -216,8 +231,8 @@ remove_leftovers(struct segstore *ss)
 }
 
 /* Once a run: no more of either can come. */
-static err_t
-find_earlier(struct segstore *ss)
+err_t
+segstore_find_earlier(struct segstore *ss)
 {
 	if (ss->earlier_known)
 		return 0;
@@ -321,7 +336,7 @@ remove_dead(struct sweep *w)
 
 	for (size_t k = 0; k < ss->earlier_count; k++) {
 		if (!w->live[k] && !e)
-			e = remove_hot(ss, ss->earlier[k]);
+			e = segstore_remove_hot(ss, ss->earlier[k]);
 		if (w->live[k] || e)
 			ss->earlier[kept++] = ss->earlier[k];
 	}
@@ -329,10 +344,11 @@ remove_dead(struct sweep *w)
 	return e;
 }
 
-err_t
-segstore_sweep(struct segstore *ss)
+/* [sweep_lock] */
+static err_t
+sweep(struct segstore *ss)
 {
-	err_t e = find_earlier(ss);
+	err_t e = segstore_find_earlier(ss);
 
 	if (e || !ss->earlier_count)
 		return e;
@@ -350,4 +366,15 @@ segstore_sweep(struct segstore *ss)
 	/* Nothing in memory points there, but the last durable commit may. */
 	e = meta_sync(ss->meta);
 	return e ? e : remove_dead(&w);
+}
+
+err_t
+segstore_sweep(struct segstore *ss)
+{
+	pthread_mutex_lock(&ss->sweep_lock);
+
+	err_t e = sweep(ss);
+
+	pthread_mutex_unlock(&ss->sweep_lock);
+	return e;
 }

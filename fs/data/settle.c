@@ -1,48 +1,21 @@
-/* settle.c: from raw, scattered hot extents to packed ones in segments that can be uploaded. */
-#include "settle.h"
+/* settle.c: from raw, scattered hot extents to packed ones: reading, sealing, and pointing the chunks there. */
+#include "settle_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "aead.h"
-#include "bytes.h"
-#include "compress.h"
-#include "extents.h"
 #include "log.h"
-#include "random.h"
 
 #define TRIES 3
-#define FRAMES_MAX (EXTENT_MAX_LEN / FRAME_ZSTD_LEN)
-/* A chunk that is mostly settled is left so, and only what is hot in it is settled, unless it is in that many pieces. */
-#define HOT_SHARE 8
-#define PIECES_MAX 64
+/* Chunks that are looked at before the meta lock is let go. */
+#define SLICE 64
+/* Chunks in one segment: each is remembered until the segment is finished. */
+#define CHUNKS_MAX 16384
 
 /* Stands for the segment under way in extents that are sealed, but not yet added to it. */
 #define SEG_TO_COME UINT64_MAX
-
-/* A chunk that is in the segment under way: what it is to become, if it still is what it was. */
-struct settled {
-	uint64_t ino;
-	uint64_t no;
-	struct extent_list before;
-	struct extent_list after;
-	uint64_t len; /* plaintext bytes in the segment */
-	struct settled *next;
-};
-
-struct settle {
-	struct content *c;
-	struct meta *m;
-	struct segstore *ss;
-	struct segstore_build *build; /* NULL: none under way */
-	struct settled *settled;      /* in it */
-	uint64_t settled_len;
-	uint8_t *plain;      /* CHUNK_LEN: the chunk being settled, by offset in it */
-	uint8_t *packed;     /* the same, compressed, each frame where its plaintext stands */
-	struct bytes sealed; /* all extents of the chunk, one after the other */
-};
 
 static void
 settled_free(struct settled *d)
@@ -69,9 +42,7 @@ settle_free(struct settle *s)
 		settled_free(d);
 	}
 	segstore_build_abandon(s->build);
-	free(s->plain);
-	free(s->packed);
-	bytes_clear(&s->sealed);
+	packer_clear(&s->packer);
 	free(s);
 }
 
@@ -92,14 +63,34 @@ settle_begin(struct content *c, struct meta *m, struct segstore *ss, struct keyr
 	s->c = c;
 	s->m = m;
 	s->ss = ss;
-	s->plain = malloc(CHUNK_LEN);
-	s->packed = malloc(CHUNK_LEN);
-	if (!s->plain || !s->packed) {
+	e = packer_init(&s->packer);
+	if (e) {
 		settle_free(s);
-		return -ENOMEM;
+		return e;
 	}
 	*out = s;
 	return 0;
+}
+
+err_t
+settle_begin_local(struct content *c, struct meta *m, struct segstore *ss, struct keyring *k,
+    struct settle_source *sources, size_t source_count, struct settle **out)
+{
+	err_t e = settle_begin(c, m, ss, k, out);
+
+	if (e)
+		return e;
+	(*out)->local = true;
+	(*out)->sources = sources;
+	(*out)->source_count = source_count;
+	return 0;
+}
+
+void
+settle_set_pause(struct settle *s, settle_pause_fn *fn, void *ctx)
+{
+	s->pause = fn;
+	s->pause_ctx = ctx;
 }
 
 void
@@ -111,9 +102,21 @@ settle_abandon(struct settle *s)
 
 /* Installing. */
 
+/* [meta lock] Bytes of the segment under way that nothing came to point at.  One that is for the store is never punched. */
+static void
+release_unused(struct settle *s, const struct settled *d, uint64_t seg)
+{
+	for (uint32_t k = 0; s->local && k < d->after.count; k++) {
+		const struct extent *x = &d->after.v[k];
+
+		if (x->seg == seg && meta_release(s->m, seg, x->seg_off, x->stored_len))
+			log_warn("out of memory: some disk space is not given back");
+	}
+}
+
 /* 1: it points into the segment now. */
 static bool
-install(struct settle *s, struct settled *d)
+install(struct settle *s, struct settled *d, uint64_t seg)
 {
 	struct inode *i;
 	struct chunk *ch;
@@ -126,6 +129,8 @@ install(struct settle *s, struct settled *d)
 		same = extent_list_equal(&ch->current, &d->before);
 	if (same)
 		content_install(s->c, i, ch, &d->after);
+	else
+		release_unused(s, d, seg);
 	meta_unlock(s->m);
 	content_unlock_file(s->c, d->ino);
 	return same;
@@ -145,6 +150,22 @@ remove_unused(struct settle *s, uint64_t seg)
 	return e;
 }
 
+static err_t
+finish_build(struct settle *s, struct segment *row)
+{
+	CLEANUP(free_ptr) uint64_t *owners = NULL;
+	size_t count = 0;
+
+	if (!s->local)
+		return segstore_build_finish(STEAL(s->build), row);
+	owners = calloc(s->settled_count, sizeof(*owners));
+	if (!owners)
+		return -ENOMEM;
+	for (const struct settled *d = s->settled; d; d = d->next)
+		owners[count++] = d->ino;
+	return segstore_build_finish_hot(STEAL(s->build), owners, count, row);
+}
+
 /* Makes the segment under way durable, and then points the chunks into it. */
 static err_t
 close_segment(struct settle *s)
@@ -155,188 +176,41 @@ close_segment(struct settle *s)
 	if (!s->build)
 		return 0;
 
-	err_t e = segstore_build_finish(STEAL(s->build), &row);
+	err_t e = finish_build(s, &row);
 
 	while (s->settled) {
 		struct settled *d = s->settled;
 
 		s->settled = d->next;
-		if (!e && install(s, d)) {
+		if (!e && install(s, d, row.id)) {
 			s->settled_len += d->len;
 			used = true;
+		} else {
+			settle_note_unsure(s, &d->before);
 		}
 		settled_free(d);
 	}
-	if (!e && !used)
-		e = remove_unused(s, row.id);
-	return e;
-}
-
-/* Sealing. */
-
-/* Compresses one frame; what does not shrink stays as it is. */
-static err_t
-pack_frame(struct settle *s, size_t at, uint32_t len, uint32_t *packed_len_out)
-{
-	size_t packed_len = 0;
-	err_t e = compress_block(s->plain + at, len, s->packed + at, len - 1, &packed_len);
-
-	if (e == -E2BIG) {
-		memcpy(s->packed + at, s->plain + at, len);
-		packed_len = len;
-	} else if (e) {
-		return e;
-	}
-	*packed_len_out = (uint32_t)packed_len;
-	return 0;
-}
-
-/* Compresses the run at `at` in s->plain; *len_out is what it would take in a segment. */
-static err_t
-pack(struct settle *s, const struct extent_identity *id, size_t at, uint32_t packed[static FRAMES_MAX],
-    uint32_t *len_out)
-{
-	uint32_t count = frame_count(id);
-	uint32_t len = count * 4 + AEAD_TAG_LEN;
-
-	for (uint32_t k = 0; k < count; k++) {
-		err_t e = pack_frame(s, at + (size_t)k * FRAME_ZSTD_LEN, frame_plain_len(id, k), &packed[k]);
-
-		if (e)
-			return e;
-		len += packed[k] + AEAD_TAG_LEN;
-	}
-	*len_out = len;
-	return 0;
-}
-
-static err_t
-seal_packed(const struct settle *s, const struct key32 *key, const struct extent_identity *id, size_t at,
-    const uint32_t packed[static FRAMES_MAX], uint8_t *out)
-{
-	CLEANUP(frame_cipher_clear) struct frame_cipher fc = {0};
-	uint32_t count = frame_count(id);
-	uint8_t index[FRAMES_MAX * 4];
-	err_t e = frame_cipher_init(&fc, key->b, id);
-
-	for (uint32_t k = 0; k < count; k++)
-		put_u32(index + (size_t)k * 4, packed[k]);
-	if (!e)
-		e = frame_seal(&fc, 0, index, (size_t)count * 4, out);
-	out += (size_t)count * 4 + AEAD_TAG_LEN;
-	for (uint32_t k = 0; k < count && !e; k++) {
-		e = frame_seal(&fc, k + 1, s->packed + at + (size_t)k * FRAME_ZSTD_LEN, packed[k], out);
-		out += packed[k] + AEAD_TAG_LEN;
-	}
-	return e;
-}
-
-/* Seals one run of plaintext as an extent of its own, appended to s->sealed and to the chunk's new list. */
-static err_t
-seal_run(struct settle *s, struct settled *d, const struct writing_key *key, uint64_t off, uint32_t len)
-{
-	size_t at = (size_t)(off - d->no * CHUNK_LEN);
-	struct extent_identity id = {.file_id = key->origin, .offset = off, .len = len, .encoding = FRAME_ZSTD};
-	uint32_t packed[FRAMES_MAX];
-	uint32_t stored_len = 0;
-	uint32_t raw_len = frame_raw_stored_len(len);
-	uint8_t *out;
-	err_t e = random_bytes(id.id, sizeof(id.id));
-
-	if (!e)
-		e = pack(s, &id, at, packed, &stored_len);
+	s->settled_count = 0;
 	if (e)
 		return e;
-	/* Compression has to save a tenth to be worth the larger frames. */
-	if (stored_len > raw_len - raw_len / 10) {
-		id.encoding = FRAME_RAW;
-		stored_len = raw_len;
+	/* The sources give back what has left them before more is written. */
+	if (s->local) {
+		e = meta_sync(s->m);
+		meta_give_back(s->m);
+		return e;
 	}
-
-	struct extent x = {.off = off, .len = len, .x_off = off, .x_len = len, .x_encoding = (uint8_t)id.encoding};
-
-	x.key_version = key->version;
-	x.seg = SEG_TO_COME;
-	x.seg_off = s->sealed.len;
-	x.stored_len = stored_len;
-	memcpy(x.x_id, id.id, sizeof(x.x_id));
-	e = bytes_extend(&s->sealed, stored_len, &out);
-	if (!e && id.encoding == FRAME_RAW)
-		e = frame_seal_raw(key->key.b, &id, s->plain + at, out);
-	else if (!e)
-		e = seal_packed(s, &key->key, &id, at, packed, out);
-	if (!e)
-		e = extent_list_append(&d->after, &x);
-	if (!e)
-		d->len += len;
-	return e;
+	return used ? 0 : remove_unused(s, row.id);
 }
 
-/* Choosing and reading. */
-
-/* What was found out about a chunk under the locks. */
-struct selection {
-	uint64_t origin;
-	struct file_key *keys;
-	uint32_t key_count;
-	bool *chosen; /* by index in the list */
-	bool any;
-};
-
-static void
-selection_clear(struct selection *l)
-{
-	free(l->keys);
-	free(l->chosen);
-}
-
-/* [meta lock] All of the chunk, unless some of it is not at hand or little of it is hot; else only what is hot. */
-static bool
-choose_all(struct settle *s, const struct extent_list *list)
-{
-	uint64_t hot_len = 0, len = 0;
-	struct segment row;
-
-	for (uint32_t k = 0; k < list->count; k++) {
-		len += list->v[k].len;
-		if (segstore_is_hot(s->ss, list->v[k].seg))
-			hot_len += list->v[k].len;
-		else if (meta_segment_get(s->m, list->v[k].seg, &row) || !row.local)
-			return false;
-	}
-	return hot_len >= len / HOT_SHARE || list->count > PIECES_MAX;
-}
-
-/* [meta lock] */
-static err_t
-choose(struct settle *s, const struct inode *i, const struct chunk *ch, bool only_hot, struct selection *out)
-{
-	bool all = !only_hot && choose_all(s, &ch->current);
-
-	out->origin = i->origin;
-	out->chosen = calloc((size_t)ch->current.count + 1, sizeof(*out->chosen));
-	out->keys = calloc((size_t)i->key_count + 1, sizeof(*out->keys));
-	if (!out->chosen || !out->keys)
-		return -ENOMEM;
-	if (i->key_count)
-		memcpy(out->keys, i->keys, i->key_count * sizeof(*out->keys));
-	out->key_count = i->key_count;
-	for (uint32_t k = 0; k < ch->current.count; k++) {
-		bool hot = segstore_is_hot(s->ss, ch->current.v[k].seg);
-
-		out->chosen[k] = all || hot;
-		out->any |= hot;
-	}
-	return 0;
-}
+/* Reading and sealing. */
 
 static err_t
-read_extent(struct settle *s, const struct selection *l, const struct extent *x)
+read_range(struct settle *s, const struct selection *l, const struct extent *x, uint32_t len)
 {
 	for (uint32_t k = 0; k < l->key_count; k++) {
 		if (l->keys[k].version == x->key_version)
-			return content_open_extent(s->c, l->origin, &l->keys[k], x, x->off, x->len,
-			    s->plain + x->off % CHUNK_LEN);
+			return content_open_extent(s->c, l->origin, &l->keys[k], x, x->off, len,
+			    s->packer.plain + x->off % CHUNK_LEN);
 	}
 	return -EBADMSG;
 }
@@ -354,16 +228,18 @@ read_locked(struct settle *s, struct settled *d, bool only_hot, struct selection
 
 	if (!e)
 		e = meta_chunk_get(s->m, i, d->no, false, &ch);
-	if (!e && ch->pending)
-		e = choose(s, i, ch, only_hot, l);
+	if (!e && (ch->pending || s->local))
+		e = settle_choose(s, i, ch, only_hot, l);
 	if (!e && l->any)
 		e = extent_list_copy(&ch->current, &d->before);
 	meta_unlock(s->m);
 	if (e == -ENOENT)
 		return 0;
+	if (!e && l->any && s->local)
+		e = settle_leave_good(s, &d->before, l, read_range);
 	for (uint32_t k = 0; k < d->before.count && !e; k++) {
 		if (l->chosen[k])
-			e = read_extent(s, l, &d->before.v[k]);
+			e = read_range(s, l, &d->before.v[k], d->before.v[k].len);
 	}
 	return e;
 }
@@ -375,10 +251,11 @@ seal_chunk(struct settle *s, struct settled *d, const struct selection *l)
 	CLEANUP(writing_key_wipe) struct writing_key key = {0};
 	err_t e = content_writing_key(s->c, d->ino, &key);
 
-	bytes_reset(&s->sealed);
+	bytes_reset(&s->packer.sealed);
 	for (uint32_t k = 0; k < d->before.count && !e;) {
 		const struct extent *x = &d->before.v[k++];
 		uint64_t end = x->off + x->len;
+		struct extent sealed;
 
 		if (!l->chosen[k - 1]) {
 			e = extent_list_append(&d->after, x);
@@ -386,7 +263,12 @@ seal_chunk(struct settle *s, struct settled *d, const struct selection *l)
 		}
 		for (; k < d->before.count && l->chosen[k] && d->before.v[k].off == end; k++)
 			end += d->before.v[k].len;
-		e = seal_run(s, d, &key, x->off, (uint32_t)(end - x->off));
+		e = packer_seal(&s->packer, &key, x->off, (uint32_t)(end - x->off), &sealed);
+		sealed.seg = SEG_TO_COME;
+		if (!e)
+			e = extent_list_append(&d->after, &sealed);
+		if (!e)
+			d->len += end - x->off;
 	}
 	return e;
 }
@@ -396,7 +278,7 @@ static err_t
 prepare(struct settle *s, uint64_t ino, uint64_t no, bool only_hot, struct settled **out)
 {
 	CLEANUP(settled_cleanup) struct settled *d = calloc(1, sizeof(*d));
-	CLEANUP(selection_clear) struct selection l = {0};
+	CLEANUP(settle_selection_clear) struct selection l = {0};
 	struct inode *i;
 	struct chunk *ch;
 
@@ -411,31 +293,42 @@ prepare(struct settle *s, uint64_t ino, uint64_t no, bool only_hot, struct settl
 	content_unlock_file(s->c, ino);
 	if (!e && l.any)
 		e = seal_chunk(s, d, &l);
-	if (e || !l.any)
+	if (e && l.chosen)
+		memset(l.chosen, 0, d->before.count * sizeof(*l.chosen)); /* damaged, maybe: then it stays where it is */
+	if (e && !d->before.count)
+		settle_note_all_unsure(s);
+	if (e || !l.any) {
+		settle_count_left(s, &d->before, &l);
 		return e;
+	}
 	meta_lock(s->m);
 	if (meta_inode_get(s->m, ino, &i) || meta_chunk_get(s->m, i, no, false, &ch) ||
 	    !extent_list_equal(&ch->current, &d->before))
 		e = -EAGAIN;
 	meta_unlock(s->m);
-	if (!e)
-		*out = STEAL(d);
-	return e;
+	if (e) {
+		settle_note_unsure(s, &d->before);
+		return e;
+	}
+	settle_count_left(s, &d->before, &l);
+	*out = STEAL(d);
+	return 0;
 }
 
 /* Adds what was sealed to the segment under way. */
 static err_t
 add(struct settle *s, struct settled **d)
 {
+	uint64_t most = s->local ? SEGSTORE_HOT_LEN : SETTLE_SEGMENT_LEN;
 	uint64_t base;
 	err_t e = 0;
 
-	if (s->build && segstore_build_len(s->build) + s->sealed.len > SETTLE_SEGMENT_LEN)
+	if (s->build && (segstore_build_len(s->build) + s->packer.sealed.len > most || s->settled_count == CHUNKS_MAX))
 		e = close_segment(s);
 	if (!e && !s->build)
-		e = segstore_build_begin(s->ss, &s->build);
+		e = s->local ? segstore_build_begin_hot(s->ss, &s->build) : segstore_build_begin(s->ss, &s->build);
 	if (!e)
-		e = segstore_build_add(s->build, s->sealed.data, (uint32_t)s->sealed.len, &base);
+		e = segstore_build_add(s->build, s->packer.sealed.data, (uint32_t)s->packer.sealed.len, &base);
 	if (e)
 		return e;
 	for (uint32_t k = 0; k < (*d)->after.count; k++) {
@@ -448,6 +341,7 @@ add(struct settle *s, struct settled **d)
 	}
 	(*d)->next = s->settled;
 	s->settled = STEAL(*d);
+	s->settled_count++;
 	return 0;
 }
 
@@ -460,9 +354,14 @@ settle_chunk(struct settle *s, uint64_t ino, uint64_t no)
 	for (unsigned k = 0; k < TRIES && e == -EAGAIN; k++)
 		e = prepare(s, ino, no, false, &d);
 	/* What can't be read is perhaps in a part that is settled already. */
-	if (e == -EBADMSG || e == -ENODATA || e == -EIO)
+	if (!s->local && (e == -EBADMSG || e == -ENODATA || e == -EIO))
 		e = prepare(s, ino, no, true, &d);
-	return e || !d ? e : add(s, &d);
+	if (e || !d)
+		return e;
+	e = add(s, &d);
+	if (e)
+		settle_note_unsure(s, &d->before);
+	return e;
 }
 
 static void
@@ -473,35 +372,83 @@ complain(struct settle *s, uint64_t ino, uint64_t no, err_t e)
 	meta_lock(s->m);
 	meta_path(s->m, ino, path, sizeof(path));
 	meta_unlock(s->m);
-	log_warn("%s: the data at offset %llu can't be made ready for the store: %s", path,
-	    (unsigned long long)(no * CHUNK_LEN), e == -EBADMSG ? "it is damaged" : strerror(-e));
+	log_warn("%s: the data at offset %llu can't be %s: %s", path, (unsigned long long)(no * CHUNK_LEN),
+	    s->local ? "packed" : "made ready for the store", e == -EBADMSG ? "it is damaged" : strerror(-e));
 }
 
-err_t
-settle_inode(struct settle *s, uint64_t ino)
-{
-	CLEANUP(free_ptr) uint64_t *nos = NULL;
-	size_t count = 0;
-	struct inode *i;
-	err_t result = 0;
+/* Chunks that are to be settled, from one on. */
+struct slice {
+	struct settle *s;
+	uint64_t nos[SLICE];
+	size_t count;
+	size_t seen;
+	uint64_t next; /* the chunk to go on with; UINT64_MAX: there are no more */
+};
 
+static err_t
+slice_add(void *ctx, struct inode *i, struct chunk *ch)
+{
+	struct slice *l = ctx;
+
+	(void)i;
+	if (l->seen == SLICE) {
+		l->next = ch->no;
+		return -ECANCELED;
+	}
+	l->seen++;
+	if (l->s->local ? settle_is_source(l->s, &ch->current) : ch->pending)
+		l->nos[l->count++] = ch->no;
+	return 0;
+}
+
+static err_t
+next_slice(struct settle *s, uint64_t ino, uint64_t from, struct slice *out)
+{
+	struct inode *i;
+
+	*out = (struct slice){.s = s, .next = UINT64_MAX};
 	meta_lock(s->m);
 
 	err_t e = meta_inode_get(s->m, ino, &i);
 
 	if (!e && S_ISREG(i->mode))
-		e = meta_pending_chunks(s->m, i, &nos, &count);
+		e = meta_chunk_scan(s->m, i, from, slice_add, out);
 	meta_unlock(s->m);
+	return e == -ECANCELED ? 0 : e;
+}
+
+/* One chunk; damage, or that it is being written to, is put into *result and is no reason to leave the others. */
+static err_t
+settle_one(struct settle *s, uint64_t ino, uint64_t no, err_t *result)
+{
+	err_t e = s->pause ? s->pause(s->pause_ctx) : 0;
+
 	if (e)
 		return e;
-	for (size_t k = 0; k < count; k++) {
-		e = settle_chunk(s, ino, nos[k]);
-		if (e == -EBADMSG || e == -ENODATA)
-			complain(s, ino, nos[k], e);
-		else if (e && e != -EAGAIN)
-			return e;
+	e = settle_chunk(s, ino, no);
+	if (e == -EBADMSG || e == -ENODATA) {
+		complain(s, ino, no, e);
+		*result = -EIO;
+		return 0;
+	}
+	if (e == -EAGAIN)
+		*result = e;
+	return e == -EAGAIN ? 0 : e;
+}
+
+err_t
+settle_inode(struct settle *s, uint64_t ino)
+{
+	err_t result = 0;
+	struct slice l = {0};
+
+	for (uint64_t from = 0; from != UINT64_MAX; from = l.next) {
+		err_t e = next_slice(s, ino, from, &l);
+
+		for (size_t k = 0; k < l.count && !e; k++)
+			e = settle_one(s, ino, l.nos[k], &result);
 		if (e)
-			result = e == -EAGAIN ? e : -EIO;
+			return e;
 	}
 	return result;
 }
@@ -511,7 +458,7 @@ settle_finish(struct settle *s, uint64_t *settled_bytes_out)
 {
 	err_t e = close_segment(s);
 
-	if (!e)
+	if (!e && !s->local)
 		e = segstore_sweep(s->ss);
 	if (!e)
 		*settled_bytes_out = s->settled_len;

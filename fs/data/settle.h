@@ -1,7 +1,9 @@
 /*
- * settle.h: turns pending hot content into settled segments: whole chunks are read, merged, compressed where that saves at
- * least a tenth, sealed anew (fresh extent ids) and written to segments of about 16 MiB, files of one directory together.
- * Uses content.h, segstore.h, compress.h.
+ * settle.h: brings what is hot into order: whole chunks are read, merged, compressed where that saves at least a tenth, sealed
+ * anew (fresh extent ids) and written to new segments.  For the store, what is pending goes to settled segments of about
+ * 16 MiB, files of one directory together.  For this computer alone (tidy.h), what is in certain hot segments and would gain
+ * by it goes to new hot ones.
+ * Uses content.h, segstore.h, packer.h.
  */
 #ifndef SNUGFS_SETTLE_H
 #define SNUGFS_SETTLE_H
@@ -11,12 +13,29 @@
 #define SETTLE_SEGMENT_LEN (16u << 20)
 
 struct settle;
-/* -ENOENT: k has no epoch key to seal under. */
+/* For the store.  -ENOENT: k has no epoch key to seal under. */
 MUST_CHECK err_t settle_begin(struct content *c, struct meta *m, struct segstore *ss, struct keyring *k,
     struct settle **out);
+
+/* A hot segment that is to be tidied. */
+struct settle_source {
+	uint64_t seg;
+	bool empty;    /* in: everything is to leave it, else only what gains by that */
+	uint64_t left; /* out: bytes that were found in it and stay, about */
+	bool unsure;   /* out: some of it was changed meanwhile: what is left can't be told */
+};
+/* For this computer: sources, sorted by seg, are borrowed until settle_finish or settle_abandon. */
+MUST_CHECK err_t settle_begin_local(struct content *c, struct meta *m, struct segstore *ss, struct keyring *k,
+    struct settle_source *sources, size_t source_count, struct settle **out);
+
+/* Called between chunks, without any lock; a non-zero return ends settle_inode and is handed on. */
+typedef err_t settle_pause_fn(void *ctx);
+void settle_set_pause(struct settle *s, settle_pause_fn *fn, void *ctx);
+
 /*
- * Settles the pending chunks of one inode that have hot extents.  A chunk that is changed while this runs is left hot after
- * three tries (-EAGAIN at the end; the others are done).  -ENOENT: no such inode any more.
+ * Settles the pending chunks of one inode that have hot extents; for this computer all that have extents in a source.  A chunk
+ * that is changed while this runs is left hot after three tries (-EAGAIN at the end; the others are done).  -ENOENT: no such
+ * inode any more.  -EIO: some of it is damaged (logged).
  */
 MUST_CHECK err_t settle_inode(struct settle *s, uint64_t ino);
 /*

@@ -15,9 +15,11 @@
 #include <unistd.h>
 
 #include "db_sql.h"
+#include "journal.h"
 
 #define AAD_LEN (1 + 8 + 8)
 #define PAGE_LEN 4096
+#define WALK_GAP 16 /* rows that nobody asked for are passed by rather than looked around */
 #define WAL_LARGE 67108864 /* bytes; the WAL file is cut back to this at least */
 #define WRITER_BUSY_MS 10000 /* a truncating checkpoint may hold the write lock for a moment */
 
@@ -33,6 +35,11 @@ struct reader {
 	sqlite3_stmt *all[TABLE_COUNT];
 	sqlite3_stmt *find_dentry;
 	sqlite3_stmt *removed;
+	sqlite3_stmt *begin;
+	sqlite3_stmt *end;
+	bool reading;     /* a transaction is open: each alone would cost locks and unlocks of the file */
+	unsigned scans;   /* that are under way: they go on in the transaction that they began in */
+	uint64_t commits; /* db->commits when it began */
 };
 
 struct writer {
@@ -40,7 +47,6 @@ struct writer {
 	sqlite3_stmt *put[TABLE_COUNT];
 	sqlite3_stmt *del[TABLE_COUNT];
 	sqlite3_stmt *put_session;
-	sqlite3_stmt *drop_redo;
 	sqlite3_stmt *begin;
 	sqlite3_stmt *commit;
 	sqlite3_stmt *rollback;
@@ -55,14 +61,16 @@ enum session_state {
 struct db {
 	struct rowseal *rs;
 	struct reader r; /* under the caller's lock */
-	struct writer w; /* the one thread that writes; so is session */
+	struct writer w; /* the one thread that writes, at a time; so are session and journal */
 	enum session_state session;
 	uint32_t session_number; /* before SESSION_STARTED: the highest in the file */
 	uint8_t session_salt[ROWSEAL_SALT_LEN];
+	struct journal *journal;
 	sqlite3 *checkpointer; /* the one thread that calls db_checkpoint */
 	_Atomic uint64_t reads;
 	_Atomic uint64_t rows_written;
 	_Atomic uint64_t commits;
+	_Atomic uint64_t journaled;
 };
 
 /* Errors. */
@@ -146,6 +154,35 @@ reset(sqlite3_stmt **s)
 		sqlite3_reset(*s);
 }
 
+void
+db_end_reading(struct db *db)
+{
+	if (!db->r.reading)
+		return;
+	(void)sqlite3_step(db->r.end); /* nothing was written: there is nothing to fail */
+	sqlite3_reset(db->r.end);
+	db->r.reading = false;
+}
+
+/* All reads until the next commit see one state, the newest. */
+static err_t
+begin_reading(struct db *db)
+{
+	uint64_t commits = atomic_load(&db->commits);
+
+	if (db->r.reading && (db->r.scans > 0 || db->r.commits == commits))
+		return 0;
+	db_end_reading(db);
+
+	int rc = sqlite3_step(db->r.begin);
+	err_t e = from_sqlite(db->r.conn, rc);
+
+	sqlite3_reset(db->r.begin);
+	db->r.reading = !e;
+	db->r.commits = commits;
+	return e;
+}
+
 /* Appends the plaintext of the row in that column of the statement's current result. */
 static err_t
 open_column(struct db *db, sqlite3_stmt *s, int column, enum db_table table, uint64_t a, uint64_t b, struct bytes *out)
@@ -168,6 +205,11 @@ db_get(struct db *db, enum db_table table, uint64_t a, uint64_t b, struct bytes 
 	if (!is_key(a, b))
 		return -ENOENT;
 
+	err_t e = begin_reading(db);
+
+	if (e)
+		return e;
+
 	int rc = sqlite3_bind_int64(s, 1, (int64_t)a);
 
 	if (rc == SQLITE_OK && sqlite3_bind_parameter_count(s) > 1)
@@ -177,6 +219,34 @@ db_get(struct db *db, enum db_table table, uint64_t a, uint64_t b, struct bytes 
 	if (rc == SQLITE_DONE)
 		return -ENOENT;
 	return rc == SQLITE_ROW ? open_column(db, s, 0, table, a, b, out) : from_sqlite(db->r.conn, rc);
+}
+
+/* Opens the row that the statement has come to, and hands it to fn. */
+static err_t
+hand_out(struct db *db, sqlite3_stmt *s, enum db_table table, struct bytes *plain, db_row_fn *fn, void *ctx)
+{
+	uint64_t a = (uint64_t)sqlite3_column_int64(s, 0);
+	uint64_t b = (uint64_t)sqlite3_column_int64(s, 1);
+	uint32_t mark = (uint32_t)sqlite3_column_int64(s, 2);
+	uint32_t state = (uint32_t)sqlite3_column_int64(s, 3);
+
+	bytes_reset(plain);
+
+	err_t e = open_column(db, s, 4, table, a, b, plain);
+
+	return e ? e : fn(ctx, a, b, mark, state, plain->data, plain->len);
+}
+
+static err_t
+bind_range(struct db *db, sqlite3_stmt *s, int64_t p1, int64_t p2, int64_t limit)
+{
+	int rc = sqlite3_bind_int64(s, 1, p1);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_bind_int64(s, 2, p2);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_bind_int64(s, 3, limit);
+	return from_sqlite(db->r.conn, rc);
 }
 
 /* Binds p1, p2 and the limit, and hands the rows to fn. */
@@ -189,31 +259,62 @@ scan(struct db *db, sqlite3_stmt *stmt, enum db_table table, int64_t p1, int64_t
 	assert(!sqlite3_stmt_busy(stmt));
 
 	CLEANUP(reset) sqlite3_stmt *s = stmt;
-	int rc = sqlite3_bind_int64(s, 1, p1);
+	err_t e = begin_reading(db);
+	int rc = SQLITE_DONE;
 
-	if (rc == SQLITE_OK)
-		rc = sqlite3_bind_int64(s, 2, p2);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_bind_int64(s, 3, limit);
-	if (rc != SQLITE_OK)
-		return from_sqlite(db->r.conn, rc);
+	if (!e)
+		e = bind_range(db, s, p1, p2, limit);
+	db->r.scans++;
+	while (!e && (rc = sqlite3_step(s)) == SQLITE_ROW)
+		e = hand_out(db, s, table, &plain, fn, ctx);
+	db->r.scans--;
+	return e ? e : from_sqlite(db->r.conn, rc);
+}
 
-	while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+/*
+ * From keys[*at] on, in one walk along the table.  Ends, with *at at a key that is not done, where a gap is so wide that finding
+ * the way anew is cheaper than walking on.
+ */
+static err_t
+walk_keys(struct db *db, enum db_table table, const uint64_t *keys, size_t count, size_t *at, db_row_fn *fn, void *ctx)
+{
+	CLEANUP(bytes_clear) struct bytes plain = {0};
+	CLEANUP(reset) sqlite3_stmt *s = db->r.all[table];
+	err_t e = bind_range(db, s, (int64_t)keys[*at] - 1, 0, -1);
+	int rc = SQLITE_ROW;
+
+	/* Its callbacks may read, too. */
+	db->r.scans++;
+	while (!e && *at < count && (rc = sqlite3_step(s)) == SQLITE_ROW) {
 		uint64_t a = (uint64_t)sqlite3_column_int64(s, 0);
-		uint64_t b = (uint64_t)sqlite3_column_int64(s, 1);
-		uint32_t mark = (uint32_t)sqlite3_column_int64(s, 2);
-		uint32_t state = (uint32_t)sqlite3_column_int64(s, 3);
 
-		bytes_reset(&plain);
-
-		err_t e = open_column(db, s, 4, table, a, b, &plain);
-
-		if (!e)
-			e = fn(ctx, a, b, mark, state, plain.data, plain.len);
-		if (e)
-			return e;
+		while (*at < count && keys[*at] < a)
+			++*at;
+		if (*at == count || keys[*at] - a > WALK_GAP)
+			break;
+		if (keys[*at] == a) {
+			e = hand_out(db, s, table, &plain, fn, ctx);
+			++*at;
+		}
 	}
-	return from_sqlite(db->r.conn, rc);
+	db->r.scans--;
+	if (!e && rc == SQLITE_DONE)
+		*at = count;
+	return e ? e : from_sqlite(db->r.conn, rc);
+}
+
+err_t
+db_get_many(struct db *db, enum db_table table, const uint64_t *keys, size_t count, db_row_fn *fn, void *ctx)
+{
+	size_t at = 0;
+	err_t e = begin_reading(db);
+
+	assert(db->r.all[table]);
+	while (count > 0 && !is_key(keys[count - 1], 0))
+		count--;
+	while (!e && at < count)
+		e = walk_keys(db, table, keys, count, &at, fn, ctx);
+	return e;
 }
 
 err_t
@@ -253,22 +354,6 @@ db_scan_marked(struct db *db, enum db_table table, uint64_t after_a, uint64_t af
 }
 
 err_t
-db_count_marked(struct db *db, enum db_table table, uint64_t *count_out)
-{
-	sqlite3_stmt *s = NULL;
-	int rc;
-
-	assert(COUNT_MARKED[table]);
-	rc = sqlite3_prepare_v2(db->r.conn, COUNT_MARKED[table], -1, &s, NULL);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_step(s);
-	if (rc == SQLITE_ROW)
-		*count_out = (uint64_t)sqlite3_column_int64(s, 0);
-	sqlite3_finalize(s);
-	return rc == SQLITE_ROW ? 0 : from_sqlite(db->r.conn, rc);
-}
-
-err_t
 db_scan_removed(struct db *db, db_row_fn *fn, void *ctx)
 {
 	return scan(db, db->r.removed, DB_INODE, 0, 0, -1, fn, ctx);
@@ -283,17 +368,7 @@ db_scan_all(struct db *db, enum db_table table, uint64_t after_a, uint64_t after
 
 /* Writing. */
 
-/* The row that stands for all of DB_REDO. */
-static bool
-is_drop_redo(const struct db_row *row)
-{
-	return row->table == DB_REDO && row->a == UINT64_MAX && row->b == UINT64_MAX && row->data == NULL;
-}
-
-/*
- * By key, so that SQLite walks each tree once.  What deletes a whole table stands before all puts to it, and a delete before a
- * put of the same key.
- */
+/* By key, so that SQLite walks each tree once; a delete before a put of the same key. */
 static int
 compare_rows(const void *p, const void *q)
 {
@@ -302,8 +377,6 @@ compare_rows(const void *p, const void *q)
 
 	if (x->table != y->table)
 		return x->table < y->table ? -1 : 1;
-	if (is_drop_redo(x) != is_drop_redo(y))
-		return is_drop_redo(x) ? -1 : 1;
 	if (x->a != y->a)
 		return x->a < y->a ? -1 : 1;
 	if (x->b != y->b)
@@ -368,9 +441,6 @@ run(struct db *db, sqlite3_stmt *stmt)
 static err_t
 delete_row(struct db *db, const struct db_row *row)
 {
-	if (is_drop_redo(row))
-		return run(db, db->w.drop_redo);
-
 	sqlite3_stmt *s = db->w.del[row->table];
 	int rc = sqlite3_bind_int64(s, 1, (int64_t)row->a);
 
@@ -404,6 +474,21 @@ put_session(struct db *db)
 	return rc == SQLITE_OK ? run(db, s) : from_sqlite(db->w.conn, rc);
 }
 
+/* What the journal has is void with this transaction, because it has all of that itself. */
+static err_t
+put_generation(struct db *db)
+{
+	CLEANUP(bytes_clear) struct bytes sealed = {0};
+	uint8_t generation[8];
+	const struct db_row row = {.table = DB_KV, .a = DB_KEY_JOURNAL, .data = generation, .len = sizeof(generation)};
+
+	put_u64(generation, journal_generation(db->journal) + 1);
+
+	err_t e = seal_rows(db, &row, 1, &sealed);
+
+	return e ? e : put_row(db, &row, sealed.data);
+}
+
 /* Within a transaction; sealed: the puts' rows, one after the other. */
 static err_t
 write_rows(struct db *db, const struct db_row *rows, size_t count, const uint8_t *sealed)
@@ -418,7 +503,17 @@ write_rows(struct db *db, const struct db_row *rows, size_t count, const uint8_t
 			sealed += rows[i].len + ROWSEAL_OVERHEAD;
 		}
 	}
-	return e;
+	return !e && journal_is_used(db->journal) ? put_generation(db) : e;
+}
+
+/* The transaction is durable, or nobody knows. */
+static void
+after_write(struct db *db, err_t e)
+{
+	if (e)
+		journal_suspend(db->journal);
+	else
+		journal_restart(db->journal, journal_generation(db->journal) + journal_is_used(db->journal));
 }
 
 err_t
@@ -429,7 +524,7 @@ db_write(struct db *db, struct db_row *rows, size_t count)
 	if (count == 0)
 		return 0;
 	for (size_t i = 0; i < count; i++)
-		assert((unsigned)rows[i].table < TABLE_COUNT && (is_drop_redo(&rows[i]) || is_key(rows[i].a, rows[i].b)));
+		assert((unsigned)rows[i].table < TABLE_COUNT && is_key(rows[i].a, rows[i].b));
 	qsort(rows, count, sizeof(*rows), compare_rows);
 
 	err_t e = start_session(db);
@@ -448,12 +543,44 @@ db_write(struct db *db, struct db_row *rows, size_t count)
 		/* SQLite has rolled back by itself after some errors; after others a failing rollback changes nothing. */
 		if (!sqlite3_get_autocommit(db->w.conn))
 			(void)run(db, db->w.rollback);
+		after_write(db, e);
 		return e;
 	}
+	after_write(db, 0);
 	db->session = SESSION_STORED;
 	atomic_fetch_add_explicit(&db->rows_written, count, memory_order_relaxed);
 	atomic_fetch_add_explicit(&db->commits, 1, memory_order_relaxed);
 	return 0;
+}
+
+/* The journal. */
+
+size_t
+db_journal_room(struct db *db)
+{
+	return journal_room(db->journal);
+}
+
+err_t
+db_journal(struct db *db, const struct db_row *rows, size_t count)
+{
+	err_t e = count > 0 ? journal_append(db->journal, rows, count) : 0;
+
+	if (!e)
+		atomic_fetch_add_explicit(&db->journaled, 1, memory_order_relaxed);
+	return e;
+}
+
+void
+db_journal_suspend(struct db *db)
+{
+	journal_suspend(db->journal);
+}
+
+err_t
+db_journal_make_room(struct db *db)
+{
+	return journal_make_room(db->journal);
 }
 
 /* The truncating kind only when nothing is left to copy: then it takes the write lock for the moment of one ftruncate. */
@@ -469,12 +596,60 @@ db_checkpoint(struct db *db)
 	return rc == SQLITE_BUSY ? 0 : from_sqlite(db->checkpointer, rc);
 }
 
+static err_t
+query_int(sqlite3 *conn, const char *sql, int64_t *out)
+{
+	sqlite3_stmt *s = NULL;
+	int rc = sqlite3_prepare_v2(conn, sql, -1, &s, NULL);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(s);
+	if (rc == SQLITE_ROW)
+		*out = sqlite3_column_int64(s, 0);
+
+	err_t e = rc == SQLITE_DONE ? -EBADMSG : from_sqlite(conn, rc);
+
+	sqlite3_finalize(s);
+	return e;
+}
+
+/* What is free is worth giving back when it is so much of the file, and so many pages at a time. */
+#define FREE_SHARE 8
+#define VACUUM_PAGES 512
+
+err_t
+db_shrink(struct db *db, bool *more_out)
+{
+	int64_t pages = 0;
+	int64_t unused = 0;
+	err_t e = query_int(db->w.conn, "PRAGMA page_count", &pages);
+
+	if (!e)
+		e = query_int(db->w.conn, "PRAGMA freelist_count", &unused);
+	if (!e && unused > pages / FREE_SHARE) {
+		e = exec(db->w.conn, "PRAGMA incremental_vacuum(" STR(VACUUM_PAGES) ")");
+		if (!e)
+			e = query_int(db->w.conn, "PRAGMA freelist_count", &pages);
+		*more_out = !e && pages > 0 && pages < unused;
+		return e;
+	}
+	*more_out = false;
+	if (e)
+		return e;
+
+	int rc = sqlite3_wal_checkpoint_v2(db->checkpointer, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+
+	*more_out = rc == SQLITE_BUSY; /* somebody reads what is in it */
+	return *more_out ? 0 : from_sqlite(db->checkpointer, rc);
+}
+
 void
 db_stats(struct db *db, struct db_stats *out)
 {
 	out->reads = atomic_load_explicit(&db->reads, memory_order_relaxed);
 	out->rows_written = atomic_load_explicit(&db->rows_written, memory_order_relaxed);
 	out->commits = atomic_load_explicit(&db->commits, memory_order_relaxed);
+	out->journaled = atomic_load_explicit(&db->journaled, memory_order_relaxed);
 }
 
 /* Opening and closing. */
@@ -483,7 +658,7 @@ db_stats(struct db *db, struct db_stats *out)
 static const char COMMON_PRAGMAS[] =
     "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0;"
     "PRAGMA journal_size_limit = " STR(WAL_LARGE) "; PRAGMA cache_size = -16384; PRAGMA synchronous = FULL;";
-static const char READER_PRAGMAS[] = "PRAGMA mmap_size = 268435456; PRAGMA query_only = ON;";
+static const char READER_PRAGMAS[] = "PRAGMA mmap_size = 67108864; PRAGMA query_only = ON;";
 
 static err_t
 connect(const char *path, int busy_ms, sqlite3 **out)
@@ -535,6 +710,10 @@ prepare_reader(struct reader *r)
 		e = prepare(r->conn, FIND_DENTRY, &r->find_dentry);
 	if (!e)
 		e = prepare(r->conn, REMOVED, &r->removed);
+	if (!e)
+		e = prepare(r->conn, "BEGIN", &r->begin);
+	if (!e)
+		e = prepare(r->conn, "COMMIT", &r->end);
 	return e;
 }
 
@@ -550,8 +729,6 @@ prepare_writer(struct writer *w)
 	}
 	if (!e)
 		e = prepare(w->conn, "INSERT INTO session(id, salt) VALUES(?1, ?2)", &w->put_session);
-	if (!e)
-		e = prepare(w->conn, DROP_REDO, &w->drop_redo);
 	if (!e)
 		e = prepare(w->conn, "BEGIN IMMEDIATE", &w->begin);
 	if (!e)
@@ -580,24 +757,8 @@ db_close(struct db *db)
 	disconnect(db->r.conn);
 	disconnect(db->checkpointer);
 	disconnect(db->w.conn);
+	journal_free(db->journal);
 	free(db);
-}
-
-static err_t
-query_int(sqlite3 *conn, const char *sql, int64_t *out)
-{
-	sqlite3_stmt *s = NULL;
-	int rc = sqlite3_prepare_v2(conn, sql, -1, &s, NULL);
-
-	if (rc == SQLITE_OK)
-		rc = sqlite3_step(s);
-	if (rc == SQLITE_ROW)
-		*out = sqlite3_column_int64(s, 0);
-
-	err_t e = rc == SQLITE_DONE ? -EBADMSG : from_sqlite(conn, rc);
-
-	sqlite3_finalize(s);
-	return e;
 }
 
 /* Before anything is written to it. */
@@ -620,7 +781,8 @@ check_format(sqlite3 *conn)
 static err_t
 make_schema(sqlite3 *conn)
 {
-	err_t e = exec(conn, "PRAGMA page_size = " STR(PAGE_LEN) "; PRAGMA journal_mode = WAL; BEGIN IMMEDIATE;");
+	err_t e = exec(conn, "PRAGMA page_size = " STR(PAGE_LEN) "; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;"
+	    " BEGIN IMMEDIATE;");
 
 	if (!e)
 		e = exec(conn, SCHEMA);
@@ -673,6 +835,45 @@ put_probe(struct db *db)
 }
 
 static err_t
+load_generation(struct db *db, uint64_t *out)
+{
+	CLEANUP(bytes_clear) struct bytes b = {0};
+	err_t e = db_get(db, DB_KV, DB_KEY_JOURNAL, 0, &b);
+
+	if (!e && b.len != 8)
+		e = -EBADMSG;
+	if (!e)
+		*out = get_u64(b.data);
+	return e == -ENOENT ? 0 : e;
+}
+
+/* What is in the journal only comes into the database; redo rows, too: segstore_apply_redo finds them there. */
+static err_t
+recover(struct db *db, const char *path)
+{
+	CLEANUP(free_ptr) struct db_row *rows = NULL;
+	CLEANUP(free_ptr) char *name = NULL;
+	uint64_t generation = 0;
+	size_t count = 0;
+
+	if (asprintf(&name, "%s.journal", path) < 0)
+		return -ENOMEM;
+
+	err_t e = journal_new(name, db->rs, &db->journal);
+
+	if (!e)
+		e = load_generation(db, &generation);
+	if (!e)
+		e = journal_read(db->journal, generation, &rows, &count);
+	if (!e)
+		e = db_write(db, rows, count);
+	if (!e)
+		journal_discard(db->journal);
+	db_end_reading(db);
+	return e;
+}
+
+static err_t
 open_all(struct db *db, const char *path, bool create)
 {
 	err_t e = connect(path, WRITER_BUSY_MS, &db->w.conn);
@@ -689,8 +890,12 @@ open_all(struct db *db, const char *path, bool create)
 		e = prepare_reader(&db->r);
 	if (!e)
 		e = load_sessions(db);
+	if (!e && !create)
+		e = check_probe(db);
 	if (!e)
-		e = create ? put_probe(db) : check_probe(db);
+		e = recover(db, path);
+	if (!e && create)
+		e = put_probe(db);
 	return e;
 }
 

@@ -1,10 +1,10 @@
 /*
  * db.h: meta.db: sealed rows in SQLite (WAL).  This file owns SQLite.
  *
- * Two connections: one reads (under the caller's lock: one thread at a time), one writes whole batches (one other thread),
- * so that a reader never waits for a writer.  Every row's data is sealed under K_local (rowseal.h) with its table and key
- * as associated data; keys, name hashes and the pending/state marks are in the clear.
- * Uses rowseal.h, bytes.h.
+ * Two connections: one reads (under the caller's lock: one thread at a time), one writes whole batches (one other thread at
+ * a time), so that a reader never waits for a writer.  Every row's data is sealed under K_local (rowseal.h) with its table and
+ * key as associated data; keys, name hashes and the pending/state marks are in the clear.
+ * Uses rowseal.h, bytes.h, journal.h.
  */
 #ifndef SNUGFS_DB_H
 #define SNUGFS_DB_H
@@ -23,7 +23,7 @@ enum db_table {
 	DB_XATTRS = 3,  /* a: ino */
 	DB_SEGMENT = 4, /* a: id; mark: 1 while not in the store */
 	DB_KV = 5,      /* a: a number from enum db_key */
-	DB_REDO = 6,    /* a: segment, b: offset: bytes of a hot segment that ride in the database until it is flushed */
+	DB_REDO = 6,    /* a: segment, b: offset: bytes of a hot segment that rode in the journal and are to be written back */
 	DB_STATEMENT = 7, /* a: number of the trust statement */
 };
 
@@ -36,6 +36,7 @@ enum db_key {
 	DB_KEY_COUNTERS = 4,     /* next inode number, cookie, segment id */
 	DB_KEY_REMOTE = 5,       /* URL */
 	DB_KEY_STATUS = 6,       /* last sync times, conflicts and messages to show */
+	DB_KEY_JOURNAL = 7,      /* the generation of the journal that this database has nothing of; db.c's own */
 };
 
 /* One row to write; data NULL: delete.  data is borrowed until db_write returns. */
@@ -59,10 +60,21 @@ struct db;
 MUST_CHECK err_t db_open(const char *path, bool create, struct rowseal *rs, struct db **out);
 void db_close(struct db *db);
 
-/* Reads.  A found row's plaintext is handed to fn, or appended to out.  -ENOENT, -EBADMSG (does not open), -EIO. */
+/*
+ * Reads.  A found row's plaintext is handed to fn, or appended to out.  -ENOENT, -EBADMSG (does not open), -EIO.
+ * They show the newest commit, and go on in one transaction until there is another one.  While that is open the WAL can't begin
+ * anew: whoever commits ends it, with the reader's lock held.
+ */
+void db_end_reading(struct db *db);
+MUST_CHECK err_t db_get(struct db *db, enum db_table table, uint64_t a, uint64_t b, struct bytes *out);
+/*
+ * Rows of a table with one key: those of these that are there, keys ascending and each once.  Neighbours cost little more than
+ * one.  As db_scan otherwise.
+ */
 typedef err_t db_row_fn(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data,
     size_t len);
-MUST_CHECK err_t db_get(struct db *db, enum db_table table, uint64_t a, uint64_t b, struct bytes *out);
+MUST_CHECK err_t db_get_many(struct db *db, enum db_table table, const uint64_t *keys, size_t count, db_row_fn *fn,
+    void *ctx);
 /* Directory entries of parent with that name hash, any number. */
 MUST_CHECK err_t db_find_dentry(struct db *db, uint64_t parent, int64_t hash, db_row_fn *fn, void *ctx);
 /* Rows of DB_DENTRY or DB_CHUNK with that a and b >= from, ascending; at most limit. A non-zero return of fn ends it
@@ -72,8 +84,6 @@ MUST_CHECK err_t db_scan(struct db *db, enum db_table table, uint64_t a, uint64_
 /* Rows of a table with mark != 0 (DB_INODE, DB_DENTRY, DB_CHUNK, DB_SEGMENT), keys after (a, b), ascending, at most limit. */
 MUST_CHECK err_t db_scan_marked(struct db *db, enum db_table table, uint64_t after_a, uint64_t after_b, unsigned limit,
     db_row_fn *fn, void *ctx);
-/* How many rows of a table are marked. */
-MUST_CHECK err_t db_count_marked(struct db *db, enum db_table table, uint64_t *count_out);
 /* DB_INODE rows with state != 0. */
 MUST_CHECK err_t db_scan_removed(struct db *db, db_row_fn *fn, void *ctx);
 /* All rows of a table, keys after (a, b), ascending, at most limit. */
@@ -82,17 +92,35 @@ MUST_CHECK err_t db_scan_all(struct db *db, enum db_table table, uint64_t after_
 
 /*
  * Writes all rows in one transaction, durable when it returns 0 (synchronous=FULL on this connection); on failure nothing
- * of it is written.  Not to be called with the reader's lock held.  Sorts rows by table and key first.  A row of DB_REDO
- * with a and b UINT64_MAX and data NULL deletes all of that table, before anything else is written.
+ * of it is written.  Not to be called with the reader's lock held.  Sorts rows by table and key first.  What was put into the
+ * journal before must be among them (later versions will do): the journal begins anew.
  */
 MUST_CHECK err_t db_write(struct db *db, struct db_row *rows, size_t count);
+/*
+ * The journal (PATH.journal, journal.h): makes a few rows durable with one flush and nothing else.  Reads do not see
+ * them before the db_write that also has them, or before the next db_open, which puts into the database what is in the
+ * journal only.  db_journal_room: so many bytes of rows fit now (each: DB_JOURNAL_ROW_OVERHEAD and its data); 0: none, as
+ * before the first db_write of a process and after any failure until a db_write succeeds.  db_journal_make_room makes it
+ * longer than it is, up to a limit; that takes some milliseconds.  By the writing thread, all of them.
+ */
+#define DB_JOURNAL_ROW_OVERHEAD 38
+size_t db_journal_room(struct db *db);
+MUST_CHECK err_t db_journal(struct db *db, const struct db_row *rows, size_t count);
+MUST_CHECK err_t db_journal_make_room(struct db *db);
+void db_journal_suspend(struct db *db); /* no room until a db_write succeeds */
 /* Moves the WAL into the database file if that can be done without waiting for readers (own connection). */
 MUST_CHECK err_t db_checkpoint(struct db *db);
+/*
+ * For when nobody writes: gives back a part of what is unused in the file, if it is much; *more_out: there is more.  When there is
+ * none (any more), empties the WAL; *more_out: somebody was reading it.  As db_write and db_checkpoint: one thread at a time.
+ */
+MUST_CHECK err_t db_shrink(struct db *db, bool *more_out);
 /* Counters since open, for people who measure. */
 struct db_stats {
 	uint64_t reads;
 	uint64_t rows_written;
 	uint64_t commits;
+	uint64_t journaled; /* records */
 };
 void db_stats(struct db *db, struct db_stats *out);
 

@@ -7,7 +7,7 @@
 #include "db.h"
 
 #define APPLICATION_ID 0x736e7567 /* "snug" */
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define TABLE_COUNT 8
 
 #define STR_(x) #x
@@ -105,13 +105,5 @@ static const char FIND_DENTRY[] =
     "SELECT parent, cookie, mark, 0, row FROM dentry INDEXED BY dentry_hash WHERE parent = ?1 AND hash = ?2 LIMIT ?3";
 static const char REMOVED[] =
     "SELECT ino, 0, mark, state, row FROM inode INDEXED BY inode_removed WHERE state != 0 AND ino > ?1 LIMIT ?3";
-
-static const char DROP_REDO[] = "DELETE FROM redo";
-static const char *const COUNT_MARKED[TABLE_COUNT] = {
-	[DB_INODE] = "SELECT count(*) FROM inode INDEXED BY inode_marked WHERE mark != 0",
-	[DB_DENTRY] = "SELECT count(*) FROM dentry INDEXED BY dentry_marked WHERE mark != 0",
-	[DB_CHUNK] = "SELECT count(*) FROM chunk INDEXED BY chunk_marked WHERE mark != 0",
-	[DB_SEGMENT] = "SELECT count(*) FROM segment INDEXED BY segment_marked WHERE mark != 0",
-};
 
 #endif

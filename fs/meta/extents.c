@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aead.h"
+
 static uint64_t
 end_of(const struct extent *x)
 {
@@ -110,47 +112,19 @@ extent_list_find(const struct extent_list *l, uint64_t off)
 	return lo;
 }
 
-/*
- * Is a range of the sealed extent x among v[from..to)?  A mapped range lies within what was sealed, so that only the
- * entries there need looking at.
- */
-static bool
-mapped_among(const struct extent_list *l, uint32_t from, uint32_t to, const struct extent *x)
-{
-	uint32_t i = extent_list_find(l, x->x_off);
-
-	for (i = i > from ? i : from; i < to && l->v[i].off < x->x_off + x->x_len; i++) {
-		if (same_sealed(&l->v[i], x))
-			return true;
-	}
-	return false;
-}
-
+/* A mapped range lies within what was sealed, so that only the entries there need looking at. */
 bool
 extent_list_lacks(const struct extent_list *l, const struct extent *x)
 {
-	return !mapped_among(l, 0, l->count, x);
-}
-
-/* v[first..last) is about to give way to piece[0..count): tells dead, once each, which sealed extents lose their last range. */
-static void
-tell_dead(const struct extent_list *l, uint32_t first, uint32_t last, const struct extent *piece, uint32_t count,
-    extent_dead_fn *dead, void *ctx)
-{
-	for (uint32_t i = first; i < last; i++) {
-		const struct extent *x = &l->v[i];
-		bool lives = mapped_among(l, 0, first, x) || mapped_among(l, i + 1, l->count, x);
-
-		for (uint32_t k = 0; k < count && !lives; k++)
-			lives = same_sealed(&piece[k], x);
-		if (!lives)
-			dead(ctx, x);
+	for (uint32_t i = extent_list_find(l, x->x_off); i < l->count && l->v[i].off < x->x_off + x->x_len; i++) {
+		if (same_sealed(&l->v[i], x))
+			return false;
 	}
+	return true;
 }
 
 err_t
-extent_list_replace(struct extent_list *l, uint64_t off, uint32_t len, const struct extent *x, extent_dead_fn *dead,
-    void *ctx)
+extent_list_replace(struct extent_list *l, uint64_t off, uint32_t len, const struct extent *x)
 {
 	assert(!x || (x->len > 0 && x->off >= off && end_of(x) <= off + len));
 
@@ -182,12 +156,83 @@ extent_list_replace(struct extent_list *l, uint64_t off, uint32_t len, const str
 
 	if (e)
 		return e;
-	if (dead)
-		tell_dead(l, first, last, piece, count, dead, ctx);
 	if (l->count > last)
 		memmove(&l->v[first + count], &l->v[last], (l->count - last) * sizeof(*l->v));
 	if (count)
 		memcpy(&l->v[first], piece, count * sizeof(*piece));
 	l->count = new_count;
 	return 0;
+}
+
+/* What is given back at once: a frame, or of a packed extent all of it. */
+static uint32_t
+unit_len(const struct extent *x)
+{
+	return x->x_encoding == FRAME_RAW ? FRAME_RAW_LEN : x->x_len;
+}
+
+/* The number of the unit that holds the byte at off. */
+static uint32_t
+unit_at(const struct extent *x, uint64_t off)
+{
+	return (uint32_t)((off - x->x_off) / unit_len(x));
+}
+
+/* Where the unit begins among the stored bytes; of the one behind the last: their end. */
+static uint32_t
+unit_stored_at(const struct extent *x, uint32_t unit)
+{
+	if ((uint64_t)unit * unit_len(x) >= x->x_len)
+		return x->stored_len;
+	return unit * (FRAME_RAW_LEN + AEAD_TAG_LEN);
+}
+
+/* Is a byte of that unit of x among v[from..to)? */
+static bool
+unit_mapped(const struct extent_list *l, uint32_t from, uint32_t to, const struct extent *x, uint32_t unit)
+{
+	uint64_t start = x->x_off + (uint64_t)unit * unit_len(x);
+	uint32_t i = extent_list_find(l, start);
+
+	for (i = i > from ? i : from; i < to && l->v[i].off < start + unit_len(x); i++) {
+		if (same_sealed(&l->v[i], x))
+			return true;
+	}
+	return false;
+}
+
+/* Units first..last of x are gone unless `after` maps them. */
+static void
+tell_units(const struct extent *x, const struct extent_list *after, uint32_t first, uint32_t last, extent_gone_fn *gone,
+    void *ctx)
+{
+	bool lacks = extent_list_lacks(after, x);
+
+	for (uint32_t u = first; u <= last; u++) {
+		uint32_t start = u;
+
+		while (u <= last && (lacks || !unit_mapped(after, 0, after->count, x, u)))
+			u++;
+		if (u > start)
+			gone(ctx, x, x->seg_off + unit_stored_at(x, start), unit_stored_at(x, u) - unit_stored_at(x, start));
+	}
+}
+
+void
+extent_list_gone(const struct extent_list *before, const struct extent_list *after, uint64_t from, uint64_t to,
+    extent_gone_fn *gone, void *ctx)
+{
+	uint32_t begin = extent_list_find(before, from);
+
+	for (uint32_t k = begin; k < before->count && before->v[k].off < to; k++) {
+		const struct extent *x = &before->v[k];
+		uint32_t first = unit_at(x, x->off > from ? x->off : from);
+		uint32_t last = unit_at(x, (end_of(x) < to ? end_of(x) : to) - 1);
+
+		/* Only the first one can be shared with a range further ahead, which has told it then. */
+		if (unit_mapped(before, begin, k, x, first))
+			first++;
+		if (first <= last)
+			tell_units(x, after, first, last, gone, ctx);
+	}
 }

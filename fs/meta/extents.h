@@ -12,15 +12,19 @@ MUST_CHECK err_t extent_list_copy(const struct extent_list *from, struct extent_
 bool extent_list_equal(const struct extent_list *a, const struct extent_list *b);
 MUST_CHECK err_t extent_list_append(struct extent_list *l, const struct extent *x); /* x lies behind all the others */
 
-/* Called for each sealed extent of which no range is mapped any more. */
-typedef void extent_dead_fn(void *ctx, const struct extent *x);
+/*
+ * Unmaps [off, off + len) (ranges are cut), then maps *x (may be NULL: a hole) there.  -ENOMEM: the list is unmodified.
+ */
+MUST_CHECK err_t extent_list_replace(struct extent_list *l, uint64_t off, uint32_t len, const struct extent *x);
 
 /*
- * Unmaps [off, off + len) (ranges are cut), then maps *x (may be NULL: a hole) there.  Extents that are mapped nowhere in
- * the list any more are told to dead (may be NULL).  -ENOMEM: the list is unmodified and dead was not called.
+ * What is sealed is given back by whole frames where frames stand by themselves (raw extents), else by whole extents.  Tells,
+ * each byte once, which stored bytes `before` maps within [from, to) and `after` maps nowhere: len bytes at seg_off of x's
+ * segment.  Within a range that extent_list_replace replaced, that is at most one call for each extent of `before` there.
  */
-MUST_CHECK err_t extent_list_replace(struct extent_list *l, uint64_t off, uint32_t len, const struct extent *x,
-    extent_dead_fn *dead, void *ctx);
+typedef void extent_gone_fn(void *ctx, const struct extent *x, uint64_t seg_off, uint32_t len);
+void extent_list_gone(const struct extent_list *before, const struct extent_list *after, uint64_t from, uint64_t to,
+    extent_gone_fn *gone, void *ctx);
 
 /* The first extent that ends behind off: its index, or count. */
 uint32_t extent_list_find(const struct extent_list *l, uint64_t off);

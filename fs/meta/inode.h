@@ -137,6 +137,11 @@ struct segment {
 	uint8_t name[16];
 	uint64_t size; /* of the object (settled) */
 	uint8_t sha256[32];
+	/* hot ones only */
+	bool tidied;        /* what is in it was looked at since it was written: packed where that pays, and in few pieces */
+	uint64_t live;      /* bytes that extents map, as of the last time somebody counted: a hint */
+	uint64_t first_ino; /* no inode but from first_ino to last_ino has extents in it; 0: none has */
+	uint64_t last_ino;
 };
 
 #endif

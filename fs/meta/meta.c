@@ -9,14 +9,13 @@
 
 /* Smaller numbers are for the root and for whatever may need one some day. */
 #define FIRST_INO 16u
-#define FIRST_COOKIE 16u
 
 static err_t
 load_counters(struct meta *m)
 {
 	struct bytes b = { 0 };
 	struct cursor c;
-	uint64_t ino, cookie, segment;
+	uint64_t ino, cookie, segment, inodes, dentries;
 	err_t err;
 
 	m->next_ino = FIRST_INO;
@@ -29,10 +28,13 @@ load_counters(struct meta *m)
 		return err;
 	c = (struct cursor){ b.data, b.len };
 	if ((err = cursor_u64(&c, &ino)) == 0 && (err = cursor_u64(&c, &cookie)) == 0 &&
-	    (err = cursor_u64(&c, &segment)) == 0) {
+	    (err = cursor_u64(&c, &segment)) == 0 && (err = cursor_u64(&c, &inodes)) == 0 &&
+	    (err = cursor_u64(&c, &dentries)) == 0) {
 		m->next_ino = ino;
 		m->next_cookie = cookie;
 		m->next_segment = segment;
+		m->pending_inodes = inodes;
+		m->pending_dentries = dentries;
 	}
 	bytes_clear(&b);
 	return err;
@@ -50,9 +52,7 @@ meta_new(struct db *db, struct rowseal *rs, uint32_t member_number, struct meta 
 	m->db = db;
 	m->rs = rs;
 	m->member_number = member_number;
-	if ((err = load_counters(m)) != 0 ||
-	    (err = db_count_marked(db, DB_INODE, &m->pending_inodes)) != 0 ||
-	    (err = db_count_marked(db, DB_DENTRY, &m->pending_dentries)) != 0) {
+	if ((err = load_counters(m)) != 0) {
 		free(m);
 		return err;
 	}
@@ -85,7 +85,6 @@ void
 meta_free(struct meta *m)
 {
 	struct removed_inode *r, *next_removed;
-	struct pinset *p, *next;
 
 	if (m == NULL)
 		return;
@@ -93,15 +92,12 @@ meta_free(struct meta *m)
 		HASH_DEL(m->removed, r);
 		free(r);
 	}
-	HASH_ITER (hh, m->pinsets, p, next) {
-		HASH_DEL(m->pinsets, p);
-		free(p->v);
-		free(p);
-	}
+	pins_free(m);
 	free_list(m, &m->dirty);
 	free_list(m, &m->frozen);
 	free_list(m, &m->clean);
 	free(m->releases.v);
+	free(m->given_back.v);
 	db_close(m->db);
 	pthread_cond_destroy(&m->wake);
 	pthread_cond_destroy(&m->done);
@@ -129,10 +125,8 @@ meta_poison(struct meta *m, err_t err)
 }
 
 err_t
-meta_release(struct meta *m, uint64_t seg, uint64_t off, uint32_t len)
+meta_release_add(struct release_list *l, const struct release *r)
 {
-	struct release_list *l = &m->releases;
-
 	if (l->count == l->cap) {
 		size_t cap = l->cap ? l->cap * 2 : 64;
 		struct release *v = realloc(l->v, cap * sizeof(v[0]));
@@ -142,6 +136,12 @@ meta_release(struct meta *m, uint64_t seg, uint64_t off, uint32_t len)
 		l->v = v;
 		l->cap = cap;
 	}
-	l->v[l->count++] = (struct release){ seg, off, len };
+	l->v[l->count++] = *r;
 	return 0;
+}
+
+err_t
+meta_release(struct meta *m, uint64_t seg, uint64_t off, uint32_t len)
+{
+	return meta_release_add(&m->releases, &(struct release){ seg, off, len });
 }

@@ -6,6 +6,9 @@
  * frozen rows in one durable transaction.  So what is on disk is always a prefix of history, and no operation ever waits for
  * a flush that it did not ask for.  Changed objects stay in memory until their commit is through; others are evicted.
  *
+ * A commit for an fsync writes to the journal instead (db.h), data and rows with one flush; the next commit of the database,
+ * by the timer or when the journal is full, has the same rows, as they are by then.
+ *
  * INVARIANT: a committed row never points at bytes that are not yet durable (before_commit runs between freeze and write).
  * INVARIANT: bytes that a committed row points at are released (on_release) only after a later commit, without them, is durable.
  *
@@ -21,8 +24,9 @@
 #include "inode.h"
 
 struct meta;
+struct reserve;
 
-/* A byte range of a hot segment that must ride in the database (segstore.h). */
+/* A byte range of a hot segment that must ride in the journal (segstore.h). */
 struct meta_redo {
 	uint64_t seg;
 	uint64_t off;
@@ -33,33 +37,47 @@ struct meta_redo {
 struct meta_hooks {
 	void *ctx;
 	/*
-	 * Called by the committing thread between freeze and write, without the lock: make durable all that was appended
-	 * before now, or hand back rows to store (*redo_out; valid until after_commit) and rows to drop.
+	 * Called by whoever commits (one at a time) between freeze and write, without the lock: make durable all that was
+	 * appended before now, or hand back rows to store (*redo_out; valid until after_commit), which take up to `room` bytes
+	 * with DB_JOURNAL_ROW_OVERHEAD each; room 0: none.
 	 */
-	err_t (*before_commit)(void *ctx, struct meta_redo **redo_out, size_t *redo_count_out, bool *drop_redo_out);
+	err_t (*before_commit)(void *ctx, size_t room, struct meta_redo **redo_out, size_t *redo_count_out);
 	/* The commit is durable, or failed: then what before_commit promised is void. */
 	void (*after_commit)(void *ctx, err_t result);
-	/* Those bytes of a segment are needed no more (not the lock, committing thread). */
+	/* Those bytes of a segment are needed no more (not the lock; a commit may be under way). */
 	void (*on_release)(void *ctx, uint64_t seg, uint64_t off, uint32_t len);
 };
 
 /* Opens (or makes) DIR/meta.db.  Errors as db_open.  db is owned from success on. */
 MUST_CHECK err_t meta_new(struct db *db, struct rowseal *rs, uint32_t member_number, struct meta **out);
 void meta_set_hooks(struct meta *m, const struct meta_hooks *hooks);
-/* Starts and stops the committing thread: commits every interval_ms while there are changes.  stop commits once more. */
+/* Room to be spent by a commit on a full disk; borrowed.  Before meta_start. */
+void meta_set_reserve(struct meta *m, struct reserve *r);
+/* Is there room for more than commits?  If not, contents must not be written. */
+bool meta_has_room(const struct meta *m);
+/*
+ * Starts and stops the thread that commits every interval_ms while there are changes, gives space back, and does the
+ * database's chores.  stop commits once more.  Without the thread whoever commits does all that.
+ */
 MUST_CHECK err_t meta_start(struct meta *m, unsigned interval_ms);
 MUST_CHECK err_t meta_stop(struct meta *m);
 void meta_free(struct meta *m);
 
 void meta_lock(struct meta *m);
 void meta_unlock(struct meta *m);
+/* For those who change much: waits while so many changes wait for the disk that memory would not hold more.  Not with any lock. */
+void meta_throttle(struct meta *m);
 
 /*
- * Waits until everything that was changed before the call is durable (all of it, not just one file: that is what makes
+ * Returns when everything that was changed before the call is durable (all of it, not just one file: that is what makes
  * the disk a prefix).  Calls that wait at once share one commit.  Not with the lock held.  An error of the disk
  * (-ENOSPC, -EIO, …) comes to every waiter; the changes stay in memory and are tried again.
  */
+MUST_CHECK err_t meta_flush(struct meta *m);
+/* The same, and it is in the database, for those who go on with what they find there. */
 MUST_CHECK err_t meta_sync(struct meta *m);
+/* Gives back, here and now, the space that was released by what is in the database.  Not with the lock held. */
+void meta_give_back(struct meta *m);
 /* A change failed half-way in memory: never commit again, fail meta_sync with err; the disk keeps the prefix before it. */
 void meta_poison(struct meta *m, err_t err);
 /* The last commit's result: 0 or why nothing reaches the disk. */
@@ -90,6 +108,17 @@ typedef err_t meta_dentry_fn(void *ctx, const struct dentry *d);
 MUST_CHECK err_t meta_dentry_scan(struct meta *m, uint64_t parent, uint64_t after, meta_dentry_fn *fn, void *ctx);
 /* All rows of a directory, also those with ino == 0. */
 MUST_CHECK err_t meta_dentry_scan_all(struct meta *m, uint64_t parent, uint64_t after, meta_dentry_fn *fn, void *ctx);
+/* Numbers of at most max inodes from first to last, ascending, that the last durable commit knows. */
+MUST_CHECK err_t meta_inode_numbers(struct meta *m, uint64_t first, uint64_t last, uint64_t *out, size_t max,
+    size_t *count_out);
+/*
+ * What a name leads to here.  Whoever looks for names one after the other is met halfway: rows of neighbours, and their inodes,
+ * are read together.  -ENOENT.
+ */
+MUST_CHECK err_t meta_lookup(struct meta *m, uint64_t parent, const char *name, struct inode **out);
+/* As meta_dentry_scan; what was read stays in the cache.  inodes: each with its inode (NULL: it can't be read). */
+typedef err_t meta_entry_fn(void *ctx, const struct dentry *d, struct inode *i);
+MUST_CHECK err_t meta_list(struct meta *m, uint64_t parent, uint64_t after, bool inodes, meta_entry_fn *fn, void *ctx);
 /* A path from the root for messages: "a/b/c", or "(removed file)"; always terminates. */
 void meta_path(struct meta *m, uint64_t ino, char *out, size_t out_len);
 
@@ -108,6 +137,8 @@ void meta_xattrs_dirty(struct meta *m, struct inode *i);
 
 /* Bytes of a hot segment that nothing current points at any more: released once the change is durable. [L] */
 MUST_CHECK err_t meta_release(struct meta *m, uint64_t seg, uint64_t off, uint32_t len);
+/* The same for all bytes in hot segments that a chunk's list `before` maps and `after`, which takes its place, does not. [L] */
+MUST_CHECK err_t meta_release_gone(struct meta *m, const struct extent_list *before, const struct extent_list *after);
 
 /* Segments. [L] */
 MUST_CHECK err_t meta_segment_get(struct meta *m, uint64_t id, struct segment *out);
@@ -115,6 +146,14 @@ MUST_CHECK err_t meta_segment_put(struct meta *m, const struct segment *s);
 MUST_CHECK err_t meta_segment_remove(struct meta *m, uint64_t id);
 MUST_CHECK err_t meta_segment_find(struct meta *m, const uint8_t name[static 16], struct segment *out); /* -ENOENT */
 uint64_t meta_segment_new_id(struct meta *m);
+/*
+ * ino is going to have extents in that hot segment: keeps the row's range of inodes true.  To be called together with each
+ * change that maps bytes of a hot segment in an inode that perhaps did not.  -ENOENT: no such segment.
+ */
+MUST_CHECK err_t meta_segment_widen(struct meta *m, uint64_t id, uint64_t ino);
+/* Moves on when bytes of a hot segment come to be mapped by another inode than the one they were written for. */
+uint64_t meta_segment_moves(struct meta *m);
+void meta_segment_note_move(struct meta *m);
 typedef err_t meta_segment_fn(void *ctx, const struct segment *s);
 MUST_CHECK err_t meta_segment_scan(struct meta *m, meta_segment_fn *fn, void *ctx);
 

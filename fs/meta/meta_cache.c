@@ -5,8 +5,9 @@
 
 #include "meta_internal.h"
 
-/* Clean objects that may stay in memory: about 40 MiB of the ordinary kind. */
-#define CLEAN_MAX 65536u
+/* Bytes of clean objects that may stay in memory; and what malloc and the hashes add to each object. */
+#define CLEAN_MAX (48u << 20)
+#define OVERHEAD 32u
 
 void
 cache_init(struct node *n, enum db_table table, uint64_t a, uint64_t b, bool stored)
@@ -18,6 +19,58 @@ static struct node_list *
 list_of(struct meta *m, const struct node *n)
 {
 	return n->dirty ? &m->dirty : n->frozen ? &m->frozen : &m->clean;
+}
+
+static size_t
+chunk_weight(const struct chunk *c)
+{
+	return c == NULL ? 0 : sizeof(*c) + OVERHEAD + (c->current.cap + c->chain.cap) * sizeof(struct extent);
+}
+
+static size_t
+inode_weight(const struct inode *i)
+{
+	return sizeof(struct cached_inode) + i->key_count * sizeof(i->keys[0]) + chunk_weight(i->chunk0) +
+	    (i->target == NULL ? 0 : strlen(i->target));
+}
+
+static size_t
+xattrs_weight(const struct xattr_list *l)
+{
+	size_t weight = sizeof(struct cached_xattrs) + l->cap * sizeof(l->v[0]);
+
+	for (uint32_t k = 0; k < l->count; k++)
+		weight += l->v[k].len + OVERHEAD;
+	return weight;
+}
+
+static uint32_t
+weigh(struct node *n)
+{
+	size_t weight = 0;
+
+	switch (n->table) {
+	case DB_INODE:
+		weight = inode_weight(&CONTAINER(n, struct cached_inode, node)->inode);
+		break;
+	case DB_CHUNK:
+		weight = chunk_weight(&CONTAINER(n, struct cached_chunk, node)->chunk);
+		break;
+	case DB_DENTRY:
+		weight = sizeof(struct cached_dentry) + 8 + CONTAINER(n, struct cached_dentry, node)->name_len;
+		break;
+	case DB_XATTRS:
+		weight = xattrs_weight(&CONTAINER(n, struct cached_xattrs, node)->list);
+		break;
+	case DB_SEGMENT:
+		return 0; /* stays */
+	case DB_KV:
+	case DB_STATEMENT:
+	case DB_REDO:
+		weight = sizeof(struct cached_blob) + CONTAINER(n, struct cached_blob, node)->data.cap;
+		break;
+	}
+	return (uint32_t)(weight < UINT32_MAX - OVERHEAD ? weight + OVERHEAD : UINT32_MAX);
 }
 
 static void
@@ -32,21 +85,23 @@ list_take(struct node_list *l, struct node *n)
 {
 	DL_DELETE(l->first, n);
 	l->count--;
+	l->weight -= n->weight;
+	n->weight = 0;
 }
 
 void
 cache_insert_clean(struct meta *m, struct node *n)
 {
 	list_add(&m->clean, n);
+	n->weight = weigh(n);
+	m->clean.weight += n->weight;
 }
 
+/* Its neighbours in the list are left alone: they are not in the processor's cache. */
 void
-cache_touch(struct meta *m, struct node *n)
+cache_touch(struct node *n)
 {
-	if (n->dirty || n->frozen)
-		return;
-	list_take(&m->clean, n);
-	list_add(&m->clean, n);
+	n->used = true;
 }
 
 err_t
@@ -56,7 +111,7 @@ cache_dirty(struct meta *m, struct node *n)
 
 	if (n->dirty)
 		return 0;
-	if ((n->table == DB_DENTRY || n->table == DB_CHUNK) && !n->frozen && (err = cache_pinset_add(m, n)) != 0)
+	if ((n->table == DB_DENTRY || n->table == DB_CHUNK) && !n->frozen && (err = pins_add(m, n)) != 0)
 		return err;
 	list_take(list_of(m, n), n);
 	n->dirty = true;
@@ -70,13 +125,8 @@ cache_delete(struct meta *m, struct node *n)
 {
 	if (!n->stored && !n->frozen) {
 		/* The database never heard of it. */
-		if (n->dirty && (n->table == DB_DENTRY || n->table == DB_CHUNK)) {
-			struct pinset *p = cache_pinset(m, n->table, n->a);
-			size_t i = cache_pinset_find(p, n->b);
-
-			memmove(&p->v[i], &p->v[i + 1], (p->count - i - 1) * sizeof(p->v[0]));
-			p->count--;
-		}
+		if (n->dirty && (n->table == DB_DENTRY || n->table == DB_CHUNK))
+			pins_drop(m, n);
 		cache_free_node(m, n);
 		return;
 	}
@@ -122,6 +172,7 @@ free_object(struct meta *m, struct node *n)
 		struct cached_dentry *cd = CONTAINER(n, struct cached_dentry, node);
 
 		HASH_DEL(m->dentries, cd);
+		dentry_leave(m, cd);
 		free(cd);
 		break;
 	}
@@ -162,97 +213,29 @@ cache_free_node(struct meta *m, struct node *n)
 	free_object(m, n);
 }
 
+/* To the end of the list. */
+static void
+spare(struct meta *m, struct node *n)
+{
+	n->used = false;
+	DL_DELETE(m->clean.first, n);
+	DL_APPEND(m->clean.first, n);
+}
+
 void
 cache_evict(struct meta *m)
 {
 	struct node *n, *next;
-	size_t excess;
 
-	if (m->clean.count <= CLEAN_MAX)
+	if (m->clean.weight <= CLEAN_MAX)
 		return;
 	/* An eighth at once, oldest first.  Segments stay when all are loaded: the index by name must be complete. */
-	excess = m->clean.count - CLEAN_MAX + CLEAN_MAX / 8;
 	DL_FOREACH_SAFE (m->clean.first, n, next) {
-		if (excess-- == 0)
+		if (m->clean.weight <= CLEAN_MAX - CLEAN_MAX / 8)
 			break;
-		if (n->table != DB_SEGMENT)
-			cache_free_node(m, n);
-	}
-}
-
-struct pinset *
-cache_pinset(struct meta *m, enum db_table table, uint64_t a)
-{
-	uint64_t key[2] = { (uint64_t)table, a };
-	struct pinset *p;
-
-	HASH_FIND(hh, m->pinsets, key, sizeof(key), p);
-	return p;
-}
-
-size_t
-cache_pinset_find(const struct pinset *p, uint64_t from)
-{
-	size_t low = 0, high = p->count;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (p->v[mid]->b < from)
-			low = mid + 1;
+		if (n->used || n->table == DB_SEGMENT)
+			spare(m, n);
 		else
-			high = mid;
-	}
-	return low;
-}
-
-err_t
-cache_pinset_add(struct meta *m, struct node *n)
-{
-	struct pinset *p = cache_pinset(m, n->table, n->a);
-	size_t at;
-
-	if (p == NULL) {
-		p = calloc(1, sizeof(*p));
-		if (p == NULL)
-			return -ENOMEM;
-		p->key[0] = (uint64_t)n->table;
-		p->key[1] = n->a;
-		HASH_ADD(hh, m->pinsets, key, sizeof(p->key), p);
-	}
-	if (p->count == p->cap) {
-		size_t cap = p->cap ? p->cap * 2 : 8;
-		struct node **v = realloc(p->v, cap * sizeof(v[0]));
-
-		if (v == NULL)
-			return -ENOMEM;
-		p->v = v;
-		p->cap = cap;
-	}
-	/* New names and chunks come in ascending order, so this is nearly always the end. */
-	at = p->count == 0 || p->v[p->count - 1]->b < n->b ? p->count : cache_pinset_find(p, n->b);
-	memmove(&p->v[at + 1], &p->v[at], (p->count - at) * sizeof(p->v[0]));
-	p->v[at] = n;
-	p->count++;
-	return 0;
-}
-
-void
-cache_pinset_compact(struct meta *m)
-{
-	struct pinset *p, *next;
-
-	HASH_ITER (hh, m->pinsets, p, next) {
-		size_t kept = 0;
-
-		for (size_t i = 0; i < p->count; i++)
-			if (p->v[i]->dirty || p->v[i]->frozen)
-				p->v[kept++] = p->v[i];
-		p->count = kept;
-		if (kept == 0) {
-			HASH_DEL(m->pinsets, p);
-			free(p->v);
-			free(p);
-		}
+			cache_free_node(m, n);
 	}
 }

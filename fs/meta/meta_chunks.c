@@ -100,7 +100,7 @@ meta_chunk_get(struct meta *m, struct inode *i, uint64_t no, bool create, struct
 		return -ENOENT;
 	if (cc == NULL && (cc = chunk_insert(m, i->ino, no, false)) == NULL)
 		return -ENOMEM;
-	cache_touch(m, &cc->node);
+	cache_touch(&cc->node);
 	*out = &cc->chunk;
 	return 0;
 }
@@ -168,12 +168,13 @@ next_stored(struct meta *m, uint64_t ino, uint64_t from, uint64_t *found_out)
 static uint64_t
 next_pinned(struct meta *m, uint64_t ino, uint64_t from)
 {
-	struct pinset *p = cache_pinset(m, DB_CHUNK, ino);
+	struct node *n;
 
-	if (p != NULL)
-		for (size_t i = cache_pinset_find(p, from); i < p->count; i++)
-			if (!p->v[i]->deleted)
-				return p->v[i]->b;
+	while ((n = pins_next(m, DB_CHUNK, ino, from)) != NULL) {
+		if (!n->deleted)
+			return n->b;
+		from = n->b + 1;
+	}
 	return UINT64_MAX;
 }
 

@@ -1,35 +1,28 @@
 /*
- * Write-behind: freezing what changed, writing it as one durable transaction, and the thread that does so.
+ * Write-behind: writing what was frozen as one durable step, the thread that does so now and then, and those who wait.
  *
- * Generations number the freezes.  A waiter wants the generation that holds its changes: the next freeze if anything is
- * dirty, else the one under way.
+ * Whoever wants a commit does it himself unless one is under way: handing it to a thread and being woken by it would cost as
+ * much as the flush.  Generations number the freezes.  A waiter wants the generation that holds its changes: the next freeze
+ * if anything is dirty, else the one under way.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
-#include <utlist.h>
 
 #include "log.h"
-#include "meta_internal.h"
+#include "meta_batch.h"
+#include "reserve.h"
 
-/* That many changed objects are a commit of their own, however young. */
-#define DIRTY_MAX 32768u
-/*
- * The WAL is folded into the database after this many rows or commits.  By the committing thread, so that nothing is appended
- * meanwhile and the next commit begins the file anew: a flush of a file that does not grow need not flush the host's journal.
- */
+/* That many changed objects are a commit of their own, however young; whoever changes more waits until there is room. */
+#define DIRTY_MAX 16384u
+#define PILE_MAX (3 * DIRTY_MAX)
+/* The WAL is folded into the database after this many rows or commits; by the thread, and nobody waits for it. */
 #define CHECKPOINT_ROWS 20000u
 #define CHECKPOINT_COMMITS 256u
-
-/* A frozen generation, on its way to the disk. */
-struct batch {
-	uint64_t gen;
-	struct db_row *rows;
-	size_t row_count;
-	size_t row_cap;
-	struct bytes data;       /* the rows' bytes, one after the other */
-	struct release_list releases;
-};
+/* The database is made smaller after so many of the thread's intervals without a change. */
+#define IDLE_ROUNDS 2u
+/* ... in so many steps, and the rest after the next interval. */
+#define SHRINK_STEPS 64u
 
 void
 commit_kick_if_full(struct meta *m)
@@ -40,221 +33,27 @@ commit_kick_if_full(struct meta *m)
 	}
 }
 
-static void
-batch_clear(struct batch *b)
+/* Where commits fail, waiting would not help: then it is the disk's error that people get to see. */
+void
+meta_throttle(struct meta *m)
 {
-	free(b->rows);
-	bytes_clear(&b->data);
-	free(b->releases.v);
-	*b = (struct batch){ 0 };
-}
-
-static struct db_row *
-batch_row(struct batch *b)
-{
-	if (b->row_count == b->row_cap) {
-		size_t cap = b->row_cap ? b->row_cap * 2 : 64;
-		struct db_row *rows = realloc(b->rows, cap * sizeof(rows[0]));
-
-		if (rows == NULL)
-			return NULL;
-		b->rows = rows;
-		b->row_cap = cap;
-	}
-	b->rows[b->row_count] = (struct db_row){ 0 };
-	return &b->rows[b->row_count++];
-}
-
-/* Appends the object's bytes to the batch and fills in the row's marks. */
-static err_t
-encode_node(struct meta *m, struct node *n, struct batch *b, struct db_row *row)
-{
-	switch (n->table) {
-	case DB_INODE: {
-		struct cached_inode *ci = CONTAINER(n, struct cached_inode, node);
-
-		row->mark = ci->inode.pending;
-		row->state = ci->inode.nlink == 0;
-		return record_put_inode(&b->data, &ci->inode);
-	}
-	case DB_CHUNK: {
-		struct cached_chunk *cc = CONTAINER(n, struct cached_chunk, node);
-
-		row->mark = cc->chunk.pending;
-		return record_put_chunk(&b->data, &cc->chunk);
-	}
-	case DB_DENTRY: {
-		struct cached_dentry *cd = CONTAINER(n, struct cached_dentry, node);
-		err_t err = dentry_hash(m, cd);
-
-		if (err != 0)
-			return err;
-		row->hash = cd->hash;
-		row->mark = cd->dentry.ino != cd->dentry.chain_ino;
-		return record_put_dentry(&b->data, &cd->dentry);
-	}
-	case DB_XATTRS:
-		return record_put_xattrs(&b->data, &CONTAINER(n, struct cached_xattrs, node)->list);
-	case DB_SEGMENT: {
-		struct cached_segment *cs = CONTAINER(n, struct cached_segment, node);
-
-		row->mark = !cs->segment.in_store;
-		return record_put_segment(&b->data, &cs->segment);
-	}
-	case DB_KV:
-	case DB_STATEMENT:
-	case DB_REDO: {
-		struct cached_blob *cb = CONTAINER(n, struct cached_blob, node);
-
-		return bytes_append(&b->data, cb->data.data, cb->data.len);
-	}
-	}
-	return -EINVAL;
-}
-
-static err_t
-freeze_node(struct meta *m, struct node *n, struct batch *b)
-{
-	size_t at = b->data.len;
-	struct db_row *row = batch_row(b);
-	err_t err;
-
-	if (row == NULL)
-		return -ENOMEM;
-	row->table = n->table;
-	row->a = n->a;
-	row->b = n->b;
-	if (n->deleted) {
-		row->data = NULL;
-		return 0;
-	}
-	err = encode_node(m, n, b, row);
-	if (err != 0) {
-		b->row_count--;
-		return err;
-	}
-	row->len = b->data.len - at;
-	row->data = (const uint8_t *)1; /* set by freeze, when data stands still */
-	return 0;
-}
-
-static err_t
-freeze_counters(struct meta *m, struct batch *b)
-{
-	struct db_row *row;
-	err_t err;
-
-	if (!m->counters_dirty)
-		return 0;
-	row = batch_row(b);
-	if (row == NULL)
-		return -ENOMEM;
-	row->table = DB_KV;
-	row->a = DB_KEY_COUNTERS;
-	row->len = 24;
-	row->data = (const uint8_t *)1;
-	if ((err = bytes_append_u64(&b->data, m->next_ino)) != 0 ||
-	    (err = bytes_append_u64(&b->data, m->next_cookie)) != 0 ||
-	    (err = bytes_append_u64(&b->data, m->next_segment)) != 0)
-		return err;
-	return 0;
-}
-
-/* [lock] Moves all that is dirty into the batch.  On failure nothing has moved. */
-static err_t
-freeze(struct meta *m, struct batch *b)
-{
-	struct node *n, *next;
-	size_t at = 0;
-	err_t err;
-
-	DL_FOREACH (m->dirty.first, n)
-		if ((err = freeze_node(m, n, b)) != 0)
-			return err;
-	if ((err = freeze_counters(m, b)) != 0)
-		return err;
-	for (size_t i = 0; i < b->row_count; i++) {
-		if (b->rows[i].data == NULL)
-			continue;
-		b->rows[i].data = b->data.data + at;
-		at += b->rows[i].len;
-	}
-	DL_FOREACH_SAFE (m->dirty.first, n, next)
-		cache_move(m, n, &m->frozen);
-	b->releases = m->releases;
-	m->releases = (struct release_list){ 0 };
-	m->counters_dirty = false;
-	b->gen = ++m->freeze_gen;
-	return 0;
-}
-
-/* [lock] The batch is on the disk. */
-static void
-thaw_durable(struct meta *m)
-{
-	struct node *n, *next;
-	struct node *tombstones = NULL;
-
-	DL_FOREACH (m->dirty.first, n)
-		if (n->frozen) {
-			n->frozen = false;
-			n->stored = true;
-		}
-	DL_FOREACH (m->frozen.first, n)
-		n->frozen = false;
-	cache_pinset_compact(m);
-	DL_FOREACH_SAFE (m->frozen.first, n, next) {
-		DL_DELETE(m->frozen.first, n);
-		m->frozen.count--;
-		if (n->deleted) {
-			DL_APPEND(tombstones, n);
-			continue;
-		}
-		n->stored = true;
-		cache_insert_clean(m, n);
-	}
-	DL_FOREACH_SAFE (tombstones, n, next) {
-		DL_DELETE(tombstones, n);
-		cache_insert_clean(m, n);
-		cache_free_node(m, n);
-	}
-}
-
-/* [lock] The batch is lost: what it held is dirty as before. */
-static void
-thaw_failed(struct meta *m, struct batch *b)
-{
-	struct node *n, *next;
-
-	DL_FOREACH (m->dirty.first, n)
-		n->frozen = false;
-	DL_FOREACH_SAFE (m->frozen.first, n, next)
-		cache_move(m, n, &m->dirty);
-	m->counters_dirty = true;
-	for (size_t i = 0; i < b->releases.count; i++)
-		if (meta_release(m, b->releases.v[i].seg, b->releases.v[i].off, b->releases.v[i].len) != 0)
-			log_warn("out of memory: some disk space is not given back");
+	pthread_mutex_lock(&m->lock);
+	while (m->dirty.count >= PILE_MAX && m->running && m->last_result == 0 && m->poison == 0)
+		pthread_cond_wait(&m->done, &m->lock);
+	pthread_mutex_unlock(&m->lock);
 }
 
 /* Adds the redo rows that the hook handed out. */
 static err_t
-batch_add_redo(struct meta *m, struct batch *b, const struct meta_redo *redo, size_t redo_count, bool drop)
+batch_add_redo(struct batch *b, const struct meta_redo *redo, size_t redo_count)
 {
-	struct db_row *row;
-
-	(void)m;
 	for (size_t i = 0; i < redo_count; i++) {
-		row = batch_row(b);
+		struct db_row *row = batch_row(b);
+
 		if (row == NULL)
 			return -ENOMEM;
 		*row = (struct db_row){ .table = DB_REDO, .a = redo[i].seg, .b = redo[i].off, .data = redo[i].data,
 			.len = redo[i].len };
-	}
-	if (drop) {
-		row = batch_row(b);
-		if (row == NULL)
-			return -ENOMEM;
-		*row = (struct db_row){ .table = DB_REDO, .a = UINT64_MAX, .b = UINT64_MAX }; /* all of them: db.h */
 	}
 	return 0;
 }
@@ -265,19 +64,115 @@ write_batch(struct meta *m, struct batch *b)
 {
 	struct meta_redo *redo = NULL;
 	size_t redo_count = 0;
-	bool drop = false;
 	err_t err = 0;
 
 	if (m->hooks.before_commit != NULL &&
-	    (err = m->hooks.before_commit(m->hooks.ctx, &redo, &redo_count, &drop)) != 0)
+	    (err = m->hooks.before_commit(m->hooks.ctx, b->room, &redo, &redo_count)) != 0)
 		return err;
-	err = batch_add_redo(m, b, redo, redo_count, drop);
+	err = batch_add_redo(b, redo, redo_count);
 	if (err == 0)
-		err = db_write(m->db, b->rows, b->row_count);
+		err = b->to_journal ? db_journal(m->db, b->rows, b->row_count) : db_write(m->db, b->rows, b->row_count);
 	if (m->hooks.after_commit != NULL)
 		m->hooks.after_commit(m->hooks.ctx, err);
 	return err;
 }
+
+/* [lock, given up meanwhile; committing] Freezes and writes all that is dirty now. */
+static err_t
+write_changes(struct meta *m, struct batch *b, bool to_journal)
+{
+	err_t err = m->poison;
+
+	if (err == 0)
+		err = batch_freeze(m, b, to_journal);
+	if (err != 0) {
+		b->gen = ++m->freeze_gen;
+		return err;
+	}
+	pthread_mutex_unlock(&m->lock);
+	err = write_batch(m, b);
+	pthread_mutex_lock(&m->lock);
+	if (err != 0)
+		batch_failed(m, b);
+	else if (b->to_journal)
+		batch_journaled(m, b);
+	else
+		batch_stored(m, b);
+	return err;
+}
+
+static bool
+spend_reserve(struct meta *m)
+{
+	bool spent;
+
+	if (m->reserve == NULL)
+		return false;
+	pthread_mutex_unlock(&m->lock);
+	spent = reserve_spend(m->reserve);
+	pthread_mutex_lock(&m->lock);
+	return spent;
+}
+
+/* [lock, given up meanwhile; committing] On a full disk, once more with what was kept back. */
+static err_t
+write_changes_at_last(struct meta *m, struct batch *b, bool to_journal)
+{
+	err_t err = write_changes(m, b, to_journal);
+
+	if (err != -ENOSPC || !spend_reserve(m))
+		return err;
+	batch_clear(b);
+	return write_changes(m, b, false);
+}
+
+/* [lock, given up meanwhile] */
+static void
+commit_begin(struct meta *m)
+{
+	while (m->committing)
+		pthread_cond_wait(&m->done, &m->lock);
+	m->committing = true;
+}
+
+static void
+commit_end(struct meta *m)
+{
+	m->committing = false;
+	pthread_cond_broadcast(&m->done);
+}
+
+/* [lock, given up meanwhile; committing] */
+static void
+commit_once(struct meta *m, bool to_journal)
+{
+	struct batch b = { 0 };
+	err_t err = write_changes_at_last(m, &b, to_journal);
+
+	if (err != 0 && err != m->last_result)
+		log_error("changes can't be written to the local disk: %s", strerror(-err));
+	m->last_result = err;
+	if (err != 0)
+		m->failed_gen = b.gen;
+	else
+		m->durable_gen = b.gen;
+	if (err == 0 && !b.to_journal) {
+		m->stored_gen = b.gen;
+		m->shrunk = false;
+		m->rows_stored += b.row_count;
+		m->commits_stored++;
+	}
+	batch_clear(&b);
+}
+
+static bool
+has_changes(const struct meta *m)
+{
+	return m->dirty.count != 0 || m->frozen.count != 0 || m->releases.count != 0 || m->counters_dirty ||
+	    m->counters_journaled;
+}
+
+/* Chores: what nobody waits for. */
 
 static int
 compare_releases(const void *a, const void *b)
@@ -289,66 +184,108 @@ compare_releases(const void *a, const void *b)
 	return x->off < y->off ? -1 : x->off > y->off;
 }
 
-/* Neighbours as one: each costs a system call on the file that holds them. */
+/* [lock, given up meanwhile] Neighbours as one: each costs a system call on the file that holds them. */
 static void
-give_back(struct meta *m, struct release_list *l)
+give_back(struct meta *m)
 {
-	if (m->hooks.on_release == NULL)
-		return;
-	qsort(l->v, l->count, sizeof(l->v[0]), compare_releases);
-	for (size_t i = 0, next; i < l->count; i = next) {
-		struct release r = l->v[i];
+	struct release_list l = m->given_back;
 
-		for (next = i + 1; next < l->count && l->v[next].seg == r.seg && l->v[next].off == r.off + r.len &&
-		    r.len <= UINT32_MAX - l->v[next].len; next++)
-			r.len += l->v[next].len;
+	m->given_back = (struct release_list){ 0 };
+	pthread_mutex_unlock(&m->lock);
+	if (l.count != 0)
+		qsort(l.v, l.count, sizeof(l.v[0]), compare_releases);
+	for (size_t i = 0, next; i < l.count && m->hooks.on_release != NULL; i = next) {
+		struct release r = l.v[i];
+
+		for (next = i + 1; next < l.count && l.v[next].seg == r.seg && l.v[next].off == r.off + r.len &&
+		    r.len <= UINT32_MAX - l.v[next].len; next++)
+			r.len += l.v[next].len;
 		m->hooks.on_release(m->hooks.ctx, r.seg, r.off, r.len);
 	}
+	free(l.v);
+	pthread_mutex_lock(&m->lock);
 }
 
-/* [lock, given up meanwhile] Freezes and writes all that is dirty now. */
+/* [lock, given up meanwhile] */
 static void
-commit_once(struct meta *m, size_t *rows_out)
+make_room(struct meta *m)
 {
-	struct batch b = { 0 };
-	err_t err = m->poison;
-	uint64_t gen;
+	err_t err;
 
-	if (err == 0)
-		err = freeze(m, &b);
-	if (err != 0) {
-		gen = ++m->freeze_gen;
-	} else {
-		gen = b.gen;
-		*rows_out += b.row_count;
-		pthread_mutex_unlock(&m->lock);
-		err = write_batch(m, &b);
-		pthread_mutex_lock(&m->lock);
-		if (err == 0) {
-			thaw_durable(m);
-			m->durable_gen = gen;
-		} else {
-			thaw_failed(m, &b);
-		}
-	}
-	if (err != 0 && err != m->last_result)
-		log_error("changes can't be written to the local disk: %s", strerror(-err));
-	m->last_result = err;
-	m->attempt_gen = gen;
-	pthread_cond_broadcast(&m->done);
-	if (err == 0 && b.releases.count != 0) { /* whoever waited for the commit does not wait for this */
-		pthread_mutex_unlock(&m->lock);
-		give_back(m, &b.releases);
-		pthread_mutex_lock(&m->lock);
-	}
-	batch_clear(&b);
+	commit_begin(m);
+	m->wants_room = false;
+	pthread_mutex_unlock(&m->lock);
+	err = db_journal_make_room(m->db);
+	pthread_mutex_lock(&m->lock);
+	commit_end(m);
+	if (err != 0)
+		log_warn("no room for the journal, so that fsync takes longer: %s", strerror(-err));
 }
 
-static bool
-has_changes(const struct meta *m)
+/* [lock, given up meanwhile] */
+static void
+checkpoint(struct meta *m)
 {
-	return m->dirty.count != 0 || m->releases.count != 0 || m->counters_dirty;
+	m->rows_stored = 0;
+	m->commits_stored = 0;
+	pthread_mutex_unlock(&m->lock);
+	if (db_checkpoint(m->db) != 0)
+		log_warn("the database's log could not be folded in; it will be tried again");
+	pthread_mutex_lock(&m->lock);
+	db_end_reading(m->db); /* begun meanwhile, it would keep the log from beginning anew */
 }
+
+/* [lock, given up meanwhile] When nothing has changed for a while: what the database does not need any more. */
+static void
+shrink(struct meta *m)
+{
+	bool more = true;
+	err_t err = 0;
+
+	for (unsigned k = 0; k < SHRINK_STEPS && more && err == 0 && !has_changes(m) && !m->stopping; k++) {
+		commit_begin(m);
+		db_end_reading(m->db); /* what is being read can't be emptied */
+		pthread_mutex_unlock(&m->lock);
+		err = db_shrink(m->db, &more);
+		pthread_mutex_lock(&m->lock);
+		db_end_reading(m->db);
+		commit_end(m);
+	}
+	if (err != 0)
+		log_warn("the database could not be made smaller: %s", strerror(-err));
+	m->shrunk = err == 0 && !more;
+}
+
+static void
+do_chores(struct meta *m)
+{
+	if (m->given_back.count != 0)
+		give_back(m);
+	if (m->reserve != NULL) {
+		pthread_mutex_unlock(&m->lock);
+		reserve_fill(m->reserve);
+		pthread_mutex_lock(&m->lock);
+	}
+	if (m->wants_room && meta_has_room(m))
+		make_room(m);
+	m->wants_room = false;
+	if (m->rows_stored >= CHECKPOINT_ROWS || m->commits_stored >= CHECKPOINT_COMMITS)
+		checkpoint(m);
+}
+
+void
+meta_set_reserve(struct meta *m, struct reserve *r)
+{
+	m->reserve = r;
+}
+
+bool
+meta_has_room(const struct meta *m)
+{
+	return m->reserve == NULL || !reserve_is_spent(m->reserve);
+}
+
+/* The thread. */
 
 static void
 deadline_after_ms(struct timespec *ts, unsigned ms)
@@ -366,32 +303,26 @@ static void *
 commit_thread(void *arg)
 {
 	struct meta *m = arg;
-	size_t rows = 0;
-	unsigned commits = 0;
+	unsigned idle = 0;
 
 	pthread_mutex_lock(&m->lock);
-	for (;;) {
+	while (!m->stopping) {
 		struct timespec deadline;
 
 		deadline_after_ms(&deadline, m->interval_ms);
-		while (!m->kick && !m->stopping)
+		while (!m->kick && !m->wants_room && !m->stopping)
 			if (pthread_cond_timedwait(&m->wake, &m->lock, &deadline) == ETIMEDOUT)
-				break;
+				m->kick = true;
+		if (m->kick && has_changes(m)) {
+			commit_begin(m);
+			commit_once(m, false);
+			commit_end(m);
+			idle = 0;
+		}
 		m->kick = false;
-		if (has_changes(m)) {
-			commit_once(m, &rows);
-			commits++;
-		}
-		if (m->stopping)
-			break;
-		if (rows >= CHECKPOINT_ROWS || commits >= CHECKPOINT_COMMITS) {
-			rows = 0;
-			commits = 0;
-			pthread_mutex_unlock(&m->lock);
-			if (db_checkpoint(m->db) != 0)
-				log_warn("the database's log could not be folded in; it will be tried again");
-			pthread_mutex_lock(&m->lock);
-		}
+		do_chores(m);
+		if (++idle >= IDLE_ROUNDS && !m->shrunk)
+			shrink(m);
 	}
 	pthread_mutex_unlock(&m->lock);
 	return NULL;
@@ -412,7 +343,6 @@ meta_start(struct meta *m, unsigned interval_ms)
 err_t
 meta_stop(struct meta *m)
 {
-	size_t rows = 0;
 	err_t err;
 
 	meta_lock(m);
@@ -423,18 +353,34 @@ meta_stop(struct meta *m)
 		pthread_join(m->thread, NULL);
 	m->running = false;
 	meta_lock(m);
-	if (has_changes(m)) /* made while the thread was ending, or it failed: once more */
-		commit_once(m, &rows);
+	if (has_changes(m)) { /* made while the thread was ending, or it failed: once more */
+		commit_begin(m);
+		commit_once(m, false);
+		commit_end(m);
+	}
+	if (m->given_back.count != 0)
+		give_back(m);
 	err = has_changes(m) ? m->last_result : 0;
 	meta_unlock(m);
 	return err;
 }
 
-err_t
-meta_sync(struct meta *m)
+void
+meta_give_back(struct meta *m)
+{
+	pthread_mutex_lock(&m->lock);
+	if (m->given_back.count != 0)
+		give_back(m);
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* Waiting. */
+
+/* The generation that somebody waits for is *done, or a commit of it failed. */
+static err_t
+wait_for(struct meta *m, const uint64_t *done, bool to_journal)
 {
 	uint64_t want;
-	size_t rows = 0;
 	err_t err;
 
 	pthread_mutex_lock(&m->lock);
@@ -443,22 +389,37 @@ meta_sync(struct meta *m)
 		pthread_mutex_unlock(&m->lock);
 		return err;
 	}
+	want = m->freeze_gen;
 	if (m->dirty.count != 0 || m->counters_dirty)
-		want = m->freeze_gen + 1;
-	else
-		want = m->freeze_gen; /* all is durable, or on its way */
-	while (m->durable_gen < want && m->attempt_gen < want) {
-		if (m->running) {
-			m->kick = true;
-			pthread_cond_signal(&m->wake);
+		want++; /* otherwise all is durable, or on its way */
+	while (*done < want && m->failed_gen < want) {
+		if (m->committing) {
 			pthread_cond_wait(&m->done, &m->lock);
-		} else {
-			commit_once(m, &rows);
+			continue;
 		}
+		commit_begin(m);
+		commit_once(m, to_journal);
+		commit_end(m);
+		if (!m->running)
+			do_chores(m);
+		else if (m->wants_room)
+			pthread_cond_signal(&m->wake);
 	}
-	err = m->durable_gen >= want ? 0 : m->last_result;
+	err = *done >= want ? 0 : m->last_result;
 	pthread_mutex_unlock(&m->lock);
 	return err;
+}
+
+err_t
+meta_flush(struct meta *m)
+{
+	return wait_for(m, &m->durable_gen, true);
+}
+
+err_t
+meta_sync(struct meta *m)
+{
+	return wait_for(m, &m->stored_gen, false);
 }
 
 err_t

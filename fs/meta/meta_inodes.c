@@ -30,18 +30,14 @@ inode_insert(struct meta *m, uint64_t ino, bool stored)
 	return ci;
 }
 
+/* Into the cache, from a row. */
 static err_t
-inode_load(struct meta *m, uint64_t ino, struct cached_inode **out)
+inode_adopt_row(struct meta *m, uint64_t ino, const uint8_t *data, size_t len, struct cached_inode **out)
 {
-	struct bytes b = { 0 };
 	struct inode *i = NULL;
 	struct cached_inode *ci;
-	err_t err;
+	err_t err = record_get_inode(data, len, ino, &i);
 
-	err = db_get(m->db, DB_INODE, ino, 0, &b);
-	if (err == 0)
-		err = record_get_inode(b.data, b.len, ino, &i);
-	bytes_clear(&b);
 	if (err != 0)
 		return err;
 	ci = inode_insert(m, ino, true);
@@ -59,6 +55,41 @@ inode_load(struct meta *m, uint64_t ino, struct cached_inode **out)
 	return 0;
 }
 
+static err_t
+inode_load(struct meta *m, uint64_t ino, struct cached_inode **out)
+{
+	struct bytes b = { 0 };
+	err_t err;
+
+	err = db_get(m->db, DB_INODE, ino, 0, &b);
+	if (err == 0)
+		err = inode_adopt_row(m, ino, b.data, b.len, out);
+	bytes_clear(&b);
+	return err;
+}
+
+static err_t
+read_ahead_row(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data, size_t len)
+{
+	struct meta *m = ctx;
+	struct cached_inode *ci = inode_cached(m, a);
+
+	(void)b;
+	(void)mark;
+	(void)state;
+	return ci != NULL ? 0 : inode_adopt_row(m, a, data, len, &ci);
+}
+
+void
+inode_read_ahead(struct meta *m, struct number_list *inos)
+{
+	size_t count = pending_sort_numbers(inos);
+
+	/* A row that can't be read keeps those behind it from being read now: they are read when they are wanted. */
+	if (count != 0)
+		(void)(db_get_many(m->db, DB_INODE, inos->v, count, read_ahead_row, m) != 0);
+}
+
 err_t
 meta_inode_get(struct meta *m, uint64_t ino, struct inode **out)
 {
@@ -71,7 +102,7 @@ meta_inode_get(struct meta *m, uint64_t ino, struct inode **out)
 	} else if (ci->node.deleted) {
 		return -ENOENT;
 	} else {
-		cache_touch(m, &ci->node);
+		cache_touch(&ci->node);
 	}
 	*out = &ci->inode;
 	return 0;
@@ -148,6 +179,7 @@ inode_count(struct meta *m, struct cached_inode *ci, bool pending)
 		return;
 	ci->counted = pending;
 	m->pending_inodes += pending ? 1 : (uint64_t)-1;
+	m->counters_dirty = true;
 }
 
 static struct removed_inode *
@@ -203,47 +235,46 @@ meta_inode_dirty(struct meta *m, struct inode *i)
 		meta_poison(m, -ENOMEM);
 }
 
-/* The same sealed extent may be mapped in several ranges, with others between them: it must be given back only once. */
-static bool
-mapped_before(const struct extent_list *l, uint32_t k)
-{
-	const struct extent *x = &l->v[k];
+struct releasing {
+	struct meta *m;
+	err_t err;
+};
 
-	while (k-- > 0 && l->v[k].off >= x->x_off)
-		if (l->v[k].seg == x->seg && l->v[k].seg_off == x->seg_off)
-			return true;
-	return false;
+static void
+release_if_hot(void *ctx, const struct extent *x, uint64_t seg_off, uint32_t len)
+{
+	struct releasing *r = ctx;
+	struct segment s;
+
+	if (r->err == 0 && meta_segment_get(r->m, x->seg, &s) == 0 && s.kind == SEGMENT_HOT)
+		r->err = meta_release(r->m, x->seg, seg_off, len);
 }
 
-/* Gives back what only this list points at: hot bytes. */
-static err_t
-release_hot(struct meta *m, const struct extent_list *l)
+err_t
+meta_release_gone(struct meta *m, const struct extent_list *before, const struct extent_list *after)
 {
-	struct segment s;
-	err_t err;
+	struct releasing r = { m, 0 };
 
-	for (uint32_t k = 0; k < l->count; k++) {
-		const struct extent *x = &l->v[k];
-
-		if (mapped_before(l, k))
-			continue;
-		if (meta_segment_get(m, x->seg, &s) != 0 || s.kind != SEGMENT_HOT)
-			continue;
-		if ((err = meta_release(m, x->seg, x->seg_off, x->stored_len)) != 0)
-			return err;
-	}
-	return 0;
+	extent_list_gone(before, after, 0, UINT64_MAX, release_if_hot, &r);
+	return r.err;
 }
 
 static err_t
 chunk_remove(void *ctx, struct inode *i, struct chunk *c)
 {
 	struct meta *m = ctx;
-	err_t err = release_hot(m, &c->current);
+	static const struct extent_list nothing;
+	err_t err = meta_release_gone(m, &c->current, &nothing);
 
-	if (err != 0 || c == i->chunk0)
+	if (err != 0)
 		return err;
-	cache_delete(m, &CONTAINER(c, struct cached_chunk, chunk)->node);
+	if (c != i->chunk0) {
+		cache_delete(m, &CONTAINER(c, struct cached_chunk, chunk)->node);
+		return 0;
+	}
+	/* Should another chunk be the one that fails, then this one must not be released again. */
+	extent_list_clear(&c->current);
+	meta_inode_dirty(m, i);
 	return 0;
 }
 
@@ -324,7 +355,7 @@ meta_xattrs_get(struct meta *m, struct inode *i, struct xattr_list **out)
 
 	HASH_FIND(hh, m->xattrs, &i->ino, sizeof(i->ino), cx);
 	if (cx != NULL && !cx->node.deleted) {
-		cache_touch(m, &cx->node);
+		cache_touch(&cx->node);
 		*out = &cx->list;
 		return 0;
 	}

@@ -7,6 +7,8 @@
  *                                          ^                 |  \-- the commit failed --> DIRTY
  *                                          |---- change -----|      (then DIRTY with frozen still set)
  *
+ * What a commit puts into the journal only is durable, but stays FROZEN until a commit of the database has it, too.
+ *
  * DIRTY and FROZEN nodes are pinned: memory is newer than the database.  `deleted` nodes are tombstones: pinned, too, and
  * freed once the deletion is durable.  CLEAN nodes are in the LRU list.  All fields are under meta->lock.
  */
@@ -29,16 +31,18 @@ struct node {
 	bool frozen;
 	bool deleted;
 	bool stored; /* the database has a row of it (as of the last durable commit) */
+	bool used;   /* since it was last looked at for eviction */
+	uint32_t weight; /* bytes of memory, as counted in the list of clean ones */
 	struct node *prev; /* in exactly one of meta's lists */
 	struct node *next;
 };
 
 struct cached_inode {
 	struct node node;
-	struct inode inode;
+	UT_hash_handle hh;
 	bool counted; /* in meta->pending_inodes */
 	bool was_named; /* has had a name since it was loaded or made */
-	UT_hash_handle hh;
+	struct inode inode;
 };
 
 /* An inode that lost its last name while this process runs and is still here. */
@@ -53,15 +57,31 @@ struct cached_chunk {
 	UT_hash_handle hh; /* by node.a, node.b */
 };
 
+/* What is known of the names in a directory, while some of them are in memory. */
+struct directory {
+	uint64_t ino;
+	size_t entries;  /* in memory */
+	bool complete;   /* every row is in memory: what is not, does not exist */
+	bool large;      /* too many rows to read all at once */
+	bool missed;     /* a name was not in memory, since some have last left it */
+	uint64_t listed; /* all rows below this cookie are in memory */
+	uint64_t ahead;  /* reading ahead has come to this cookie */
+	UT_hash_handle hh;
+};
+
+/* A name; ino and chain_ino 0 without deleted: known to be absent, no row.  node.b is the cookie, 0 as long as there is none. */
 struct cached_dentry {
 	struct node node;
-	struct dentry dentry; /* ino and chain_ino 0 without deleted: known to be absent, no row */
+	UT_hash_handle hh; /* by key: parent, then the name */
+	struct directory *directory;
+	uint64_t ino;
+	uint64_t chain_ino;
 	int64_t hash;
+	uint8_t type;
 	bool has_hash;
 	bool counted; /* in meta->pending_dentries */
-	UT_hash_handle hh; /* by key */
-	size_t key_len;
-	uint8_t key[]; /* parent, then the name */
+	uint8_t name_len;
+	uint8_t key[];
 };
 
 struct cached_xattrs {
@@ -86,11 +106,17 @@ struct cached_blob {
 	uint64_t key;      /* table << 32 | a */
 };
 
-/* The pinned rows of one directory or file, ordered by b: what a scan of the database must be merged with. */
+/* The pinned rows of one directory or file, by b: what a scan of the database must be merged with.  See meta_pins.c. */
+struct pin {
+	uint64_t b;
+	struct node *node; /* NULL: not any more */
+};
 struct pinset {
 	uint64_t key[2]; /* table, a */
-	struct node **v;
+	struct pin *v;
 	size_t count;
+	size_t sorted; /* that many at the front are in order */
+	size_t holes;
 	size_t cap;
 	UT_hash_handle hh;
 };
@@ -109,10 +135,12 @@ struct release_list {
 struct node_list {
 	struct node *first;
 	size_t count;
+	size_t weight; /* of the clean ones */
 };
 
 struct meta {
 	struct db *db;
+	struct reserve *reserve; /* may be NULL; set before any thread */
 	struct rowseal *rs;
 	struct meta_hooks hooks;
 	uint32_t member_number;
@@ -122,6 +150,8 @@ struct meta {
 	struct cached_inode *inodes;
 	struct cached_chunk *chunks;
 	struct cached_dentry *dentries;
+	struct directory *directories;
+	struct dentry shown; /* the name that was handed out last */
 	struct cached_xattrs *xattrs;
 	struct cached_segment *segments;
 	struct cached_segment *segments_by_name;
@@ -137,24 +167,43 @@ struct meta {
 	uint64_t next_cookie;
 	uint64_t next_segment;
 	bool counters_dirty;
-	uint64_t pending_inodes;
+	uint64_t hot_moves;
+	bool shrunk; /* nothing was written to the database since it was made smaller */
+	uint64_t pending_inodes; /* this and the next are stored with the counters: nobody counts a million rows at each opening */
 	uint64_t pending_dentries;
 	uint64_t change;
 	uint64_t stamp; /* of the last change of any chunk: never goes back, so struct chunk's `change` has no ABA */
 	err_t poison;
 
 	/* committing: under lock */
+	bool committing;      /* somebody is: one at a time */
 	uint64_t freeze_gen;  /* freezes so far */
-	uint64_t attempt_gen; /* the last freeze whose commit ended, well or not */
+	uint64_t failed_gen;  /* the last freeze whose commit failed */
 	uint64_t durable_gen; /* the last freeze that is durable */
+	uint64_t stored_gen;  /* the last freeze that is in the database */
 	err_t last_result;
-	bool kick;
+	bool counters_journaled;         /* the database has older ones than the journal */
+	struct release_list given_back;  /* durably released, and not told to the hook yet */
+	size_t rows_stored;              /* since the last checkpoint */
+	unsigned commits_stored;
+	bool wants_room;                 /* the journal was too short, or is not there yet */
+	bool kick;                       /* the thread is to commit */
 	bool stopping;
 	bool running;
 	unsigned interval_ms;
 	pthread_t thread;
-	pthread_cond_t wake; /* the committing thread */
+	pthread_cond_t wake; /* the thread */
 	pthread_cond_t done; /* the waiters */
+};
+
+/* Cookies of "." and ".." are smaller. */
+#define FIRST_COOKIE 16u
+
+/* A growing list of numbers. */
+struct number_list {
+	uint64_t *v;
+	size_t count;
+	size_t cap;
 };
 
 #define CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
@@ -162,38 +211,57 @@ struct meta {
 /* meta_cache.c */
 void cache_init(struct node *n, enum db_table table, uint64_t a, uint64_t b, bool stored);
 void cache_insert_clean(struct meta *m, struct node *n); /* a new node */
-void cache_touch(struct meta *m, struct node *n);        /* used: last to be evicted */
+void cache_touch(struct node *n); /* used: last to be evicted */
 MUST_CHECK err_t cache_dirty(struct meta *m, struct node *n);
 /* The row goes: a tombstone until that is durable (or at once, if it never was stored). n may be freed. */
 void cache_delete(struct meta *m, struct node *n);
 void cache_move(struct meta *m, struct node *n, struct node_list *to);
 void cache_free_node(struct meta *m, struct node *n); /* out of all lists and hashes */
 void cache_evict(struct meta *m);
-/* The pinned rows of (table, a); NULL if none. */
-struct pinset *cache_pinset(struct meta *m, enum db_table table, uint64_t a);
-/* Index of the first with b >= from. */
-size_t cache_pinset_find(const struct pinset *p, uint64_t from);
+
+/* meta_pins.c */
+MUST_CHECK err_t pins_add(struct meta *m, struct node *n);
+void pins_drop(struct meta *m, const struct node *n);
+/* The pinned row of (table, a) with the least b >= from; NULL: none. */
+struct node *pins_next(struct meta *m, enum db_table table, uint64_t a, uint64_t from);
 /* Drops what is not pinned any more from all sets. */
-void cache_pinset_compact(struct meta *m);
-MUST_CHECK err_t cache_pinset_add(struct meta *m, struct node *n);
+void pins_compact(struct meta *m);
+void pins_free(struct meta *m);
+
+/* meta.c */
+MUST_CHECK err_t meta_release_add(struct release_list *l, const struct release *r);
 
 /* meta_commit.c */
 void commit_kick_if_full(struct meta *m);
 
 /* meta_inodes.c: what is in memory, tombstones included; or NULL. */
 struct cached_inode *inode_cached(struct meta *m, uint64_t ino);
+/* Reads those that are not in memory.  Whoever wants one that could not be read learns why when asking for it. */
+void inode_read_ahead(struct meta *m, struct number_list *inos);
 
-/* meta_pending.c: a growing list of numbers; the second is a db_row_fn that adds a row's first key. */
-struct number_list {
-	uint64_t *v;
-	size_t count;
-	size_t cap;
-};
+/* meta_pending.c; the second is a db_row_fn that adds a row's first key. */
 MUST_CHECK err_t pending_add_number(struct number_list *l, uint64_t n);
+/* In order, each once; returns how many. */
+size_t pending_sort_numbers(struct number_list *l);
 MUST_CHECK err_t pending_add_key(void *list, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data,
     size_t len);
 
 /* meta_names.c */
 MUST_CHECK err_t dentry_hash(struct meta *m, struct cached_dentry *cd);
+/* The database has no rows of a directory that it has never seen. */
+bool names_is_unstored(struct meta *m, uint64_t parent);
+struct directory *names_find_directory(struct meta *m, uint64_t ino);
+struct cached_dentry *dentry_cached(struct meta *m, uint64_t parent, const char *name, size_t len);
+/* Into the cache, clean; d->cookie 0: not known to any row. */
+struct cached_dentry *dentry_insert(struct meta *m, const struct dentry *d, bool stored);
+/* Out of its directory, when it is freed. */
+void dentry_leave(struct meta *m, struct cached_dentry *cd);
+bool dentry_is_void(const struct cached_dentry *cd);
+/* All of it but what no name has. */
+void dentry_show(const struct cached_dentry *cd, struct dentry *out);
+
+/* meta_list.c: reads rows of the directory from a cookie on into the cache, at most limit, and their inodes. */
+MUST_CHECK err_t list_read_directory(struct meta *m, uint64_t parent, uint64_t from, unsigned limit, bool inodes,
+    unsigned *rows_out, uint64_t *last_out);
 
 #endif

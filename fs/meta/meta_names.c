@@ -1,11 +1,14 @@
-/* Names: directory entries by name and in order. */
+/* Names: directory entries by name. */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "meta_internal.h"
 
-/* Rows that one scan of the database fetches at once. */
-#define SCAN_ROWS 512u
+/* A directory of which two names were asked for is read as a whole, if it has no more rows than this. */
+#define WHOLE_MAX 1024u
+/* Rows that are read ahead in a larger one; and how near to where that ended the next miss must be. */
+#define AHEAD_ROWS 64u
+#define AHEAD_NEAR 256u
 
 err_t
 dentry_hash(struct meta *m, struct cached_dentry *cd)
@@ -14,12 +17,12 @@ dentry_hash(struct meta *m, struct cached_dentry *cd)
 
 	if (cd->has_hash)
 		return 0;
-	err = rowseal_name_hash(m->rs, cd->dentry.parent, cd->dentry.name, cd->dentry.name_len, &cd->hash);
+	err = rowseal_name_hash(m->rs, cd->node.a, (const char *)cd->key + 8, cd->name_len, &cd->hash);
 	cd->has_hash = err == 0;
 	return err;
 }
 
-static struct cached_dentry *
+struct cached_dentry *
 dentry_cached(struct meta *m, uint64_t parent, const char *name, size_t len)
 {
 	uint8_t key[8 + NAME_LEN_MAX];
@@ -31,24 +34,92 @@ dentry_cached(struct meta *m, uint64_t parent, const char *name, size_t len)
 	return cd;
 }
 
-/* Into the cache, clean; cookie 0: not known to any row. */
-static struct cached_dentry *
+bool
+names_is_unstored(struct meta *m, uint64_t parent)
+{
+	struct cached_inode *ci = inode_cached(m, parent);
+
+	return ci != NULL && !ci->node.stored && !ci->node.frozen;
+}
+
+struct directory *
+names_find_directory(struct meta *m, uint64_t ino)
+{
+	struct directory *d;
+
+	HASH_FIND(hh, m->directories, &ino, sizeof(ino), d);
+	return d;
+}
+
+static struct directory *
+directory_make(struct meta *m, uint64_t ino)
+{
+	struct directory *d = names_find_directory(m, ino);
+
+	if (d != NULL || (d = calloc(1, sizeof(*d))) == NULL)
+		return d;
+	d->ino = ino;
+	d->complete = names_is_unstored(m, ino);
+	HASH_ADD(hh, m->directories, ino, sizeof(d->ino), d);
+	return d;
+}
+
+struct cached_dentry *
 dentry_insert(struct meta *m, const struct dentry *d, bool stored)
 {
-	size_t key_len = 8 + (size_t)d->name_len;
-	struct cached_dentry *cd = calloc(1, sizeof(*cd) + key_len);
+	struct directory *dir = directory_make(m, d->parent);
+	struct cached_dentry *cd = dir == NULL ? NULL : calloc(1, sizeof(*cd) + 8 + d->name_len);
 
 	if (cd == NULL)
 		return NULL;
 	cache_init(&cd->node, DB_DENTRY, d->parent, d->cookie, stored);
-	cd->dentry = *d;
+	cd->directory = dir;
+	dir->entries++;
+	cd->ino = d->ino;
+	cd->chain_ino = d->chain_ino;
+	cd->type = d->type;
+	cd->name_len = d->name_len;
 	cd->counted = d->ino != d->chain_ino;
 	memcpy(cd->key, &d->parent, 8);
 	memcpy(cd->key + 8, d->name, d->name_len);
-	cd->key_len = key_len;
-	HASH_ADD_KEYPTR(hh, m->dentries, cd->key, cd->key_len, cd);
+	HASH_ADD_KEYPTR(hh, m->dentries, cd->key, 8 + (size_t)cd->name_len, cd);
 	cache_insert_clean(m, &cd->node);
 	return cd;
+}
+
+void
+dentry_leave(struct meta *m, struct cached_dentry *cd)
+{
+	struct directory *d = cd->directory;
+
+	if (!dentry_is_void(cd)) { /* the row stays where it is */
+		d->complete = false;
+		d->missed = false;
+		d->listed = 0;
+	}
+	if (--d->entries == 0) {
+		HASH_DEL(m->directories, d);
+		free(d);
+	}
+}
+
+bool
+dentry_is_void(const struct cached_dentry *cd)
+{
+	return cd->node.deleted || (cd->ino == 0 && cd->chain_ino == 0);
+}
+
+void
+dentry_show(const struct cached_dentry *cd, struct dentry *out)
+{
+	out->parent = cd->node.a;
+	out->cookie = cd->node.b;
+	out->ino = cd->ino;
+	out->chain_ino = cd->chain_ino;
+	out->type = cd->type;
+	out->name_len = cd->name_len;
+	memcpy(out->name, cd->key + 8, cd->name_len);
+	out->name[cd->name_len] = '\0';
 }
 
 struct find {
@@ -74,115 +145,170 @@ find_row(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const
 	return err;
 }
 
-/* A directory that the database has never seen has no rows there. */
-static bool
-directory_is_unstored(struct meta *m, uint64_t parent)
-{
-	struct cached_inode *ci;
-
-	HASH_FIND(hh, m->inodes, &parent, sizeof(parent), ci);
-	return ci != NULL && !ci->node.stored && !ci->node.frozen;
-}
-
-/* The cached entry for a name, loaded if need be; absent names are cached as such. */
+/* One name, from its row; without a row, as absent. */
 static err_t
-dentry_load(struct meta *m, uint64_t parent, const char *name, struct cached_dentry **out)
+read_name(struct meta *m, uint64_t parent, const char *name, size_t len, struct cached_dentry **out)
 {
-	size_t len = strlen(name);
 	struct find f = { .name = name, .name_len = len };
 	struct cached_dentry *cd;
-	int64_t hash = 0;
-	bool hashed = false;
+	int64_t hash;
 	err_t err;
 
-	if (len > NAME_LEN_MAX)
-		return -ENAMETOOLONG;
-	cd = dentry_cached(m, parent, name, len);
-	if (cd != NULL) {
-		cache_touch(m, &cd->node);
-		*out = cd;
-		return 0;
-	}
-	if (!directory_is_unstored(m, parent)) {
-		if ((err = rowseal_name_hash(m->rs, parent, name, len, &hash)) != 0)
-			return err;
-		hashed = true;
-		err = db_find_dentry(m->db, parent, hash, find_row, &f);
-		if (err != 0 && err != -ENOENT)
-			return err;
-	}
+	if ((err = rowseal_name_hash(m->rs, parent, name, len, &hash)) != 0)
+		return err;
+	err = db_find_dentry(m->db, parent, hash, find_row, &f);
+	if (err != 0 && err != -ENOENT)
+		return err;
 	if (!f.ok) {
 		f.found = (struct dentry){ .parent = parent, .name_len = (uint8_t)len };
 		memcpy(f.found.name, name, len);
-	} else {
-		/* The row may be older than a cached entry of the same cookie only if the name is the same: names of a
-		 * row never change, so this one is not in memory. */
 	}
-	cd = dentry_insert(m, &f.found, f.ok);
-	if (cd == NULL)
+	/* The row may be older than a cached entry of the same cookie only if the name is the same: names of a row never
+	 * change, so this one is not in memory. */
+	if ((cd = dentry_insert(m, &f.found, f.ok)) == NULL)
 		return -ENOMEM;
 	cd->hash = hash;
-	cd->has_hash = hashed;
+	cd->has_hash = true;
 	*out = cd;
 	return 0;
 }
 
-static bool
-dentry_is_void(const struct cached_dentry *cd)
+/* Whoever wants a second name will want the others.  What can't be read now is found out name by name. */
+static void
+read_whole(struct meta *m, struct directory *dir, bool inodes)
 {
-	return cd->node.deleted || (cd->dentry.ino == 0 && cd->dentry.chain_ino == 0);
+	uint64_t ino = dir->ino, last = 0;
+	unsigned rows = 0;
+
+	dir->large = true;
+	if (list_read_directory(m, ino, 0, WHOLE_MAX + 1, inodes, &rows, &last) == 0 && rows <= WHOLE_MAX) {
+		dir->large = false;
+		dir->complete = true;
+	}
+}
+
+/* In a large directory whoever goes through it in the order in which it was made is met halfway. */
+static err_t
+read_ahead(struct meta *m, struct directory *dir, uint64_t cookie, bool inodes)
+{
+	bool near = cookie >= dir->ahead && cookie - dir->ahead < AHEAD_NEAR;
+	unsigned rows = 0;
+
+	dir->ahead = cookie + 1;
+	return near ? list_read_directory(m, dir->ino, dir->ahead, AHEAD_ROWS, inodes, &rows, &dir->ahead) : 0;
+}
+
+/* The cached entry for a name, read if need be; *out NULL: there is certainly none.  inodes: those will be wanted, too. */
+static err_t
+dentry_find(struct meta *m, uint64_t parent, const char *name, bool inodes, struct cached_dentry **out)
+{
+	size_t len = strlen(name);
+	struct directory *dir;
+	err_t err;
+
+	if (len > NAME_LEN_MAX)
+		return -ENAMETOOLONG;
+	if ((*out = dentry_cached(m, parent, name, len)) != NULL) {
+		cache_touch(&(*out)->node);
+		return 0;
+	}
+	dir = names_find_directory(m, parent);
+	if (dir == NULL ? names_is_unstored(m, parent) : dir->complete)
+		return 0;
+	if (dir != NULL && !dir->large && dir->missed) {
+		read_whole(m, dir, inodes);
+		if ((*out = dentry_cached(m, parent, name, len)) != NULL || dir->complete)
+			return 0;
+	}
+	if ((err = read_name(m, parent, name, len, out)) != 0)
+		return err;
+	dir = (*out)->directory;
+	dir->missed = true;
+	if (dir->large && !dentry_is_void(*out) && read_ahead(m, dir, (*out)->node.b, inodes) != 0)
+		dir->ahead = 0;
+	return 0;
 }
 
 err_t
 meta_dentry_get(struct meta *m, uint64_t parent, const char *name, struct dentry **out)
 {
 	struct cached_dentry *cd;
-	err_t err = dentry_load(m, parent, name, &cd);
+	err_t err = dentry_find(m, parent, name, false, &cd);
 
 	if (err != 0)
 		return err;
-	if (dentry_is_void(cd))
+	if (cd == NULL || dentry_is_void(cd))
 		return -ENOENT;
-	*out = &cd->dentry;
+	dentry_show(cd, &m->shown);
+	*out = &m->shown;
 	return 0;
+}
+
+err_t
+meta_lookup(struct meta *m, uint64_t parent, const char *name, struct inode **out)
+{
+	struct cached_dentry *cd;
+	err_t err = dentry_find(m, parent, name, true, &cd);
+
+	if (err != 0)
+		return err;
+	if (cd == NULL || dentry_is_void(cd) || cd->ino == 0)
+		return -ENOENT;
+	return meta_inode_get(m, cd->ino, out);
 }
 
 /* After a change of ino or chain_ino: makes, rewrites or drops the row. */
 static err_t
 dentry_changed(struct meta *m, struct cached_dentry *cd)
 {
-	struct dentry *d = &cd->dentry;
-	bool pending = d->ino != d->chain_ino;
+	bool pending = cd->ino != cd->chain_ino;
 
 	if (pending != cd->counted) {
 		m->pending_dentries += pending ? 1 : (uint64_t)-1;
+		m->counters_dirty = true;
 		cd->counted = pending;
 	}
-	if (d->ino == 0 && d->chain_ino == 0) {
+	if (cd->ino == 0 && cd->chain_ino == 0) {
 		cache_delete(m, &cd->node);
 		return 0;
 	}
-	if (d->cookie == 0) {
-		d->cookie = m->next_cookie++;
+	if (cd->node.b == 0) {
+		cd->node.b = m->next_cookie++;
 		m->counters_dirty = true;
-		cd->node.b = d->cookie;
 	}
 	cd->node.deleted = false;
 	return cache_dirty(m, &cd->node);
+}
+
+/* *out NULL: there is none and none is wanted. */
+static err_t
+dentry_for_change(struct meta *m, uint64_t parent, const char *name, uint64_t wanted, struct cached_dentry **out)
+{
+	struct dentry absent = { .parent = parent };
+	err_t err = dentry_find(m, parent, name, false, out);
+
+	if (err != 0)
+		return err;
+	if (*out != NULL && dentry_is_void(*out) && wanted == 0)
+		*out = NULL;
+	if (*out != NULL || wanted == 0)
+		return 0;
+	absent.name_len = (uint8_t)strlen(name);
+	memcpy(absent.name, name, absent.name_len);
+	*out = dentry_insert(m, &absent, false);
+	return *out == NULL ? -ENOMEM : 0;
 }
 
 err_t
 meta_dentry_set(struct meta *m, uint64_t parent, const char *name, uint64_t ino, uint8_t type)
 {
 	struct cached_dentry *cd;
-	err_t err = dentry_load(m, parent, name, &cd);
+	err_t err = dentry_for_change(m, parent, name, ino, &cd);
 
-	if (err != 0)
+	if (err != 0 || cd == NULL)
 		return err;
-	if (ino == 0 && dentry_is_void(cd))
-		return 0;
-	cd->dentry.ino = ino;
-	cd->dentry.type = type;
+	cd->ino = ino;
+	cd->type = type;
 	return dentry_changed(m, cd);
 }
 
@@ -190,183 +316,10 @@ err_t
 meta_dentry_set_chain(struct meta *m, uint64_t parent, const char *name, uint64_t chain_ino)
 {
 	struct cached_dentry *cd;
-	err_t err = dentry_load(m, parent, name, &cd);
+	err_t err = dentry_for_change(m, parent, name, chain_ino, &cd);
 
-	if (err != 0)
+	if (err != 0 || cd == NULL)
 		return err;
-	if (chain_ino == 0 && dentry_is_void(cd))
-		return 0;
-	cd->dentry.chain_ino = chain_ino;
+	cd->chain_ino = chain_ino;
 	return dentry_changed(m, cd);
-}
-
-/* Merging a scan of the database with the pinned entries of the directory. */
-struct scan {
-	struct meta *m;
-	uint64_t parent;
-	bool all; /* also names that are gone here */
-	meta_dentry_fn *fn;
-	void *ctx;
-	uint64_t next; /* everything below this cookie has been handed out */
-	unsigned rows; /* of the database, in this round */
-};
-
-static err_t
-scan_emit(struct scan *s, const struct cached_dentry *cd)
-{
-	s->next = cd->node.b + 1;
-	if (dentry_is_void(cd) || (cd->dentry.ino == 0 && !s->all))
-		return 0;
-	return s->fn(s->ctx, &cd->dentry);
-}
-
-/* Pinned entries with cookies in [s->next, below). */
-static err_t
-scan_pinned(struct scan *s, uint64_t below)
-{
-	struct pinset *p;
-	err_t err;
-
-	while ((p = cache_pinset(s->m, DB_DENTRY, s->parent)) != NULL) {
-		size_t i = cache_pinset_find(p, s->next);
-
-		if (i == p->count || p->v[i]->b >= below)
-			break;
-		if ((err = scan_emit(s, CONTAINER(p->v[i], struct cached_dentry, node))) != 0)
-			return err;
-	}
-	return 0;
-}
-
-static err_t
-scan_row(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data, size_t len)
-{
-	struct scan *s = ctx;
-	struct pinset *p;
-	struct dentry d;
-	err_t err;
-
-	(void)mark;
-	(void)state;
-	s->rows++;
-	if ((err = scan_pinned(s, b)) != 0)
-		return err;
-	p = cache_pinset(s->m, DB_DENTRY, a);
-	if (p != NULL) {
-		size_t i = cache_pinset_find(p, b);
-
-		if (i < p->count && p->v[i]->b == b) /* memory is newer */
-			return scan_emit(s, CONTAINER(p->v[i], struct cached_dentry, node));
-	}
-	if ((err = record_get_dentry(data, len, a, b, &d)) != 0)
-		return err;
-	s->next = b + 1;
-	if (d.ino == 0 && !s->all)
-		return 0;
-	return s->fn(s->ctx, &d);
-}
-
-static err_t
-scan_directory(struct meta *m, uint64_t parent, uint64_t after, bool all, meta_dentry_fn *fn, void *ctx)
-{
-	struct scan s = { .m = m, .parent = parent, .all = all, .fn = fn, .ctx = ctx, .next = after + 1 };
-	err_t err;
-
-	if (!directory_is_unstored(m, parent)) {
-		do {
-			s.rows = 0;
-			err = db_scan(m->db, DB_DENTRY, parent, s.next, SCAN_ROWS, scan_row, &s);
-			if (err != 0)
-				return err;
-		} while (s.rows == SCAN_ROWS);
-	}
-	return scan_pinned(&s, UINT64_MAX);
-}
-
-err_t
-meta_dentry_scan(struct meta *m, uint64_t parent, uint64_t after, meta_dentry_fn *fn, void *ctx)
-{
-	return scan_directory(m, parent, after, false, fn, ctx);
-}
-
-err_t
-meta_dentry_scan_all(struct meta *m, uint64_t parent, uint64_t after, meta_dentry_fn *fn, void *ctx)
-{
-	return scan_directory(m, parent, after, true, fn, ctx);
-}
-
-/* Pending names: the marked rows, and what is newer in memory. */
-struct pending {
-	struct meta *m;
-	struct dentry *v;
-	size_t count;
-	size_t cap;
-};
-
-static err_t
-pending_add(struct pending *p, const struct dentry *d)
-{
-	if (p->count == p->cap) {
-		size_t cap = p->cap ? p->cap * 2 : 64;
-		struct dentry *v = realloc(p->v, cap * sizeof(v[0]));
-
-		if (v == NULL)
-			return -ENOMEM;
-		p->v = v;
-		p->cap = cap;
-	}
-	p->v[p->count++] = *d;
-	return 0;
-}
-
-static err_t
-pending_row(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data, size_t len)
-{
-	struct pending *p = ctx;
-	struct cached_dentry *cd;
-	struct dentry d;
-	err_t err = record_get_dentry(data, len, a, b, &d);
-
-	(void)mark;
-	(void)state;
-	if (err != 0)
-		return err;
-	cd = dentry_cached(p->m, a, d.name, d.name_len);
-	if (cd != NULL && (cd->node.dirty || cd->node.frozen))
-		return 0; /* comes from memory */
-	return pending_add(p, &d);
-}
-
-static err_t
-pending_from_list(struct pending *p, struct node *first)
-{
-	err_t err;
-
-	for (struct node *n = first; n != NULL; n = n->next) {
-		struct cached_dentry *cd;
-
-		if (n->table != DB_DENTRY || n->deleted)
-			continue;
-		cd = CONTAINER(n, struct cached_dentry, node);
-		if (cd->dentry.ino != cd->dentry.chain_ino && (err = pending_add(p, &cd->dentry)) != 0)
-			return err;
-	}
-	return 0;
-}
-
-err_t
-meta_pending_dentries(struct meta *m, struct dentry **out, size_t *count_out)
-{
-	struct pending p = { .m = m };
-	err_t err;
-
-	if ((err = db_scan_marked(m->db, DB_DENTRY, 0, 0, UINT32_MAX, pending_row, &p)) != 0 ||
-	    (err = pending_from_list(&p, m->dirty.first)) != 0 ||
-	    (err = pending_from_list(&p, m->frozen.first)) != 0) {
-		free(p.v);
-		return err;
-	}
-	*out = p.v;
-	*count_out = p.count;
-	return 0;
 }

@@ -103,6 +103,40 @@ meta_segment_remove(struct meta *m, uint64_t id)
 	return 0;
 }
 
+/* Ranges grow in steps of that many numbers, so that a segment's row does not change with every new file. */
+#define RANGE_STEP 4096u
+
+err_t
+meta_segment_widen(struct meta *m, uint64_t id, uint64_t ino)
+{
+	struct cached_segment *cs = segment_cached(m, id);
+	struct segment s;
+	err_t err;
+
+	if (cs != NULL && !cs->node.deleted && ino >= cs->segment.first_ino && ino <= cs->segment.last_ino &&
+	    cs->segment.first_ino != 0)
+		return 0;
+	if ((err = meta_segment_get(m, id, &s)) != 0)
+		return err;
+	if (s.first_ino == 0 || ino < s.first_ino)
+		s.first_ino = ino / RANGE_STEP > 0 ? ino / RANGE_STEP * RANGE_STEP : 1;
+	if (ino > s.last_ino)
+		s.last_ino = ino | (RANGE_STEP - 1);
+	return meta_segment_put(m, &s);
+}
+
+uint64_t
+meta_segment_moves(struct meta *m)
+{
+	return m->hot_moves;
+}
+
+void
+meta_segment_note_move(struct meta *m)
+{
+	m->hot_moves++;
+}
+
 static err_t
 segment_load_row(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data, size_t len)
 {

@@ -17,6 +17,7 @@
 #define EXTENT_LEN (4 * 4 + 1 + 4 + EXTENT_ID_LEN + 8 + 8 + 4)
 #define DENTRY_LEN (8 + 8 + 1 + 1)
 #define SEGMENT_LEN (1 + 1 + 16 + 8 + 32)
+#define SEGMENT_HOT_LEN (8 + 8 + 8)
 #define XATTR_MIN_LEN (1 + 1 + 4)
 
 #define KEY_COUNT_MAX 65536u
@@ -24,7 +25,7 @@
 
 enum { INODE_HAS_XATTRS = 1, INODE_HAS_TARGET = 2, INODE_HAS_CHUNK0 = 4, INODE_FLAGS = 7 };
 enum { XATTR_PENDING = 1, XATTR_DELETED = 2, XATTR_FLAGS = 3 };
-enum { SEGMENT_IN_STORE = 1, SEGMENT_LOCAL = 2, SEGMENT_FLAGS = 3 };
+enum { SEGMENT_IN_STORE = 1, SEGMENT_LOCAL = 2, SEGMENT_TIDIED = 4, SEGMENT_FLAGS = 7 };
 
 /* Writing into room that bytes_extend has made, reading from bytes that cursor_take has checked: neither can fail. */
 static void
@@ -641,23 +642,44 @@ record_get_xattrs(const uint8_t *data, size_t len, struct xattr_list *out)
 	return 0;
 }
 
-/* Segments. */
+/* Segments: the fixed part, and of hot ones what is known of their use. */
 
 err_t
 record_put_segment(struct bytes *b, const struct segment *s)
 {
+	bool hot = s->kind == SEGMENT_HOT;
 	uint8_t *p;
-	err_t e = bytes_extend(b, 1 + SEGMENT_LEN, &p);
+	err_t e = bytes_extend(b, 1 + SEGMENT_LEN + (hot ? SEGMENT_HOT_LEN : 0), &p);
 
 	if (e)
 		return e;
 	w8(&p, VERSION);
 	w8(&p, s->kind);
-	w8(&p, (uint8_t)((s->in_store ? SEGMENT_IN_STORE : 0) | (s->local ? SEGMENT_LOCAL : 0)));
+	w8(&p, (uint8_t)((s->in_store ? SEGMENT_IN_STORE : 0) | (s->local ? SEGMENT_LOCAL : 0) |
+	    (s->tidied ? SEGMENT_TIDIED : 0)));
 	wbytes(&p, s->name, sizeof(s->name));
 	w64(&p, s->size);
 	wbytes(&p, s->sha256, sizeof(s->sha256));
+	if (hot) {
+		w64(&p, s->live);
+		w64(&p, s->first_ino);
+		w64(&p, s->last_ino);
+	}
 	return 0;
+}
+
+static err_t
+get_segment_use(struct cursor *in, struct segment *s)
+{
+	const uint8_t *p;
+	err_t e = cursor_take(in, SEGMENT_HOT_LEN, &p);
+
+	if (e)
+		return e;
+	s->live = r64(&p);
+	s->first_ino = r64(&p);
+	s->last_ino = r64(&p);
+	return s->first_ino > s->last_ino ? -EBADMSG : 0;
 }
 
 err_t
@@ -669,8 +691,6 @@ record_get_segment(const uint8_t *data, size_t len, uint64_t id, struct segment 
 
 	if (!e)
 		e = cursor_take(&in, SEGMENT_LEN, &p);
-	if (!e && in.len)
-		e = -EBADMSG;
 	if (e)
 		return e;
 
@@ -682,11 +702,18 @@ record_get_segment(const uint8_t *data, size_t len, uint64_t id, struct segment 
 
 	s.in_store = flags & SEGMENT_IN_STORE;
 	s.local = flags & SEGMENT_LOCAL;
+	s.tidied = flags & SEGMENT_TIDIED;
 	rbytes(&p, s.name, sizeof(s.name));
 	s.size = r64(&p);
 	rbytes(&p, s.sha256, sizeof(s.sha256));
-	if (flags & ~SEGMENT_FLAGS || s.kind > SEGMENT_SETTLED)
+	if (flags & ~SEGMENT_FLAGS || s.kind > SEGMENT_SETTLED || (s.tidied && s.kind != SEGMENT_HOT))
 		return -EBADMSG;
+	if (s.kind == SEGMENT_HOT)
+		e = get_segment_use(&in, &s);
+	if (!e && in.len)
+		e = -EBADMSG;
+	if (e)
+		return e;
 	*out = s;
 	return 0;
 }

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,7 +80,7 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 	(void)userdata;
 	conn->want |= conn->capable & (FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_READDIRPLUS | FUSE_CAP_NO_OPEN_SUPPORT |
 	    FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_POSIX_ACL |
-	    FUSE_CAP_DONT_MASK | FUSE_CAP_EXPLICIT_INVAL_DATA);
+	    FUSE_CAP_DONT_MASK | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_EXPORT_SUPPORT);
 	/*
 	 * Truncation on open must come as SETATTR, since OPEN does not come.  Entries always come with their attributes: most who
 	 * read a folder ask for those next, many only when they have read all names, too late for READDIRPLUS_AUTO.  Data is
@@ -154,6 +155,51 @@ set_mask(int to_set)
 	return mask;
 }
 
+/* Is the caller in the group?  Costs a look into /proc if it is not the caller's first one. */
+static bool
+is_member(fuse_req_t req, gid_t group)
+{
+	gid_t few[32], *groups = few;
+	CLEANUP(free_ptr) gid_t *many = NULL;
+	int count;
+
+	if (fuse_req_ctx(req)->gid == group)
+		return true;
+	count = fuse_req_getgroups(req, ARRAY_LEN(few), few);
+	if (count > (int)ARRAY_LEN(few)) {
+		many = calloc((size_t)count, sizeof(*many));
+		groups = many;
+		count = many ? fuse_req_getgroups(req, count, many) : 0;
+	}
+	for (int i = 0; i < count; i++)
+		if (groups[i] == group)
+			return true;
+	return false;
+}
+
+/*
+ * The kernel asks for set-id bits to be cleared, but does not say whether the caller is in the file's group, which matters to a
+ * set-group-id bit without group execution, and when an ACL is set.
+ */
+static bool
+has_foreign_setgid(fuse_req_t req, fuse_ino_t ino)
+{
+	struct stat st;
+
+	if (vfs_getattr(vfs_of(req), ino, &st) != 0 || !(st.st_mode & S_ISGID))
+		return false;
+	return !is_member(req, st.st_gid);
+}
+
+/* A change by somebody without privileges that may take set-id bits: of the size, the owner, or none (see vfs_setattr). */
+static bool
+may_take_setgid(fuse_req_t req, unsigned mask)
+{
+	if (mask & (VFS_SET_MODE | VFS_SET_ATIME | VFS_SET_MTIME))
+		return mask & VFS_SET_KILL_SUIDGID;
+	return fuse_req_ctx(req)->uid != 0;
+}
+
 static void
 op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int to_set, struct fuse_file_info *fi)
 {
@@ -162,6 +208,8 @@ op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int to_set, stru
 	err_t err;
 
 	(void)fi;
+	if (may_take_setgid(req, mask) && has_foreign_setgid(req, ino))
+		mask |= VFS_SET_FOREIGN_GROUP;
 	if (fuse_loop_is_refresh(fuse_req_ctx(req)->pid))
 		err = vfs_getattr(vfs_of(req), ino, &attr);
 	else
@@ -235,7 +283,12 @@ op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void
 op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name, unsigned flags)
 {
-	reply_err(req, vfs_rename(vfs_of(req), parent, name, new_parent, new_name, flags));
+	struct vfs_caller who = caller_of(req);
+
+	if (flags & RENAME_WHITEOUT)
+		reply_err(req, vfs_rename_whiteout(vfs_of(req), &who, parent, name, new_parent, new_name, flags));
+	else
+		reply_err(req, vfs_rename(vfs_of(req), parent, name, new_parent, new_name, flags));
 }
 
 /* The kernel takes this as "works without", and does not ask again. */
@@ -269,13 +322,15 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file
 static void
 op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	unsigned flags = (fuse_wire_kill_suidgid() ? VFS_WRITE_KILL_SUIDGID : 0u) | (fi->writepage ? VFS_WRITE_BACK : 0u);
+	unsigned flags = fi->writepage ? VFS_WRITE_BACK : 0u;
 	err_t err;
 
 	if (off < 0) {
 		reply_err(req, -EINVAL);
 		return;
 	}
+	if (fuse_wire_kill_suidgid())
+		flags |= VFS_WRITE_KILL_SUIDGID | (has_foreign_setgid(req, ino) ? VFS_WRITE_FOREIGN_GROUP : 0u);
 	err = vfs_write(vfs_of(req), ino, (uint64_t)off, (const uint8_t *)data, size, flags);
 	if (err)
 		reply_err(req, err);
@@ -425,6 +480,8 @@ op_statfs(fuse_req_t req, fuse_ino_t ino)
 static void
 op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
+	if (strcmp(name, "system.posix_acl_access") == 0 && fuse_req_ctx(req)->uid != 0 && has_foreign_setgid(req, ino))
+		flags |= VFS_XATTR_DROP_SETGID;
 	reply_err(req, vfs_setxattr(vfs_of(req), ino, name, value, size, flags));
 }
 

@@ -38,10 +38,11 @@ vfs_free(struct vfs *v)
 	free(v);
 }
 
+/* The clock that the kernel stamps writes with: on a finer one, what was made first would seem newer than what was written next. */
 void
 vfs_now(struct timespec *ts)
 {
-	clock_gettime(CLOCK_REALTIME, ts);
+	clock_gettime(CLOCK_REALTIME_COARSE, ts);
 }
 
 void
@@ -79,25 +80,30 @@ vfs_changed(struct vfs *v, struct inode *i, unsigned bits)
 	meta_note_local_change(v->meta);
 }
 
-err_t
+/* What can't be read now (its map has to be) stays without a name until the next mount: removing the name has worked. */
+void
 vfs_after_unlink(struct vfs *v, struct inode *i)
 {
+	err_t err;
+
 	if (i->nlink != 0 || lookups_count(v->lookups, i->ino) != 0)
-		return 0;
+		return;
 	if ((i->pending & PENDING_NEW) == 0)
-		return 0; /* the chain still has names of it: it goes once they are gone there, too */
-	return meta_inode_remove(v->meta, i);
+		return; /* the chain still has names of it: it goes once they are gone there, too */
+	err = meta_inode_remove(v->meta, i);
+	if (err != 0)
+		log_warn("a removed file's space will be given back at a later mount: %s", strerror(-err));
 }
 
 bool
-vfs_kill_suidgid(struct inode *i)
+vfs_kill_suidgid(struct inode *i, bool foreign_group)
 {
 	uint32_t kill = S_ISUID;
 
-	if (!S_ISREG(i->mode))
+	if (S_ISDIR(i->mode))
 		return false;
-	/* Set-group-id without group execution means mandatory locking, and stays. */
-	if (i->mode & S_IXGRP)
+	/* Set-group-id without group execution once meant mandatory locking: it stays, but only for members of the group. */
+	if ((i->mode & S_IXGRP) || foreign_group)
 		kill |= S_ISGID;
 	if ((i->mode & kill) == 0)
 		return false;
@@ -118,22 +124,36 @@ vfs_reap_orphans(struct vfs *v)
 	err = meta_inode_scan_removed(v->meta, &inos, &count);
 	for (size_t k = 0; err == 0 && k < count; k++)
 		if (meta_inode_get(v->meta, inos[k], &i) == 0)
-			err = vfs_after_unlink(v, i);
+			vfs_after_unlink(v, i);
 	meta_unlock(v->meta);
 	return err;
+}
+
+/*
+ * "." and ".." come for a file handle (name_to_handle_at(2), NFS) of an inode that the kernel does not know any more: they are
+ * the inode itself, of any type, and a folder's parent.
+ */
+static err_t
+lookup_dots(struct vfs *v, uint64_t ino, bool up, struct inode **out)
+{
+	err_t err = meta_inode_get(v->meta, ino, out);
+
+	if (err == 0 && up)
+		err = !S_ISDIR((*out)->mode) ? -ENOTDIR : ino == INODE_ROOT ? 0 : meta_inode_get(v->meta, (*out)->parent, out);
+	return err == 0 && (*out)->nlink == 0 ? -ENOENT : err;
 }
 
 err_t
 vfs_lookup(struct vfs *v, uint64_t parent, const char *name, struct stat *attr_out)
 {
-	struct dentry *d;
 	struct inode *i;
 	err_t err;
 
 	meta_lock(v->meta);
-	err = meta_dentry_get(v->meta, parent, name, &d);
-	if (err == 0)
-		err = d->ino == 0 ? -ENOENT : meta_inode_get(v->meta, d->ino, &i);
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		err = lookup_dots(v, parent, name[1] == '.', &i);
+	else
+		err = meta_lookup(v->meta, parent, name, &i);
 	if (err == 0)
 		err = lookups_add(v->lookups, i->ino);
 	if (err == 0)
@@ -150,9 +170,8 @@ vfs_forget(struct vfs *v, uint64_t ino, uint64_t n)
 	if (lookups_drop(v->lookups, ino, n) != 0)
 		return;
 	meta_lock(v->meta);
-	if (meta_inode_is_removed(v->meta, ino) && meta_inode_get(v->meta, ino, &i) == 0 &&
-	    vfs_after_unlink(v, i) != 0)
-		log_warn("a removed file's space will be given back at the next mount");
+	if (meta_inode_is_removed(v->meta, ino) && meta_inode_get(v->meta, ino, &i) == 0)
+		vfs_after_unlink(v, i);
 	meta_unlock(v->meta);
 }
 
@@ -188,6 +207,20 @@ vfs_known_path(struct vfs *v, uint64_t ino, char *out, size_t out_len)
 	return err;
 }
 
+/*
+ * A change of the owner takes set-id bits, even one to the owner that it has: chown(2) with -1 and -1, which comes without any
+ * bit, or with that of ctime alone.
+ */
+static bool
+takes_suidgid(unsigned mask)
+{
+	if (mask & VFS_SET_SIZE)
+		return mask & VFS_SET_KILL_SUIDGID;
+	if (mask & (VFS_SET_UID | VFS_SET_GID))
+		return !(mask & VFS_SET_MODE);
+	return (mask & ~(unsigned)(VFS_SET_CTIME | VFS_SET_KILL_SUIDGID | VFS_SET_FOREIGN_GROUP)) == 0;
+}
+
 /* [meta lock] Everything but the size. */
 static err_t
 set_attributes(struct vfs *v, struct inode *i, const struct stat *attr, unsigned mask)
@@ -205,13 +238,10 @@ set_attributes(struct vfs *v, struct inode *i, const struct stat *attr, unsigned
 		i->uid = attr->st_uid;
 	if (mask & VFS_SET_GID)
 		i->gid = attr->st_gid;
-	if (mask & (VFS_SET_UID | VFS_SET_GID)) {
+	if (mask & (VFS_SET_UID | VFS_SET_GID))
 		bits |= PENDING_OWNER;
-		if ((mask & VFS_SET_MODE) == 0)
-			vfs_kill_suidgid(i);
-	}
-	if ((mask & VFS_SET_SIZE) && (mask & VFS_SET_KILL_SUIDGID))
-		vfs_kill_suidgid(i);
+	if (takes_suidgid(mask))
+		vfs_kill_suidgid(i, mask & VFS_SET_FOREIGN_GROUP);
 	if (mask & VFS_SET_ATIME)
 		i->atime = mask & VFS_SET_ATIME_NOW ? now : attr->st_atim;
 	if (mask & VFS_SET_MTIME)
@@ -219,7 +249,7 @@ set_attributes(struct vfs *v, struct inode *i, const struct stat *attr, unsigned
 	if (mask & VFS_SET_MTIME)
 		bits |= PENDING_MTIME;
 	/* Every explicit change moves ctime; that of atime alone is nobody else's business. */
-	if (mask & (VFS_SET_MTIME | VFS_SET_CTIME | VFS_SET_MODE | VFS_SET_UID | VFS_SET_GID))
+	if (mask != VFS_SET_ATIME && mask != (VFS_SET_ATIME | VFS_SET_ATIME_NOW))
 		bits |= PENDING_CTIME;
 	if (mask & VFS_SET_MODE) {
 		if ((err = vfs_acl_chmod(v, i)) != 0)
@@ -237,6 +267,7 @@ vfs_setattr(struct vfs *v, uint64_t ino, const struct stat *attr, unsigned mask,
 	struct inode *i;
 	err_t err;
 
+	meta_throttle(v->meta);
 	if (mask & VFS_SET_ATIME_NOW)
 		mask |= VFS_SET_ATIME;
 	if (mask & VFS_SET_MTIME_NOW)
@@ -245,7 +276,7 @@ vfs_setattr(struct vfs *v, uint64_t ino, const struct stat *attr, unsigned mask,
 		return err;
 	meta_lock(v->meta);
 	err = meta_inode_get(v->meta, ino, &i);
-	if (err == 0 && mask != 0)
+	if (err == 0)
 		err = set_attributes(v, i, attr, mask);
 	if (err == 0)
 		vfs_fill_stat(i, attr_out);
@@ -267,5 +298,5 @@ err_t
 vfs_fsync(struct vfs *v, uint64_t ino)
 {
 	(void)ino; /* what is on the disk is a prefix of history: one file alone cannot be ahead of the others */
-	return meta_sync(v->meta);
+	return meta_flush(v->meta);
 }

@@ -47,6 +47,7 @@ enum vfs_set { /* a mask */
 	VFS_SET_MODE = 1, VFS_SET_UID = 2, VFS_SET_GID = 4, VFS_SET_SIZE = 8, VFS_SET_ATIME = 16, VFS_SET_MTIME = 32,
 	VFS_SET_ATIME_NOW = 64, VFS_SET_MTIME_NOW = 128, VFS_SET_CTIME = 256,
 	VFS_SET_KILL_SUIDGID = 512, /* with SIZE: the caller is not privileged: clear set-id bits */
+	VFS_SET_FOREIGN_GROUP = 1024, /* where set-id bits are cleared: the caller is not in the file's group */
 };
 MUST_CHECK err_t vfs_setattr(struct vfs *v, uint64_t ino, const struct stat *attr, unsigned mask, struct stat *attr_out);
 
@@ -65,11 +66,15 @@ MUST_CHECK err_t vfs_rmdir(struct vfs *v, uint64_t parent, const char *name);
 /* flags: RENAME_NOREPLACE, RENAME_EXCHANGE; others -EINVAL. */
 MUST_CHECK err_t vfs_rename(struct vfs *v, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
     unsigned flags);
+/* With RENAME_WHITEOUT among the flags: the old name leads to a new device 0:0 of the caller's.  Not with RENAME_EXCHANGE. */
+MUST_CHECK err_t vfs_rename_whiteout(struct vfs *v, const struct vfs_caller *who, uint64_t parent, const char *name,
+    uint64_t new_parent, const char *new_name, unsigned flags);
 
 MUST_CHECK err_t vfs_read(struct vfs *v, uint64_t ino, uint64_t off, size_t len, uint8_t *buf, size_t *read_out);
 enum vfs_write_flags { /* a mask */
 	VFS_WRITE_KILL_SUIDGID = 1, /* the caller is not privileged: the write clears set-id bits */
 	VFS_WRITE_BACK = 2,         /* written earlier into the kernel's cache: the kernel sets the times itself */
+	VFS_WRITE_FOREIGN_GROUP = 4, /* with KILL_SUIDGID: the caller is not in the file's group */
 };
 MUST_CHECK err_t vfs_write(struct vfs *v, uint64_t ino, uint64_t off, const uint8_t *data, size_t len, unsigned flags);
 /* FALLOC_FL_KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE; others -EOPNOTSUPP.  -ENOSPC when the disk has not that much. */
@@ -89,6 +94,11 @@ MUST_CHECK err_t vfs_fsync(struct vfs *v, uint64_t ino);
 typedef int vfs_dir_fn(void *ctx, const char *name, const struct stat *attr, uint64_t cookie);
 MUST_CHECK err_t vfs_readdir(struct vfs *v, uint64_t ino, uint64_t after, bool with_attr, vfs_dir_fn *fn, void *ctx);
 
+/*
+ * Among the flags of vfs_setxattr: who sets an access ACL is neither privileged nor in the file's group, so its set-group-id bit
+ * goes (posix_acl_update_mode in Linux).
+ */
+#define VFS_XATTR_DROP_SETGID (1 << 16)
 /* As setxattr(2) and friends.  size 0 asks for the length.  -ENODATA, -ERANGE, -EEXIST, -E2BIG, -ENOSPC, -EOPNOTSUPP. */
 MUST_CHECK err_t vfs_setxattr(struct vfs *v, uint64_t ino, const char *name, const void *value, size_t len, int flags);
 MUST_CHECK err_t vfs_getxattr(struct vfs *v, uint64_t ino, const char *name, void *value, size_t size, size_t *len_out);

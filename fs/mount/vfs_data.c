@@ -16,13 +16,13 @@ vfs_read(struct vfs *v, uint64_t ino, uint64_t off, size_t len, uint8_t *buf, si
 
 /* Set-id bits and file capabilities do not outlive a write by somebody who may not set them. */
 static void
-kill_privileges(struct vfs *v, uint64_t ino)
+kill_privileges(struct vfs *v, uint64_t ino, bool foreign_group)
 {
 	struct inode *i;
 
 	meta_lock(v->meta);
 	if (meta_inode_get(v->meta, ino, &i) == 0) {
-		if (vfs_kill_suidgid(i))
+		if (vfs_kill_suidgid(i, foreign_group))
 			vfs_changed(v, i, PENDING_MODE);
 		if (i->has_xattrs && vfs_xattr_drop(v, i, "security.capability") == 0)
 			vfs_changed(v, i, PENDING_XATTR);
@@ -33,11 +33,13 @@ kill_privileges(struct vfs *v, uint64_t ino)
 err_t
 vfs_write(struct vfs *v, uint64_t ino, uint64_t off, const uint8_t *data, size_t len, unsigned flags)
 {
-	err_t err = flags & VFS_WRITE_BACK ? content_write_back(v->content, ino, off, data, len)
-	                                   : content_write(v->content, ino, off, data, len);
+	err_t err;
 
+	meta_throttle(v->meta);
+	err = flags & VFS_WRITE_BACK ? content_write_back(v->content, ino, off, data, len)
+	                             : content_write(v->content, ino, off, data, len);
 	if (err == 0 && (flags & VFS_WRITE_KILL_SUIDGID))
-		kill_privileges(v, ino);
+		kill_privileges(v, ino, flags & VFS_WRITE_FOREIGN_GROUP);
 	return err;
 }
 

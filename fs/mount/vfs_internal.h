@@ -16,9 +16,9 @@ void vfs_fill_stat(const struct inode *i, struct stat *st);
 /* Sets ctime to now, marks `bits` pending, notes the change. */
 void vfs_changed(struct vfs *v, struct inode *i, unsigned bits);
 /* What becomes of an inode whose last name is gone: kept while somebody has it open or the chain knows it. */
-MUST_CHECK err_t vfs_after_unlink(struct vfs *v, struct inode *i);
-/* Set-id bits as a write by somebody else clears them: true if the mode changed. */
-bool vfs_kill_suidgid(struct inode *i);
+void vfs_after_unlink(struct vfs *v, struct inode *i);
+/* Set-id bits as a write or chown clears them (foreign_group: by no member of the group): true if the mode changed. */
+bool vfs_kill_suidgid(struct inode *i, bool foreign_group);
 
 /* vfs_acl.c: POSIX ACLs as their extended attributes. */
 #define ACL_ACCESS "system.posix_acl_access"

@@ -120,6 +120,7 @@ make_entry(struct vfs *v, const struct vfs_caller *who, uint64_t parent, const c
 	struct inode *i;
 	err_t err;
 
+	meta_throttle(v->meta);
 	meta_lock(v->meta);
 	err = make_node(v, who, parent, name, what, &i);
 	if (err == 0) {
@@ -216,6 +217,7 @@ vfs_link(struct vfs *v, uint64_t ino, uint64_t parent, const char *name, struct 
 	struct inode *i;
 	err_t err;
 
+	meta_throttle(v->meta);
 	meta_lock(v->meta);
 	err = link_node(v, ino, parent, name, &i);
 	if (err == 0) {
@@ -227,12 +229,12 @@ vfs_link(struct vfs *v, uint64_t ino, uint64_t parent, const char *name, struct 
 }
 
 /* A name of i is gone already; what follows for i. */
-static err_t
+static void
 lost_name(struct vfs *v, struct inode *i)
 {
 	i->nlink = S_ISDIR(i->mode) ? 0 : i->nlink - 1;
 	vfs_changed(v, i, S_ISDIR(i->mode) ? 0 : PENDING_CTIME);
-	return vfs_after_unlink(v, i);
+	vfs_after_unlink(v, i);
 }
 
 /* [meta lock] */
@@ -253,7 +255,8 @@ remove_name(struct vfs *v, uint64_t parent, const char *name, bool directory)
 	if ((err = meta_dentry_set(v->meta, parent, name, 0, 0)) != 0)
 		return err;
 	directory_changed(v, dir, -1, directory ? -1 : 0);
-	return lost_name(v, i);
+	lost_name(v, i);
+	return 0;
 }
 
 err_t
@@ -261,6 +264,7 @@ vfs_unlink(struct vfs *v, uint64_t parent, const char *name)
 {
 	err_t err;
 
+	meta_throttle(v->meta);
 	meta_lock(v->meta);
 	err = remove_name(v, parent, name, false);
 	meta_unlock(v->meta);
@@ -272,6 +276,7 @@ vfs_rmdir(struct vfs *v, uint64_t parent, const char *name)
 {
 	err_t err;
 
+	meta_throttle(v->meta);
 	meta_lock(v->meta);
 	err = remove_name(v, parent, name, true);
 	meta_unlock(v->meta);
@@ -383,7 +388,9 @@ move(struct vfs *v, const struct place *from, const struct place *to)
 	directory_changed(v, from->dir, -1, -is_dir);
 	directory_changed(v, to->dir, replaces ? 0 : 1, replaces ? 0 : is_dir);
 	moved(v, from->node, to->dir);
-	return replaces ? lost_name(v, to->node) : 0;
+	if (replaces)
+		lost_name(v, to->node);
+	return 0;
 }
 
 /* [meta lock] */
@@ -414,8 +421,44 @@ vfs_rename(struct vfs *v, uint64_t parent, const char *name, uint64_t new_parent
 	if ((flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0 ||
 	    (flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)) == (RENAME_NOREPLACE | RENAME_EXCHANGE))
 		return -EINVAL;
+	meta_throttle(v->meta);
 	meta_lock(v->meta);
 	err = rename_node(v, parent, name, new_parent, new_name, flags);
+	meta_unlock(v->meta);
+	return err;
+}
+
+/* [meta lock] */
+static err_t
+leave_whiteout(struct vfs *v, const struct vfs_caller *who, uint64_t parent, const char *name)
+{
+	struct new_node what = { .mode = S_IFCHR };
+	struct inode *i;
+	err_t err = check_absent(v, parent, name);
+
+	/* Two names of one file: nothing was renamed. */
+	if (err == -EEXIST)
+		return 0;
+	if (err == 0)
+		err = make_node(v, who, parent, name, &what, &i);
+	if (err != 0)
+		meta_poison(v->meta, err);
+	return err;
+}
+
+err_t
+vfs_rename_whiteout(struct vfs *v, const struct vfs_caller *who, uint64_t parent, const char *name, uint64_t new_parent,
+    const char *new_name, unsigned flags)
+{
+	err_t err;
+
+	if ((flags & ~(unsigned)RENAME_NOREPLACE) != RENAME_WHITEOUT)
+		return -EINVAL;
+	meta_throttle(v->meta);
+	meta_lock(v->meta);
+	err = rename_node(v, parent, name, new_parent, new_name, flags & RENAME_NOREPLACE);
+	if (err == 0)
+		err = leave_whiteout(v, who, parent, name);
 	meta_unlock(v->meta);
 	return err;
 }
@@ -423,7 +466,6 @@ vfs_rename(struct vfs *v, uint64_t parent, const char *name, uint64_t new_parent
 /* Listing. */
 struct listing {
 	struct vfs *v;
-	bool with_attr;
 	vfs_dir_fn *fn;
 	void *ctx;
 };
@@ -431,22 +473,18 @@ struct listing {
 #define LISTING_FULL (-ECANCELED)
 
 static err_t
-list_entry(void *ctx, const struct dentry *d)
+list_entry(void *ctx, const struct dentry *d, struct inode *i)
 {
 	struct listing *l = ctx;
 	struct stat st = { .st_ino = d->ino, .st_mode = (mode_t)d->type << 12 };
-	struct inode *i;
-	bool known = false;
 	err_t err;
 
 	/* An inode that can't be read must not hide its neighbours: the name is listed without attributes. */
-	if (l->with_attr && meta_inode_get(l->v->meta, d->ino, &i) == 0) {
+	if (i != NULL)
 		vfs_fill_stat(i, &st);
-		known = true;
-	}
 	if (l->fn(l->ctx, d->name, &st, d->cookie) != 0)
 		return LISTING_FULL;
-	if (known && (err = lookups_add(l->v->lookups, d->ino)) != 0)
+	if (i != NULL && (err = lookups_add(l->v->lookups, d->ino)) != 0)
 		return err;
 	return 0;
 }
@@ -468,7 +506,7 @@ list_dots(struct listing *l, struct inode *dir, uint64_t after)
 err_t
 vfs_readdir(struct vfs *v, uint64_t ino, uint64_t after, bool with_attr, vfs_dir_fn *fn, void *ctx)
 {
-	struct listing l = { .v = v, .with_attr = with_attr, .fn = fn, .ctx = ctx };
+	struct listing l = { .v = v, .fn = fn, .ctx = ctx };
 	struct inode *dir;
 	err_t err;
 
@@ -479,7 +517,7 @@ vfs_readdir(struct vfs *v, uint64_t ino, uint64_t after, bool with_attr, vfs_dir
 	if (err == 0)
 		err = list_dots(&l, dir, after);
 	if (err == 0)
-		err = meta_dentry_scan(v->meta, ino, after, list_entry, &l);
+		err = meta_list(v->meta, ino, after, with_attr, list_entry, &l);
 	meta_unlock(v->meta);
 	return err == LISTING_FULL ? 0 : err;
 }

@@ -134,20 +134,18 @@ vfs_xattr_drop(struct vfs *v, struct inode *i, const char *name)
 	return 0;
 }
 
-static bool
-has_prefix(const char *s, const char *prefix)
-{
-	return strncmp(s, prefix, strlen(prefix)) == 0 && s[strlen(prefix)] != '\0';
-}
-
 static err_t
 check_name(const char *name)
 {
+	static const char *const namespaces[] = { "user.", "trusted.", "security." };
+
 	if (strlen(name) > XATTR_NAME_LEN_MAX)
 		return -ERANGE;
-	if (has_prefix(name, "user.") || has_prefix(name, "trusted.") || has_prefix(name, "security.") ||
-	    strcmp(name, ACL_ACCESS) == 0 || strcmp(name, ACL_DEFAULT) == 0)
+	if (strcmp(name, ACL_ACCESS) == 0 || strcmp(name, ACL_DEFAULT) == 0)
 		return 0;
+	for (size_t k = 0; k < ARRAY_LEN(namespaces); k++)
+		if (strncmp(name, namespaces[k], strlen(namespaces[k])) == 0)
+			return name[strlen(namespaces[k])] == '\0' ? -EINVAL : 0;
 	return -EOPNOTSUPP;
 }
 
@@ -157,7 +155,7 @@ check_flags(struct vfs *v, struct inode *i, const char *name, int flags)
 	const struct xattr *x;
 	err_t err;
 
-	if (flags == 0)
+	if ((flags & (XATTR_CREATE | XATTR_REPLACE)) == 0)
 		return 0;
 	err = vfs_xattr_find(v, i, name, &x);
 	if (err != 0 && err != -ENODATA)
@@ -180,6 +178,8 @@ set_locked(struct vfs *v, struct inode *i, const char *name, const void *value, 
 	if (strcmp(name, ACL_ACCESS) == 0) {
 		if ((err = vfs_acl_apply(i, value, len, &keep)) != 0)
 			return err;
+		if (flags & VFS_XATTR_DROP_SETGID)
+			i->mode &= ~(uint32_t)S_ISGID;
 		bits |= PENDING_MODE;
 	}
 	if (strcmp(name, ACL_DEFAULT) == 0 && !S_ISDIR(i->mode))

@@ -64,27 +64,6 @@ localize(const struct merge *m, const struct change_chunk *from, struct extent_l
 	return 0;
 }
 
-/* Gives back hot bytes of `old` that `next` does not map. */
-static err_t
-release_dead(struct merge *m, const struct extent_list *old, const struct extent_list *next)
-{
-	for (uint32_t k = 0; k < old->count; k++) {
-		const struct extent_list before = {old->v, k, k};
-		const struct extent *x = &old->v[k];
-		struct segment s;
-		err_t e;
-
-		if (!extent_list_lacks(next, x) || !extent_list_lacks(&before, x)) /* alive, or given back already */
-			continue;
-		e = meta_segment_get(m->meta, x->seg, &s);
-		if (e == -ENOENT || (!e && s.kind != SEGMENT_HOT))
-			continue;
-		if (e || (e = meta_release(m->meta, x->seg, x->seg_off, x->stored_len)))
-			return e;
-	}
-	return 0;
-}
-
 static void
 set_current(struct inode *i, struct chunk *c, struct extent_list *list)
 {
@@ -186,7 +165,7 @@ merge_drop_content(struct merge *m, struct inode *i)
 			return e;
 		if (!c->pending)
 			continue;
-		if ((e = release_dead(m, &c->current, &c->chain)))
+		if ((e = meta_release_gone(m->meta, &c->current, &c->chain)))
 			return e;
 
 		struct extent_list chain = c->chain;
@@ -203,6 +182,24 @@ merge_drop_content(struct merge *m, struct inode *i)
 	return 0;
 }
 
+/* The inode that they are moved to has bytes in hot segments now that were written for another. */
+static err_t
+note_owner(struct merge *m, const struct inode *i, const struct extent_list *l)
+{
+	for (uint32_t k = 0; k < l->count; k++) {
+		struct segment s;
+		err_t e = meta_segment_get(m->meta, l->v[k].seg, &s);
+
+		if (!e && s.kind == SEGMENT_HOT) {
+			meta_segment_note_move(m->meta);
+			e = meta_segment_widen(m->meta, s.id, i->ino);
+		}
+		if (e && e != -ENOENT)
+			return e;
+	}
+	return 0;
+}
+
 static err_t
 move_chunk(struct merge *m, struct inode *from, struct inode *to, uint64_t no)
 {
@@ -213,7 +210,7 @@ move_chunk(struct merge *m, struct inode *from, struct inode *to, uint64_t no)
 	if ((e = meta_chunk_get(m->meta, from, no, false, &c)) || (e = extent_list_copy(&c->current, &list)))
 		return e;
 	if (list.count) {
-		if ((e = meta_chunk_get(m->meta, to, no, true, &copy)))
+		if ((e = note_owner(m, to, &list)) || (e = meta_chunk_get(m->meta, to, no, true, &copy)))
 			return e;
 		set_current(to, copy, &list);
 		copy->pending = true;

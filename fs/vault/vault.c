@@ -16,6 +16,7 @@
 #include "devicefile.h"
 #include "disk.h"
 #include "random.h"
+#include "reserve.h"
 #include "vault_internal.h"
 
 /* Changes that nobody waits for reach the disk that often. */
@@ -45,6 +46,7 @@ vault_drop(struct vault *v)
 	content_free(v->content);
 	segstore_free(v->segments);
 	meta_free(v->meta); /* closes the database, which borrows rowseal */
+	reserve_free(v->reserve);
 	lookups_free(v->lookups);
 	rowseal_free(v->rowseal);
 	trust_free(v->trust);
@@ -92,7 +94,8 @@ vault_hold(const char *dir, struct vault **out)
 	v->secrets = secmem_new(sizeof(*v->secrets));
 	if (v->dir == NULL || v->secrets == NULL)
 		return -ENOMEM;
-	if ((err = take_lock(v)) != 0 || (err = keyring_new(&v->keys)) != 0)
+	if ((err = take_lock(v)) != 0 || (err = keyring_new(&v->keys)) != 0 ||
+	    (err = reserve_new(v->dir_fd, &v->reserve)) != 0)
 		return err;
 	*out = STEAL(v);
 	return 0;
@@ -137,11 +140,16 @@ vault_start(struct vault *v, struct db *db, uint32_t member_number)
 	    (err = meta_new(owned, v->rowseal, member_number, &v->meta)) != 0)
 		return err;
 	owned = NULL;
-	if ((err = segstore_open(segments, v->meta, &v->segments)) != 0 ||
-	    (err = segstore_apply_redo(v->segments, db)) != 0 ||
-	    (err = content_new(v->meta, v->segments, v->keys, &v->content)) != 0 ||
+	meta_set_reserve(v->meta, v->reserve);
+	if ((err = segstore_open(segments, v->meta, &v->segments)) != 0)
+		return err;
+	err = segstore_apply_redo(v->segments, db);
+	if (err == -ENOSPC && reserve_spend(v->reserve))
+		err = segstore_apply_redo(v->segments, db);
+	if (err != 0 || (err = content_new(v->meta, v->segments, v->keys, &v->content)) != 0 ||
 	    (err = lookups_new(&v->lookups)) != 0)
 		return err;
+	reserve_fill(v->reserve);
 	err = meta_start(v->meta, COMMIT_INTERVAL_MS);
 	v->committing = err == 0;
 	return err;
@@ -393,7 +401,10 @@ vault_open(const char *dir, const struct vault_unlock *u, struct vault **out)
 	    (err = read_device_file(v->dir_fd, &df)) != 0 || (err = unlock_device_file(df, u)) != 0 ||
 	    (err = vault_become(v, devicefile_secret(df))) != 0)
 		return err;
-	if ((err = vault_open_db(v, false, &db)) != 0 || (err = load_trust(v, db)) != 0 ||
+	err = vault_open_db(v, false, &db);
+	if (err == -ENOSPC && reserve_spend(v->reserve))
+		err = vault_open_db(v, false, &db);
+	if (err != 0 || (err = load_trust(v, db)) != 0 ||
 	    (err = check_pinned(v, df, &member_number)) != 0)
 		return err == -ENOENT ? -EBADMSG : err; /* a device file without its database */
 	if ((err = vault_start(v, STEAL(db), member_number)) != 0)

@@ -4,6 +4,7 @@
  *   DIR/lock        held (flock) by whoever has the vault open: one process
  *   DIR/device      the device file (devicefile.h), mode 0600
  *   DIR/meta.db     metadata;  DIR/segments/  ciphertext;  DIR/control  the daemon's socket (cmd)
+ *   DIR/reserve     room that is kept back for a full disk (reserve.h)
  *
  * Uses meta/, data/, crypto.
  */
@@ -49,6 +50,7 @@ struct vault {
 	uint32_t flight_count;
 	char *remote_url;       /* NULL: none */
 
+	struct reserve *reserve;
 	int lock_fd;
 	bool committing; /* meta's thread runs */
 };

@@ -35,7 +35,7 @@ check_list(struct extent_list *l, uint64_t no)
 		FUZZ_REQUIRE(!extent_list_lacks(l, x));
 		end = x->off + x->len;
 	}
-	FUZZ_REQUIRE(extent_list_replace(l, no * CHUNK_LEN, CHUNK_LEN, NULL, NULL, NULL) == 0);
+	FUZZ_REQUIRE(extent_list_replace(l, no * CHUNK_LEN, CHUNK_LEN, NULL) == 0);
 	FUZZ_REQUIRE(l->count == 0);
 }
 

@@ -98,26 +98,74 @@ fold_entry(struct image *base, const struct tape_entry *e)
 		image_punch(base, e->off, e->len);
 }
 
-static void
-fold_file(struct disk *d, struct disk_file *f, unsigned percent)
+/* How many of them are before `upto`. */
+static size_t
+count_before(const size_t *pending, size_t count, size_t upto)
 {
-	for (size_t k = 0; k < f->count; k++)
-		if (rng_chance(&d->rng, percent))
-			fold_entry(&f->base, &d->t->v[f->pending[k]]);
-	f->count = 0;
+	size_t k = 0;
+
+	while (k < count && pending[k] < upto)
+		k++;
+	return k;
+}
+
+/* The first ones go. */
+static void
+forget_first(size_t *pending, size_t *count, size_t gone)
+{
+	if (gone)
+		memmove(pending, pending + gone, (*count - gone) * sizeof(*pending));
+	*count -= gone;
 }
 
 static void
-fold_names(struct disk *d, bool all, unsigned dir)
+fold_file(struct disk *d, struct disk_file *f, unsigned percent, size_t upto)
+{
+	size_t gone = count_before(f->pending, f->count, upto);
+
+	for (size_t k = 0; k < gone; k++)
+		if (rng_chance(&d->rng, percent))
+			fold_entry(&f->base, &d->t->v[f->pending[k]]);
+	forget_first(f->pending, &f->count, gone);
+}
+
+static void
+fold_names(struct disk *d, bool all, unsigned dir, size_t upto)
 {
 	for (size_t k = 0; k < d->t->name_count; k++) {
 		struct disk_name *n = &d->names[k];
+		size_t gone = count_before(n->pending, n->count, upto);
 
-		if (!n->count || (!all && d->t->names[k].dir != dir))
+		if (!gone || (!all && d->t->names[k].dir != dir))
 			continue;
-		n->durable = d->t->v[n->pending[n->count - 1]].file;
-		n->count = 0;
+		n->durable = d->t->v[n->pending[gone - 1]].file;
+		forget_first(n->pending, &n->count, gone);
 	}
+}
+
+/*
+ * A flush of a file makes the host's journal go out only if the file's own metadata are in it: its name, its size, its holes.
+ * Else it waits.
+ */
+static bool
+needs_journal(const struct disk *d, uint32_t file, size_t upto)
+{
+	const struct disk_file *f = &d->files[file];
+
+	for (size_t k = 0; k < f->count && f->pending[k] < upto; k++) {
+		const struct tape_entry *e = &d->t->v[f->pending[k]];
+
+		if (e->kind != TAPE_WRITE || e->off + e->len > f->base.size)
+			return true;
+	}
+	for (size_t k = 0; k < d->t->name_count; k++) {
+		const struct disk_name *n = &d->names[k];
+
+		for (size_t j = 0; j < n->count && n->pending[j] < upto; j++)
+			if (d->t->v[n->pending[j]].file == file)
+				return true;
+	}
+	return false;
 }
 
 static void
@@ -125,6 +173,8 @@ step(struct disk *d, size_t at)
 {
 	const struct tape_entry *e = &d->t->v[at];
 	struct disk_file *f = e->file != TAPE_NO_FILE ? &d->files[e->file] : NULL;
+	bool journal = d->model == CUT_ORDERED &&
+	    (e->kind == TAPE_FLUSH_DIR || (e->kind == TAPE_FLUSH && needs_journal(d, e->file, e->upto)));
 
 	switch (e->kind) {
 	case TAPE_WRITE:
@@ -137,20 +187,20 @@ step(struct disk *d, size_t at)
 		break;
 	case TAPE_FLUSH_FAILED:
 		/* Linux takes the pages for clean after telling of the failure once: what is lost now stays lost. */
-		fold_file(d, f, d->model == CUT_KILL ? 100 : 50);
+		fold_file(d, f, d->model == CUT_KILL ? 100 : 50, at);
 		break;
 	case TAPE_FLUSH:
-		fold_file(d, f, 100);
+		fold_file(d, f, 100, e->upto);
 		break;
 	case TAPE_FLUSH_DIR:
-		fold_names(d, false, e->dir);
+		fold_names(d, false, e->dir, e->upto);
 		break;
 	case TAPE_NOTHING:
 		break;
 	}
-	if (d->model == CUT_ORDERED && (e->kind == TAPE_FLUSH || e->kind == TAPE_FLUSH_DIR)) {
-		fold_names(d, true, 0);
-		d->journaled = at;
+	if (journal) {
+		fold_names(d, true, 0, e->upto);
+		d->journaled = e->upto > d->journaled ? e->upto : d->journaled;
 	}
 }
 
@@ -189,42 +239,57 @@ put(int fd, const uint8_t *data, uint64_t len, uint64_t off)
 }
 
 static void
-put_torn(struct disk *d, const struct luck *l, int fd, const struct tape_entry *e)
+put_junk(struct disk *d, int fd, uint64_t len, uint64_t off)
+{
+	uint8_t junk[IMAGE_PAGE];
+
+	rng_fill(&d->rng, junk, len);
+	put(fd, junk, len, off);
+}
+
+/* Some blocks of it are there, some are as they were; where nothing was (from `used` on) there can be junk. */
+static void
+put_torn(struct disk *d, const struct luck *l, int fd, const struct tape_entry *e, unsigned percent, uint64_t used)
 {
 	uint64_t done = 0;
 
 	while (done < e->len) {
-		uint64_t n = l->block - (e->off + done) % l->block;
+		uint64_t off = e->off + done;
+		uint64_t n = l->block - off % l->block;
 
 		n = n < e->len - done ? n : e->len - done;
-		if (rng_chance(&d->rng, 50))
-			put(fd, e->data + done, n, e->off + done);
+		if (rng_chance(&d->rng, percent))
+			put(fd, e->data + done, n, off);
+		else if (l->junk && off >= used && rng_chance(&d->rng, 70))
+			put_junk(d, fd, n, off);
 		done += n;
 	}
 }
 
+/* used: the end of what was durable. */
 static void
-put_junk(struct disk *d, int fd, const struct tape_entry *e)
-{
-	uint8_t *junk = malloc(e->len + 1);
-
-	MUST(junk);
-	rng_fill(&d->rng, junk, e->len);
-	put(fd, junk, e->len, e->off);
-	free(junk);
-}
-
-static void
-put_write(struct disk *d, const struct luck *l, int fd, const struct tape_entry *e, bool last, bool new_space)
+put_write(struct disk *d, const struct luck *l, int fd, const struct tape_entry *e, bool last, uint64_t used)
 {
 	if (d->model == CUT_KILL)
 		put(fd, e->data, last && rng_chance(&d->rng, 30) ? e->len / 2 : e->len, e->off);
 	else if (rng_chance(&d->rng, l->survives))
 		put(fd, e->data, e->len, e->off);
 	else if (rng_chance(&d->rng, l->torn))
-		put_torn(d, l, fd, e);
-	else if (l->junk && new_space)
-		put_junk(d, fd, e);
+		put_torn(d, l, fd, e, 50, used);
+	else if (l->junk)
+		put_torn(d, l, fd, e, 0, used);
+}
+
+/* A hole in many blocks is perhaps made in several steps. */
+static void
+put_hole(struct disk *d, const struct luck *l, int fd, const struct tape_entry *e)
+{
+	uint64_t len = e->len;
+
+	if (d->model != CUT_KILL && rng_chance(&d->rng, l->torn))
+		len = rng_below(&d->rng, len / IMAGE_PAGE + 1) * IMAGE_PAGE;
+	if (len)
+		MUST(!disk_punch(fd, e->off, len));
 }
 
 static bool
@@ -255,13 +320,13 @@ put_file(struct disk *d, const struct luck *l, const struct disk_file *f, const 
 		const struct tape_entry *e = &d->t->v[f->pending[k]];
 
 		if (e->kind == TAPE_WRITE) {
-			put_write(d, l, fd, e, f->pending[k] + 1 == d->at, e->off >= f->base.size);
+			put_write(d, l, fd, e, f->pending[k] + 1 == d->at, f->base.size);
 			end = e->off + e->len > end ? e->off + e->len : end;
 		} else if (metadata_survives(d, l, f->pending[k])) {
 			if (e->kind == TAPE_TRUNCATE)
 				MUST(!ftruncate(fd, (off_t)e->len));
 			else
-				MUST(!disk_punch(fd, e->off, e->len));
+				put_hole(d, l, fd, e);
 			end = 0;
 		}
 	}
@@ -329,4 +394,16 @@ disk_build(struct disk *d, const char *dir)
 		put_file(d, &l, &d->files[file], path);
 	}
 	put_shared_memory(d, dir);
+}
+
+size_t
+choose_cut(const struct tape *t, struct rng *r, size_t from, size_t to)
+{
+	size_t at = from + (size_t)rng_below(r, to - from + 1);
+
+	if (rng_chance(r, 50))
+		return at;
+	while (at < to && t->v[at].kind == TAPE_WRITE)
+		at++;
+	return rng_chance(r, 50) && at < to ? at + 1 : at;
 }

@@ -9,6 +9,7 @@
 #include "bytes.h"
 #include "extents.h"
 #include "settle.h"
+#include "tidy.h"
 
 struct object {
 	uint8_t name[16];
@@ -68,6 +69,22 @@ settle_pending(struct vault *v, struct rng *r, unsigned percent)
 		return e;
 	}
 	return settle_finish(s, &settled);
+}
+
+err_t
+tidy_some(struct vault *v, struct rng *r)
+{
+	static const uint64_t QUIET_MS[] = {0, 5000, 60000, UINT64_MAX};
+	const struct tidy_place p = {v->content, v->meta, v->segments, v->keys};
+	bool done = false;
+	err_t e = 0;
+
+	for (uint64_t passes = 1 + rng_below(r, 3); passes > 0 && !e && !done; passes--) {
+		uint64_t moved;
+
+		e = tidy_pass(&p, QUIET_MS[rng_below(r, ARRAY_LEN(QUIET_MS))], NULL, NULL, &moved, &done);
+	}
+	return e;
 }
 
 /* Segments. */

@@ -16,6 +16,9 @@ MUST_CHECK err_t depot_evict(struct vault *v, struct rng *r);
 void depot_attach(struct vault *v);
 void depot_clear(void);
 
+/* Some passes of what a vault without a store does when it is quiet. */
+MUST_CHECK err_t tidy_some(struct vault *v, struct rng *r);
+
 /* Settles some of the pending inodes. */
 MUST_CHECK err_t settle_pending(struct vault *v, struct rng *r, unsigned percent);
 

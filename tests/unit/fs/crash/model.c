@@ -157,15 +157,19 @@ hash_xattr(const char *name, const void *value, size_t len)
 	return mix_bytes(mix_bytes(1, name, strlen(name)), value, len);
 }
 
+/* A folder's size is each device's own count. */
 static uint64_t
-hash_stat(const struct stat *st)
+hash_stat(const struct stat *st, enum tree_view view)
 {
 	uint64_t h = mix(2, st->st_ino);
 
 	h = mix(mix(mix(mix(h, st->st_mode), st->st_nlink), st->st_uid), st->st_gid);
-	h = mix(mix(mix(h, st->st_rdev), (uint64_t)st->st_size), (uint64_t)st->st_blocks);
-	h = mix(mix(h, (uint64_t)st->st_atim.tv_sec), (uint64_t)st->st_atim.tv_nsec);
+	h = mix(mix(h, st->st_rdev), view == TREE_ALL || !S_ISDIR(st->st_mode) ? (uint64_t)st->st_size : 0);
 	h = mix(mix(h, (uint64_t)st->st_mtim.tv_sec), (uint64_t)st->st_mtim.tv_nsec);
+	if (view == TREE_SHARED)
+		return h;
+	h = mix(h, (uint64_t)st->st_blocks);
+	h = mix(mix(h, (uint64_t)st->st_atim.tv_sec), (uint64_t)st->st_atim.tv_nsec);
 	return mix(mix(h, (uint64_t)st->st_ctim.tv_sec), (uint64_t)st->st_ctim.tv_nsec);
 }
 
@@ -177,9 +181,9 @@ hash_path(uint64_t above, const char *name)
 }
 
 static uint64_t
-hash_entry(uint64_t path, const struct stat *st, uint64_t content)
+hash_entry(uint64_t path, const struct stat *st, uint64_t content, enum tree_view view)
 {
-	return mix(mix(path, hash_stat(st)), content);
+	return mix(mix(path, hash_stat(st, view)), content);
 }
 
 void
@@ -236,7 +240,7 @@ hash_below(const struct model *m, int dir, uint64_t path)
 
 		uint64_t at = hash_path(path, NAMES[k]);
 
-		sum += hash_entry(at, &m->nodes[node].st, m->nodes[node].hash);
+		sum += hash_entry(at, &m->nodes[node].st, m->nodes[node].hash, TREE_ALL);
 		if (S_ISDIR(m->nodes[node].st.st_mode))
 			sum += hash_below(m, node, at);
 	}
@@ -246,17 +250,19 @@ hash_below(const struct model *m, int dir, uint64_t path)
 uint64_t
 model_hash(const struct model *m)
 {
-	return hash_entry(0, &m->nodes[0].st, m->nodes[0].hash) + hash_below(m, 0, 0);
+	return hash_entry(0, &m->nodes[0].st, m->nodes[0].hash, TREE_ALL) + hash_below(m, 0, 0);
 }
 
 /* The engine's tree. */
+
+#define LISTED_MAX 256
 
 struct listed {
 	char name[NAME_LEN_MAX + 1];
 	uint64_t ino;
 };
 struct listing {
-	struct listed v[4 * MODEL_NAMES];
+	struct listed v[LISTED_MAX];
 	size_t count;
 };
 
@@ -331,7 +337,7 @@ hash_node(struct vfs *v, const struct stat *st, uint64_t *hash_out)
 
 /* Adds the entry at `path`, and what is below it. */
 static err_t
-walk(struct vfs *v, uint64_t ino, uint64_t path, uint64_t *sum)
+walk(struct vfs *v, uint64_t ino, uint64_t path, enum tree_view view, uint64_t *sum)
 {
 	struct listing l = {.count = 0};
 	struct stat st;
@@ -342,7 +348,7 @@ walk(struct vfs *v, uint64_t ino, uint64_t path, uint64_t *sum)
 		e = hash_node(v, &st, &content);
 	if (e)
 		return e;
-	*sum += hash_entry(path, &st, content);
+	*sum += hash_entry(path, &st, content, view);
 	if (S_ISDIR(st.st_mode))
 		e = vfs_readdir(v, ino, 0, false, see, &l);
 	for (size_t k = 0; k < l.count && !e; k++) {
@@ -355,16 +361,16 @@ walk(struct vfs *v, uint64_t ino, uint64_t path, uint64_t *sum)
 		if (!e && named.st_ino != l.v[k].ino)
 			e = -EBADMSG;
 		if (!e)
-			e = walk(v, l.v[k].ino, hash_path(path, l.v[k].name), sum);
+			e = walk(v, l.v[k].ino, hash_path(path, l.v[k].name), view, sum);
 	}
 	return e;
 }
 
 err_t
-tree_hash(struct vfs *v, uint64_t *hash_out)
+tree_hash(struct vfs *v, enum tree_view view, uint64_t *hash_out)
 {
 	uint64_t sum = 0;
-	err_t e = walk(v, INODE_ROOT, 0, &sum);
+	err_t e = walk(v, INODE_ROOT, 0, view, &sum);
 
 	if (!e)
 		*hash_out = sum;

@@ -13,7 +13,7 @@
 #define MODEL_NAMES 12 /* names that a directory can have */
 #define MODEL_NODES 48
 #define MODEL_XATTRS 3
-#define MODEL_FILE_MAX (1400u << 10)
+#define MODEL_FILE_MAX (3400u << 10)
 #define MODEL_NONE (-1)
 
 struct model_xattr {
@@ -57,7 +57,8 @@ MUST_CHECK err_t model_refresh(struct model_node *n, struct vfs *v);
 void model_rehash(struct model_node *n);
 uint64_t model_hash(const struct model *m);
 
-/* The same number of what the engine shows.  An error of any read is the result. */
-MUST_CHECK err_t tree_hash(struct vfs *v, uint64_t *hash_out);
+/* The same number of what the engine shows, or of that part of it which all devices share.  An error of any read is the result. */
+enum tree_view { TREE_ALL, TREE_SHARED };
+MUST_CHECK err_t tree_hash(struct vfs *v, enum tree_view view, uint64_t *hash_out);
 
 #endif

@@ -24,7 +24,11 @@ remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 void
 place_make(void)
 {
-	strcpy(top, access("/dev/shm", W_OK) ? "/tmp/test_crash.XXXXXX" : "/dev/shm/test_crash.XXXXXX");
+	const char *where = getenv("SNUGFS_CRASH_DIR");
+
+	if (!where)
+		where = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
+	snprintf(top, sizeof(top), "%s/test_crash.XXXXXX", where);
 	if (!mkdtemp(top)) {
 		perror(top);
 		abort();
@@ -52,6 +56,17 @@ place_empty(const char *name)
 	(void)nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 	strcat(path, "-again");
 	(void)nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+void
+place_copy(const char *from, const char *to)
+{
+	char command[2 * PLACE_LEN + 32];
+
+	place_empty(to);
+	snprintf(command, sizeof(command), "cp -r %s/%s %s/%s", top, from, top, to);
+	if (system(command) != 0)
+		abort();
 }
 
 unsigned

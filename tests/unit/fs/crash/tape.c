@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static _Atomic(struct tape *) running;
 
@@ -150,8 +151,32 @@ tape_fail_often(struct tape *t, unsigned percent, uint64_t seed, err_t err)
 	pthread_mutex_unlock(&t->lock);
 }
 
-err_t
-tape_step(const char *path, bool matters)
+void
+tape_fail_reads(struct tape *t, bool reads)
+{
+	pthread_mutex_lock(&t->lock);
+	t->fails_reads = reads;
+	pthread_mutex_unlock(&t->lock);
+}
+
+void
+tape_spare(struct tape *t, bool spares)
+{
+	pthread_mutex_lock(&t->lock);
+	t->spares = spares;
+	pthread_mutex_unlock(&t->lock);
+}
+
+bool
+tape_fails_reads(void)
+{
+	const struct tape *t = atomic_load(&running);
+
+	return t && t->fails_reads;
+}
+
+static err_t
+step(const char *path, bool reads, bool matters)
 {
 	struct tape *t = atomic_load(&running);
 	err_t e = 0;
@@ -159,6 +184,10 @@ tape_step(const char *path, bool matters)
 	if (!t || !below(t, path))
 		return 0;
 	pthread_mutex_lock(&t->lock);
+	if (t->fails_reads != reads || t->spares) {
+		pthread_mutex_unlock(&t->lock);
+		return 0;
+	}
 	if ((t->steps >= t->fail_from && t->steps < t->fail_to) || rng_chance(&t->fail_rng, t->fail_percent)) {
 		e = t->fail_err;
 		t->failed |= matters;
@@ -166,6 +195,18 @@ tape_step(const char *path, bool matters)
 	t->steps++;
 	pthread_mutex_unlock(&t->lock);
 	return e;
+}
+
+err_t
+tape_step(const char *path, bool matters)
+{
+	return step(path, false, matters);
+}
+
+err_t
+tape_read_step(const char *path)
+{
+	return step(path, true, false);
 }
 
 /* [lock] */
@@ -249,8 +290,45 @@ tape_record_rename(const char *from, const char *to)
 	pthread_mutex_unlock(&t->lock);
 }
 
+size_t
+tape_position(void)
+{
+	struct tape *t = atomic_load(&running);
+	size_t at;
+
+	if (!t)
+		return 0;
+	pthread_mutex_lock(&t->lock);
+	at = t->count;
+	pthread_mutex_unlock(&t->lock);
+	return at;
+}
+
 void
-tape_record_flush_dir(const char *dir)
+tape_record_flush(const char *path, size_t upto)
+{
+	struct tape *t = atomic_load(&running);
+	const char *sub = t ? below(t, path) : NULL;
+
+	if (!sub)
+		return;
+	pthread_mutex_lock(&t->lock);
+
+	const struct tape_name *name = name_of(t, sub);
+	uint32_t file = name->now;
+
+	if (file != TAPE_NO_FILE) {
+		struct tape_entry *e = append(t, TAPE_FLUSH);
+
+		e->file = file;
+		e->name = (uint32_t)(name - t->names);
+		e->upto = upto;
+	}
+	pthread_mutex_unlock(&t->lock);
+}
+
+void
+tape_record_flush_dir(const char *dir, size_t upto)
 {
 	struct tape *t = atomic_load(&running);
 	const char *sub = t ? below(t, dir) : NULL;
@@ -258,6 +336,26 @@ tape_record_flush_dir(const char *dir)
 	if (!sub)
 		return;
 	pthread_mutex_lock(&t->lock);
-	append(t, TAPE_FLUSH_DIR)->dir = dir_of(sub);
+
+	struct tape_entry *e = append(t, TAPE_FLUSH_DIR);
+
+	e->dir = dir_of(sub);
+	e->upto = upto;
 	pthread_mutex_unlock(&t->lock);
+}
+
+void
+tape_dawdle(void)
+{
+	struct tape *t = atomic_load(&running);
+	uint64_t us = 0;
+
+	if (!t || !t->dawdles)
+		return;
+	pthread_mutex_lock(&t->lock);
+	if (rng_chance(&t->fail_rng, 30))
+		us = rng_below(&t->fail_rng, 300);
+	pthread_mutex_unlock(&t->lock);
+	if (us)
+		(void)usleep((useconds_t)us);
 }

@@ -1,9 +1,12 @@
 /*
  * tape.h: an ordered record of everything that the engine does to its disk, below one vault directory: the data files' writes
  * (disk_watch) and SQLite's (a VFS in front of its own).  It also makes the disk fail: each such write is a step, and a range
- * of steps can be told to fail.
+ * of steps can be told to fail; so can reads, which have numbers of their own.
  *
  * One tape runs at a time.  SQLite's shared-memory file is left out: it is worth nothing after a crash, and SQLite makes it anew.
+ *
+ * With several threads, what runs at the same time is recorded at its worst: a write stands at its end, and a flush covers what
+ * stood before its beginning.
  */
 #ifndef CRASH_TAPE_H
 #define CRASH_TAPE_H
@@ -37,6 +40,7 @@ struct tape_entry {
 	bool joined; /* TAPE_NAME: one with the entry before it */
 	uint64_t off;
 	uint64_t len;
+	size_t upto; /* flushes: what they cover is before this entry */
 	uint8_t *data;
 	/* what the workload says of the moment before this entry */
 	uint32_t durable; /* the version that a finished fsync has promised */
@@ -67,11 +71,15 @@ struct tape {
 	/* faults: steps from fail_from to before fail_to answer with fail_err, and so many percent of all others */
 	unsigned fail_percent;
 	struct rng fail_rng;
+	bool fails_reads; /* reads are the steps, instead of all else */
+	bool spares;      /* for now nothing is a step */
 	uint64_t steps;
 	uint64_t fail_from;
 	uint64_t fail_to;
 	err_t fail_err;
 	bool failed; /* one was, of those that somebody has to be told of */
+	/* threads */
+	bool dawdles; /* writes and flushes of data take their time, so that they meet */
 };
 
 /* Once, before any database is opened. */
@@ -87,15 +95,26 @@ void tape_note(struct tape *t, uint32_t durable, uint32_t latest);
 void tape_fail(struct tape *t, uint64_t after, uint64_t count, err_t err);
 /* So many percent of all steps from now on fail. */
 void tape_fail_often(struct tape *t, unsigned percent, uint64_t seed, err_t err);
+/* From now on it is reads that are counted and fail, and nothing else (or the other way round). */
+void tape_fail_reads(struct tape *t, bool reads);
+/* For a while nothing is counted, nor fails. */
+void tape_spare(struct tape *t, bool spares);
 
 /* tape_disk.c and tape_sqlite.c: what they report.  Paths are absolute. */
 void tape_watch_disk(void);
 void tape_watch_sqlite(void);
 /* 0, or the error that this step is to fail with.  matters: not only some space stays in use if it fails. */
 err_t tape_step(const char *path, bool matters);
+err_t tape_read_step(const char *path);
+bool tape_fails_reads(void);
 void tape_record(const char *path, enum tape_kind kind, uint64_t off, uint64_t len, const void *data);
 void tape_record_name(const char *path, bool there); /* a new file, or nothing any more */
 void tape_record_rename(const char *from, const char *to);
-void tape_record_flush_dir(const char *dir);
+/* Where the tape is now: what a flush that begins now covers. */
+size_t tape_position(void);
+void tape_record_flush(const char *path, size_t upto);
+void tape_record_flush_dir(const char *dir, size_t upto);
+/* Lets other threads run, sometimes, if the tape was told to. */
+void tape_dawdle(void);
 
 #endif

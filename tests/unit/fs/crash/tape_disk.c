@@ -1,5 +1,7 @@
 /* tape_disk.c: what disk.h's watcher sees, told to the tape. */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -60,8 +62,23 @@ on_write(const char *path, const void *data, uint64_t off, uint64_t len)
 {
 	err_t e = tape_step(path, true);
 
+	tape_dawdle();
 	/* A write that fails may have written some. */
 	tape_record(path, TAPE_WRITE, off, e ? len / 2 : len, data);
+	return e;
+}
+
+static err_t
+on_flush(const char *path)
+{
+	size_t upto = tape_position();
+	err_t e = tape_step(path, true);
+
+	tape_dawdle();
+	if (e)
+		tape_record(path, TAPE_FLUSH_FAILED, 0, 0, NULL);
+	else
+		tape_record_flush(path, upto);
 	return e;
 }
 
@@ -75,16 +92,41 @@ on_file(const char *operation, int fd, const void *data, uint64_t off, uint64_t 
 		return 0;
 	if (strcmp(operation, "pwrite") == 0)
 		return on_write(path, data, off, len);
-	e = tape_step(path, strcmp(operation, "punch") != 0);
 	if (strcmp(operation, "flush") == 0)
-		tape_record(path, e ? TAPE_FLUSH_FAILED : TAPE_FLUSH, 0, 0, NULL);
-	else if (strcmp(operation, "flush_dir") == 0 && !e)
-		tape_record_flush_dir(path);
+		return on_flush(path);
+	e = tape_step(path, strcmp(operation, "punch") != 0);
+	if (strcmp(operation, "flush_dir") == 0 && !e)
+		tape_record_flush_dir(path, tape_position());
 	else if (strcmp(operation, "punch") == 0 && !e)
 		tape_record(path, TAPE_PUNCH, off, len, NULL);
 	else if (strcmp(operation, "truncate") == 0 && !e)
 		tape_record(path, TAPE_TRUNCATE, 0, len, NULL);
 	return e;
+}
+
+/* What the tape does not know of, it could not record: better no result than a wrong one. */
+static err_t
+on_read(const char *operation, int fd, const char *name)
+{
+	char path[PATH_LEN];
+	bool known;
+
+	if (strcmp(operation, "pread") == 0) {
+		known = path_of_fd(fd, path);
+	} else if (strcmp(operation, "open_read") == 0 || strcmp(operation, "open_write") == 0) {
+		known = path_in_dir(fd, name, path);
+	} else {
+		fprintf(stderr, "the tape does not know the operation %s of disk.h\n", operation);
+		abort();
+	}
+	return known ? tape_read_step(path) : 0;
+}
+
+/* Room that is kept back holds nothing, and takes too long to get in memory. */
+static bool
+is_reserve(const char *operation, const char *name)
+{
+	return strcmp(operation, "allocate") == 0 || (name && strcmp(name, "reserve") == 0);
 }
 
 static err_t
@@ -94,6 +136,8 @@ on_operation(void *ctx, const char *operation, int fd, const char *name, const v
 	static const char *const FILES[] = {"pwrite", "flush", "flush_dir", "punch", "truncate"};
 
 	(void)ctx;
+	if (is_reserve(operation, name))
+		return -EOPNOTSUPP;
 	if (strcmp(operation, "make_dir") == 0)
 		return access(name, F_OK) ? tape_step(name, true) : 0;
 	for (size_t k = 0; k < ARRAY_LEN(NAMES); k++)
@@ -102,7 +146,7 @@ on_operation(void *ctx, const char *operation, int fd, const char *name, const v
 	for (size_t k = 0; k < ARRAY_LEN(FILES); k++)
 		if (strcmp(operation, FILES[k]) == 0)
 			return on_file(operation, fd, data, off, len);
-	return 0; /* reads */
+	return on_read(operation, fd, name);
 }
 
 void

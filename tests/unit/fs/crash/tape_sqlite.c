@@ -51,7 +51,7 @@ record_directory_of(const char *path)
 
 	snprintf(dir, sizeof(dir), "%s", path);
 	*strrchr(dir, '/') = '\0';
-	tape_record_flush_dir(dir);
+	tape_record_flush_dir(dir, tape_position());
 }
 
 /* Writes. */
@@ -83,6 +83,7 @@ static int
 shim_sync(sqlite3_file *f, int flags)
 {
 	struct shim *s = shim_of(f);
+	size_t upto = tape_position();
 	int rc = answer(tape_step(s->path, true), SQLITE_IOERR_FSYNC);
 
 	if (rc != SQLITE_OK) {
@@ -93,7 +94,7 @@ shim_sync(sqlite3_file *f, int flags)
 	rc = s->real->pMethods->xSync(s->real, flags);
 	if (rc != SQLITE_OK)
 		return rc;
-	tape_record(s->path, TAPE_FLUSH, 0, 0, NULL);
+	tape_record_flush(s->path, upto);
 	if (directory_opened)
 		record_directory_of(s->path);
 	return SQLITE_OK;
@@ -119,7 +120,10 @@ shim_close(sqlite3_file *f)
 static int
 shim_read(sqlite3_file *f, void *buf, int len, sqlite3_int64 off)
 {
-	return shim_of(f)->real->pMethods->xRead(shim_of(f)->real, buf, len, off);
+	struct shim *s = shim_of(f);
+	int rc = answer(tape_read_step(s->path), SQLITE_IOERR_READ);
+
+	return rc != SQLITE_OK ? rc : s->real->pMethods->xRead(s->real, buf, len, off);
 }
 
 static int
@@ -185,6 +189,9 @@ shim_shm_unmap(sqlite3_file *f, int remove)
 static int
 shim_fetch(sqlite3_file *f, sqlite3_int64 off, int len, void **out)
 {
+	*out = NULL;
+	if (tape_fails_reads()) /* then it is xRead that is asked */
+		return SQLITE_OK;
 	return shim_of(f)->real->pMethods->xFetch(shim_of(f)->real, off, len, out);
 }
 

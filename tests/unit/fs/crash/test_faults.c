@@ -2,6 +2,8 @@
  * Disks that fail: full or broken at each single write in turn, once or from then on, and read-only.  The operation or the
  * next fsync says so with the right error, what was there stays readable, nothing that was fsynced is lost in a power cut, and once the
  * disk works again everything goes on.
+ *
+ * An ordinary run takes every third write; SNUGFS_CRASH_STRIDE=1 takes all, SNUGFS_CRASH_SEEDS and SNUGFS_CRASH_FIRST other workloads.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -17,45 +19,11 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "fault.h"
 #include "place.h"
 #include "secmem.h"
-#include "verify.h"
 
-#define STEPS 24
-
-/* The engine's log is hushed while faults happen; a failure of the test is not. */
-#define FAIL(...) do { place_speak(); fail_msg(__VA_ARGS__); } while (0)
-
-struct fault {
-	uint64_t seed; /* of the workload */
-	uint64_t step;
-	uint64_t count; /* UINT64_MAX: from then on */
-	err_t err;
-};
-
-static void
-must_hold(struct verdict v, const struct fault *f, const char *when)
-{
-	if (!v.ok)
-		FAIL("seed %llu, step %llu (%llu) failing with %d, %s: %s", (unsigned long long)f->seed,
-		    (unsigned long long)f->step, (unsigned long long)f->count, f->err, when, v.what);
-}
-
-static void
-must_work(err_t e, const struct fault *f, const char *what)
-{
-	if (e)
-		FAIL("seed %llu, step %llu (%llu) failing with %d, %s: %d", (unsigned long long)f->seed,
-		    (unsigned long long)f->step, (unsigned long long)f->count, f->err, what, e);
-}
-
-static void
-must_show_the_model(struct work *w, const struct fault *f, const char *when)
-{
-	if (!work_is_as_expected(w))
-		FAIL("seed %llu, step %llu (%llu) failing with %d, %s: the tree is not what it should be",
-		    (unsigned long long)f->seed, (unsigned long long)f->step, (unsigned long long)f->count, f->err, when);
-}
+#define STRIDE 3
 
 /* A test that failed has left its tape running. */
 static int
@@ -66,71 +34,6 @@ setup(void **state)
 	return 0;
 }
 
-/* What a power cut would leave now. */
-static void
-cut_now(struct work *w, const struct fault *f, const char *when)
-{
-	struct disk *d = disk_new(w->tape, f->step % 2 ? CUT_HARSH : CUT_ORDERED, f->step);
-	char dir[PLACE_LEN];
-
-	place_path("cut", dir);
-	must_hold(cut_and_verify(d, w->tape, w->tape->count, dir, w->versions, VERIFY_SETTLE, f->step), f, when);
-	disk_free(d);
-}
-
-/* An operation on a disk that may fail.  true: it has. */
-static bool
-try(struct work *w, const struct fault *f, err_t (*operation)(struct work *w))
-{
-	err_t e = operation(w);
-
-	if (!e)
-		return false;
-	/* SQLite tells of a full disk at a write, but not at a flush. */
-	if (e != f->err && e != -EIO)
-		FAIL("seed %llu, step %llu failing with %d was answered with %d", (unsigned long long)f->seed,
-		    (unsigned long long)f->step, f->err, e);
-	must_show_the_model(w, f, "after the error");
-	return true;
-}
-
-static err_t
-settle_some(struct work *w)
-{
-	return work_settle(w, 60);
-}
-
-/* The same operations again and again, so that the faults hit every step of all of them. */
-static bool
-work_while_failing(struct work *w, const struct fault *f)
-{
-	bool told = false;
-
-	for (unsigned k = 0; k < STEPS; k++) {
-		told |= try(w, f, work_step);
-		if (k % 8 == 5)
-			told |= try(w, f, settle_some);
-		if (k % 4 == 3)
-			told |= try(w, f, work_fsync);
-	}
-	return told | try(w, f, work_fsync);
-}
-
-static void
-go_on(struct work *w, const struct fault *f)
-{
-	must_work(work_fsync(w), f, "fsync afterwards");
-	for (unsigned k = 0; k < 8; k++)
-		must_work(work_step(w), f, "an operation afterwards");
-	must_work(work_fsync(w), f, "another fsync afterwards");
-	cut_now(w, f, "in a power cut afterwards");
-	must_work(work_settle(w, 100), f, "settling afterwards");
-	must_show_the_model(w, f, "afterwards");
-	must_work(work_close(w), f, "closing");
-	must_work(work_open(w), f, "opening");
-	must_show_the_model(w, f, "opened again");
-}
-
 /* Closing a vault on a disk that is still broken: what was fsynced is there the next time. */
 static void
 give_up(struct work *w, const struct fault *f)
@@ -139,12 +42,12 @@ give_up(struct work *w, const struct fault *f)
 	err_t e = work_close(w);
 
 	if (e && e != f->err && e != -EIO)
-		FAIL("closing failed with %d instead of %d", e, f->err);
+		FAULT_FAIL("closing failed with %d instead of %d", e, f->err);
 	if (!e)
 		low = high;
 	tape_fail(w->tape, 0, 0, 0);
 	tape_switch(NULL);
-	must_hold(verify(w->dir, w->versions, low, high, VERIFY_SETTLE, f->step), f, "closed and opened again");
+	fault_must_hold(verify(w->dir, w->versions, low, high, VERIFY_SETTLE, f->step), f, "closed and opened again");
 }
 
 /* false: the workload has not that many steps. */
@@ -164,16 +67,16 @@ work_with_fault(const struct fault *f, bool repaired)
 	work_record(&w, &t);
 	w.stays_open = true;
 	tape_fail(&t, f->step, f->count, f->err);
-	told = work_while_failing(&w, f);
+	told = fault_work(&w, f);
 	reached = t.steps > t.fail_from;
 	if (t.failed && !told)
-		FAIL("seed %llu, step %llu failed with %d and nobody was told", (unsigned long long)f->seed,
+		FAULT_FAIL("seed %llu, step %llu failed with %d and nobody was told", (unsigned long long)f->seed,
 		    (unsigned long long)f->step, f->err);
 	if (reached)
-		cut_now(&w, f, "in a power cut");
+		fault_cut(&w, f, "in a power cut");
 	if (reached && repaired) {
 		tape_fail(&t, 0, 0, 0);
-		go_on(&w, f);
+		fault_go_on(&w, f);
 	} else if (reached) {
 		give_up(&w, f);
 	}
@@ -185,15 +88,16 @@ work_with_fault(const struct fault *f, bool repaired)
 static void
 fail_at_every_step(err_t err, uint64_t count)
 {
-	unsigned seeds = place_setting("SNUGFS_CRASH_SEEDS", 1);
+	unsigned first = place_setting("SNUGFS_CRASH_FIRST", 1), seeds = place_setting("SNUGFS_CRASH_SEEDS", 1);
+	unsigned stride = place_setting("SNUGFS_CRASH_STRIDE", STRIDE);
 	uint64_t steps = 0;
 
 	place_hush(); /* every error is logged */
-	for (unsigned seed = 1; seed <= seeds; seed++) {
-		struct fault f = {seed, 0, count, err};
+	for (unsigned seed = first; seed < first + seeds; seed++) {
+		struct fault f = {seed, stride > 1 ? (uint64_t)-err % stride : 0, count, err};
 
-		while (work_with_fault(&f, count == 1 || f.step % 3 != 0))
-			f.step++;
+		while (work_with_fault(&f, count == 1 || f.step % 2 != 0))
+			f.step += stride;
 		steps += f.step;
 	}
 	place_speak();
@@ -249,13 +153,13 @@ a_disk_that_fails_every_now_and_then_does_no_harm(void **state)
 		w.stays_open = true;
 		for (unsigned round = 0; round < 4; round++) {
 			tape_fail_often(&t, 2 + 4 * round, seed, f.err);
-			(void)work_while_failing(&w, &f);
-			cut_now(&w, &f, "in a power cut");
+			(void)fault_work(&w, &f);
+			fault_cut(&w, &f, "in a power cut");
 			tape_fail(&t, 0, 0, 0);
-			must_work(work_fsync(&w), &f, "fsync when it worked");
-			must_show_the_model(&w, &f, "when it worked");
+			fault_must_work(work_fsync(&w), &f, "fsync when it worked");
+			fault_must_show(&w, &f, "when it worked");
 		}
-		go_on(&w, &f);
+		fault_go_on(&w, &f);
 		tape_clear(&t);
 		work_end(&w);
 	}
@@ -285,12 +189,12 @@ open_with_fault_at_every_step(struct work *w, const struct tape *t, size_t at, e
 		if (!e)
 			e = vault_close(v);
 		if (e && e != err && e != -EIO)
-			FAIL("opening failed with %d instead of %d at step %llu", e, err, (unsigned long long)f.step);
+			FAULT_FAIL("opening failed with %d instead of %d at step %llu", e, err, (unsigned long long)f.step);
 		reached = inner.steps > inner.fail_from;
 		if (!e && inner.failed && f.step == 0)
-			FAIL("nothing can be written, and nobody was told");
+			FAULT_FAIL("nothing can be written, and nobody was told");
 		tape_clear(&inner);
-		must_hold(verify(dir, w->versions, at < t->count ? t->v[at].durable : t->durable,
+		fault_must_hold(verify(dir, w->versions, at < t->count ? t->v[at].durable : t->durable,
 		    at < t->count ? t->v[at].latest : t->latest, VERIFY_READ, 1), &f, "opened when it worked again");
 	}
 	disk_free(d);

@@ -60,7 +60,7 @@ read_open(struct vault *v, const char *dir, const struct judged *j)
 	if (e) {
 		r = bad("reaping", e);
 	} else {
-		e = tree_hash(vfs, &hash);
+		e = tree_hash(vfs, TREE_ALL, &hash);
 		r = e ? bad("reading", e) : place_in_history(j, hash);
 	}
 	vfs_free(vfs);
@@ -80,6 +80,8 @@ open_and_read(const char *dir, const struct judged *j, bool settles, struct rng 
 	r = read_open(v, dir, j);
 	if (r.ok && settles && (e = settle_pending(v, rng, rng_chance(rng, 50) ? 100 : 30)) != 0)
 		r = bad("settling", e);
+	if (r.ok && settles && rng_chance(rng, 50) && (e = tidy_some(v, rng)) != 0)
+		r = bad("tidying", e);
 	if (r.ok && settles && (e = meta_sync(v->meta)) != 0)
 		r = bad("committing", e);
 	if (r.ok && settles)

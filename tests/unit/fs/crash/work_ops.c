@@ -8,16 +8,11 @@
 static const struct vfs_caller ME = {.uid = 1000, .gid = 1000, .umask = 022};
 
 #define TRIES 20
-/* What is written at once: beyond what may ride in the database, and across chunks. */
+/* What is written at once: beyond what may ride in the database. */
 #define WRITE_MAX (400u << 10)
-
-/* From here on the next version may reach the disk. */
-static void
-about_to_change(struct work *w)
-{
-	if (w->tape)
-		tape_note(w->tape, w->durable, (uint32_t)w->version_count);
-}
+/* ... and now and then, more than a chunk. */
+#define WRITE_BIG (1200u << 10)
+#define BURST 8
 
 /* Two nodes that the change touched (or MODEL_NONE): takes their new times, and there is a new version. */
 static err_t
@@ -138,7 +133,7 @@ do_make(struct work *w)
 	n->used = false;
 	if (!pick_spot(w, false, &s))
 		return 0;
-	about_to_change(w);
+	work_about_to_change(w);
 	if (dice < 15) {
 		e = vfs_mkdir(w->vfs, &ME, dir_ino(w, &s), model_name(s.name), 0750, &st);
 	} else if (dice < 25) {
@@ -164,7 +159,7 @@ write_at(struct work *w, int node, uint64_t off, size_t len)
 	uint8_t *data = make_data(w, len);
 	err_t e;
 
-	about_to_change(w);
+	work_about_to_change(w);
 	e = vfs_write(w->vfs, ino_of(w, node), off, data, len, len % 2 == 0);
 	if (!e) {
 		model_write(&w->model.nodes[node], off, data, len);
@@ -187,8 +182,11 @@ do_write(struct work *w)
 	uint64_t off = size;
 	size_t most = 6000;
 
-	if (dice >= 95) { /* across the first two chunks */
-		off = CHUNK_LEN - rng_below(&w->rng, 9000);
+	if (dice >= 98) { /* several chunks */
+		off = rng_below(&w->rng, 2 * CHUNK_LEN);
+		most = WRITE_BIG;
+	} else if (dice >= 94) { /* across the first two or three */
+		off = (1 + rng_below(&w->rng, 2)) * CHUNK_LEN - rng_below(&w->rng, 9000);
 		most = 20000;
 	} else if (dice >= 85) { /* much */
 		off = 0;
@@ -211,7 +209,7 @@ do_truncate(struct work *w)
 		return 0;
 	size = (size_t)rng_below(&w->rng, w->model.nodes[node].size * 3 / 2 + 100) % MODEL_FILE_MAX;
 	set = (struct stat){.st_size = (off_t)size};
-	about_to_change(w);
+	work_about_to_change(w);
 	e = vfs_setattr(w->vfs, ino_of(w, node), &set, VFS_SET_SIZE, &st);
 	if (e)
 		return e;
@@ -219,10 +217,25 @@ do_truncate(struct work *w)
 	return changed(w, node, MODEL_NONE, MODEL_NONE);
 }
 
-static err_t
-do_punch(struct work *w)
+/* Room that was asked for changes nothing but the size. */
+static void
+model_fallocate(struct model_node *n, int mode, size_t off, size_t len)
 {
+	size_t end = off + len;
+
+	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) && off < n->size)
+		model_write(n, off, NULL, end < n->size ? len : n->size - off);
+	if (!(mode & FALLOC_FL_KEEP_SIZE) && end > n->size)
+		model_truncate(n, end);
+}
+
+static err_t
+do_fallocate(struct work *w)
+{
+	static const int MODES[] = {FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	    FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 0};
 	int node = pick(w, S_IFREG);
+	int mode = MODES[rng_below(&w->rng, ARRAY_LEN(MODES))];
 	size_t off, len;
 	err_t e;
 
@@ -230,12 +243,113 @@ do_punch(struct work *w)
 		return 0;
 	off = (size_t)rng_below(&w->rng, w->model.nodes[node].size);
 	len = 1 + (size_t)rng_below(&w->rng, w->model.nodes[node].size - off);
-	about_to_change(w);
-	e = vfs_fallocate(w->vfs, ino_of(w, node), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
+	if (mode == 0)
+		len += (size_t)rng_below(&w->rng, MODEL_FILE_MAX - off - len + 1) / 4;
+	work_about_to_change(w);
+	e = vfs_fallocate(w->vfs, ino_of(w, node), mode, off, len);
 	if (e)
 		return e;
-	model_write(&w->model.nodes[node], off, NULL, len);
+	model_fallocate(&w->model.nodes[node], mode, off, len);
 	return changed(w, node, MODEL_NONE, MODEL_NONE);
+}
+
+static err_t
+do_copy(struct work *w)
+{
+	int from = pick(w, S_IFREG), to = pick(w, S_IFREG);
+	size_t off, to_off, copied = 0;
+	err_t e;
+
+	if (from == MODEL_NONE || to == MODEL_NONE || from == to || w->model.nodes[from].size == 0)
+		return 0;
+	off = (size_t)rng_below(&w->rng, w->model.nodes[from].size);
+	to_off = (size_t)rng_below(&w->rng, w->model.nodes[to].size + 1) % (MODEL_FILE_MAX / 2);
+	work_about_to_change(w);
+	e = vfs_copy_range(w->vfs, ino_of(w, from), off, ino_of(w, to), to_off, 1 + (size_t)rng_below(&w->rng, WRITE_MAX),
+	    &copied);
+	if (e)
+		return e;
+	model_write(&w->model.nodes[to], to_off, w->model.nodes[from].data + off, copied);
+	return changed(w, to, MODEL_NONE, MODEL_NONE);
+}
+
+static err_t
+rename_to(struct work *w, const struct spot *from, const struct spot *to)
+{
+	err_t e;
+
+	work_about_to_change(w);
+	e = vfs_rename(w->vfs, dir_ino(w, from), model_name(from->name), dir_ino(w, to), model_name(to->name), 0);
+	if (e)
+		return e;
+	if (to->node != MODEL_NONE)
+		model_unlink(&w->model, to->dir, to->name);
+	model_link(&w->model, to->dir, to->name, from->node);
+	model_unlink(&w->model, from->dir, from->name);
+	(void)changed(w, from->dir, to->dir, from->node);
+	if (to->node != MODEL_NONE && w->model.nodes[to->node].used) { /* it has another name, and one link less */
+		MUST(!model_refresh(&w->model.nodes[to->node], w->vfs));
+		work_correct_version(w);
+	}
+	return 0;
+}
+
+/* A program that saves: the new content beside the old, flushed, then over it. */
+static err_t
+do_save(struct work *w)
+{
+	int node = model_new_node(&w->model);
+	struct spot old, new;
+	struct stat st;
+	err_t e;
+
+	if (node == MODEL_NONE)
+		return 0;
+	w->model.nodes[node].used = false;
+	if (!pick_spot(w, true, &old) || !is_type(w, old.node, S_IFREG) || !pick_spot(w, false, &new))
+		return 0;
+	work_about_to_change(w);
+	e = vfs_mknod(w->vfs, &ME, dir_ino(w, &new), model_name(new.name), S_IFREG | 0640, 0, &st);
+	if (e)
+		return e;
+	w->model.nodes[node].used = true;
+	w->model.nodes[node].st = st;
+	model_link(&w->model, new.dir, new.name, node);
+	new.node = node;
+	vfs_forget(w->vfs, st.st_ino, 1);
+	(void)changed(w, node, new.dir, MODEL_NONE);
+	e = write_at(w, node, 0, 1 + (size_t)rng_below(&w->rng, 30000));
+	if (!e && rng_chance(&w->rng, 70))
+		e = work_fsync(w);
+	return e ? e : rename_to(w, &new, &old);
+}
+
+/* Many small files, and a flush of the folder. */
+static err_t
+do_burst(struct work *w)
+{
+	err_t e = 0;
+
+	for (unsigned k = 0; k < BURST && !e; k++)
+		e = rng_chance(&w->rng, 60) ? do_make(w) : do_write(w);
+	return e ? e : work_fsync(w);
+}
+
+/* What has no name any more can still be written to; nobody will see it again. */
+static err_t
+do_write_removed(struct work *w)
+{
+	uint64_t ino = w->held[rng_below(&w->rng, WORK_HELD)];
+	struct stat st;
+	uint8_t *data;
+	err_t e;
+
+	if (!ino || vfs_getattr(w->vfs, ino, &st) || st.st_nlink != 0 || !S_ISREG(st.st_mode))
+		return 0;
+	data = make_data(w, WRITE_MAX);
+	e = vfs_write(w->vfs, ino, rng_below(&w->rng, 5000), data, 1 + (size_t)rng_below(&w->rng, WRITE_MAX), 0);
+	free(data);
+	return e;
 }
 
 static err_t
@@ -248,7 +362,7 @@ do_link(struct work *w)
 
 	if (node == MODEL_NONE || !pick_spot(w, false, &s))
 		return 0;
-	about_to_change(w);
+	work_about_to_change(w);
 	e = vfs_link(w->vfs, ino_of(w, node), dir_ino(w, &s), model_name(s.name), &st);
 	if (e)
 		return e;
@@ -269,7 +383,7 @@ do_remove(struct work *w)
 	is_dir = is_type(w, s.node, S_IFDIR);
 	if (is_dir && !model_is_empty(&w->model, s.node))
 		return 0;
-	about_to_change(w);
+	work_about_to_change(w);
 	e = is_dir ? vfs_rmdir(w->vfs, dir_ino(w, &s), model_name(s.name)) :
 	    vfs_unlink(w->vfs, dir_ino(w, &s), model_name(s.name));
 	if (e)
@@ -294,24 +408,10 @@ static err_t
 do_rename(struct work *w)
 {
 	struct spot from, to;
-	err_t e;
 
 	if (!pick_spot(w, true, &from) || !pick_spot(w, rng_chance(&w->rng, 50), &to) || !can_move(w, &from, &to))
 		return 0;
-	about_to_change(w);
-	e = vfs_rename(w->vfs, dir_ino(w, &from), model_name(from.name), dir_ino(w, &to), model_name(to.name), 0);
-	if (e)
-		return e;
-	if (to.node != MODEL_NONE)
-		model_unlink(&w->model, to.dir, to.name);
-	model_link(&w->model, to.dir, to.name, from.node);
-	model_unlink(&w->model, from.dir, from.name);
-	(void)changed(w, from.dir, to.dir, from.node);
-	if (to.node != MODEL_NONE && w->model.nodes[to.node].used) { /* it has another name, and one link less */
-		MUST(!model_refresh(&w->model.nodes[to.node], w->vfs));
-		w->versions[w->version_count - 1] = model_hash(&w->model);
-	}
-	return 0;
+	return rename_to(w, &from, &to);
 }
 
 static err_t
@@ -324,7 +424,7 @@ do_exchange(struct work *w)
 		return 0;
 	if (model_is_below(&w->model, b.dir, a.node) || model_is_below(&w->model, a.dir, b.node))
 		return 0;
-	about_to_change(w);
+	work_about_to_change(w);
 	e = vfs_rename(w->vfs, dir_ino(w, &a), model_name(a.name), dir_ino(w, &b), model_name(b.name), RENAME_EXCHANGE);
 	if (e)
 		return e;
@@ -334,7 +434,7 @@ do_exchange(struct work *w)
 	w->model.nodes[b.node].parent = a.dir;
 	(void)changed(w, a.dir, b.dir, a.node);
 	MUST(!model_refresh(&w->model.nodes[b.node], w->vfs));
-	w->versions[w->version_count - 1] = model_hash(&w->model);
+	work_correct_version(w);
 	return 0;
 }
 
@@ -351,7 +451,7 @@ do_xattr(struct work *w)
 	if (node == MODEL_NONE || (!set && !w->model.nodes[node].xattrs[k].value))
 		return 0;
 	rng_fill(&w->rng, value, len);
-	about_to_change(w);
+	work_about_to_change(w);
 	e = set ? vfs_setxattr(w->vfs, ino_of(w, node), model_xattr_name(k), value, len, 0) :
 	    vfs_removexattr(w->vfs, ino_of(w, node), model_xattr_name(k));
 	if (e)
@@ -375,7 +475,7 @@ do_setattr(struct work *w)
 	}
 	if (node == MODEL_NONE)
 		return 0;
-	about_to_change(w);
+	work_about_to_change(w);
 	e = vfs_setattr(w->vfs, ino_of(w, node), &set, mask, &st);
 	return e ? e : changed(w, node, MODEL_NONE, MODEL_NONE);
 }
@@ -387,9 +487,15 @@ do_settle(struct work *w)
 }
 
 static err_t
+do_tidy(struct work *w)
+{
+	return tidy_some(w->vault, &w->rng);
+}
+
+static err_t
 do_push(struct work *w)
 {
-	return depot_push(w->vault, &w->rng);
+	return w->remote->push(w);
 }
 
 /* Reading it again takes a disk that can be written to. */
@@ -432,7 +538,11 @@ static const struct {
 	{do_make, 18, false},
 	{do_write, 30, false},
 	{do_truncate, 4, true},
-	{do_punch, 4, false},
+	{do_fallocate, 5, true},
+	{do_copy, 3, true},
+	{do_save, 4, false},
+	{do_burst, 2, false},
+	{do_write_removed, 2, false},
 	{do_link, 3, false},
 	{do_remove, 8, false},
 	{do_rename, 8, false},
@@ -440,7 +550,8 @@ static const struct {
 	{do_xattr, 6, false},
 	{do_setattr, 4, false},
 	{work_fsync, 8, false},
-	{do_settle, 3, false},
+	{do_settle, 2, false},
+	{do_tidy, 3, false},
 	{do_push, 2, false},
 	{do_evict, 1, false},
 	{do_checkpoint, 2, true},

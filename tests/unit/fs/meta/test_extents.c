@@ -65,20 +65,27 @@ struct model {
 	uint8_t died[ROUNDS + 1];
 };
 
+/* Extents here are shorter than a frame: they go whole or not at all. */
 static void
-note_dead(void *ctx, const struct extent *x)
+note_dead(void *ctx, const struct extent *x, uint64_t seg_off, uint32_t len)
 {
 	struct model *m = ctx;
 
+	assert_int_equal(seg_off, x->seg_off);
+	assert_int_equal(len, x->stored_len);
 	m->died[number_of(x)]++;
 }
 
+/* Replaces, and tells what has gone; only there, and then in the whole list, which must come to the same. */
 static void
-must_not_die(void *ctx, const struct extent *x)
+replace(struct extent_list *l, uint64_t off, uint32_t len, const struct extent *x, extent_gone_fn *gone, void *ctx)
 {
-	(void)ctx;
-	(void)x;
-	fail_msg("told of a death in a call that failed");
+	struct extent_list before = {0};
+
+	assert_int_equal(extent_list_copy(l, &before), 0);
+	assert_int_equal(extent_list_replace(l, off, len, x), 0);
+	extent_list_gone(&before, l, random() % 2 ? off : 0, random() % 2 ? off + len : UINT64_MAX, gone, ctx);
+	extent_list_clear(&before);
 }
 
 static void
@@ -142,7 +149,7 @@ random_replacements_leave_what_a_byte_map_says_and_tell_each_death_once(void **s
 		struct extent x = sealed(n, BASE + at, len);
 
 		m->made[n] = x;
-		assert_int_equal(extent_list_replace(&l, x.off, len, hole ? NULL : &x, note_dead, m), 0);
+		replace(&l, x.off, len, hole ? NULL : &x, note_dead, m);
 		assert_deaths(m, at, len, hole ? 0 : n);
 		assert_list_is_model(&l, m);
 
@@ -179,11 +186,11 @@ replacing_fails_without_memory_and_leaves_the_list_as_it_was(void **state)
 		assert_int_equal(extent_list_copy(&l, &copy), 0);
 
 		allocations_fail = true;
-		err_t e = extent_list_replace(&copy, y.off, y.len, &y, NULL, NULL);
+		err_t e = extent_list_replace(&copy, y.off, y.len, &y);
 		if (e) {
 			/* The copy has no room to spare, so it fails in the same way again: now with ears open. */
 			assert_int_equal(e, -ENOMEM);
-			assert_int_equal(extent_list_replace(&copy, y.off, y.len, &y, must_not_die, NULL), -ENOMEM);
+			assert_int_equal(extent_list_replace(&copy, y.off, y.len, &y), -ENOMEM);
 			assert_true(extent_list_equal(&l, &copy));
 			failures++;
 		}
@@ -219,10 +226,11 @@ struct deaths {
 };
 
 static void
-count_deaths(void *ctx, const struct extent *x)
+count_deaths(void *ctx, const struct extent *x, uint64_t seg_off, uint32_t len)
 {
 	struct deaths *d = ctx;
 
+	(void)seg_off, (void)len;
 	d->count++;
 	d->last = *x;
 }
@@ -236,12 +244,12 @@ an_extent_cut_in_two_dies_with_its_second_half(void **state)
 
 	(void)state;
 	assert_int_equal(extent_list_append(&l, &x), 0);
-	assert_int_equal(extent_list_replace(&l, BASE + 40, 20, NULL, count_deaths, &d), 0);
+	replace(&l, BASE + 40, 20, NULL, count_deaths, &d);
 	assert_int_equal(l.count, 2);
-	assert_int_equal(extent_list_replace(&l, BASE, 40, NULL, count_deaths, &d), 0);
+	replace(&l, BASE, 40, NULL, count_deaths, &d);
 	assert_int_equal(d.count, 0);
 	assert_false(extent_list_lacks(&l, &x));
-	assert_int_equal(extent_list_replace(&l, BASE + 50, 50, NULL, count_deaths, &d), 0);
+	replace(&l, BASE + 50, 50, NULL, count_deaths, &d);
 	assert_int_equal(d.count, 1);
 	assert_int_equal(number_of(&d.last), 1);
 	assert_int_equal(l.count, 0);
@@ -259,9 +267,9 @@ an_extent_in_several_pieces_that_go_at_once_dies_once(void **state)
 	(void)state;
 	assert_int_equal(extent_list_append(&l, &x), 0);
 	for (uint32_t at = 10; at < 100; at += 10)
-		assert_int_equal(extent_list_replace(&l, BASE + at, 5, NULL, NULL, NULL), 0);
+		assert_int_equal(extent_list_replace(&l, BASE + at, 5, NULL), 0);
 	assert_int_equal(l.count, 10);
-	assert_int_equal(extent_list_replace(&l, BASE, CHUNK_LEN, NULL, count_deaths, &d), 0);
+	replace(&l, BASE, CHUNK_LEN, NULL, count_deaths, &d);
 	assert_int_equal(d.count, 1);
 	assert_int_equal(l.count, 0);
 	extent_list_clear(&l);
@@ -276,7 +284,7 @@ a_sealed_extent_that_is_mapped_again_by_the_replacement_does_not_die(void **stat
 
 	(void)state;
 	assert_int_equal(extent_list_append(&l, &x), 0);
-	assert_int_equal(extent_list_replace(&l, BASE, 100, &l.v[0], count_deaths, &d), 0);
+	replace(&l, BASE, 100, &l.v[0], count_deaths, &d);
 	assert_int_equal(d.count, 0);
 	assert_int_equal(l.count, 1);
 	extent_list_clear(&l);
@@ -294,7 +302,7 @@ the_same_sealed_extent_in_another_place_is_another_one(void **state)
 	moved.seg = 9;
 	assert_int_equal(extent_list_append(&l, &x), 0);
 	assert_true(extent_list_lacks(&l, &moved));
-	assert_int_equal(extent_list_replace(&l, BASE, 100, &moved, count_deaths, &d), 0);
+	replace(&l, BASE, 100, &moved, count_deaths, &d);
 	assert_int_equal(d.count, 1);
 	assert_int_equal(d.last.seg, x.seg);
 	extent_list_clear(&l);
@@ -310,16 +318,110 @@ a_replacement_may_be_smaller_than_what_it_unmaps_and_a_length_of_zero_does_nothi
 
 	(void)state;
 	assert_int_equal(extent_list_append(&l, &x), 0);
-	assert_int_equal(extent_list_replace(&l, BASE + 10, 80, &y, NULL, NULL), 0);
+	assert_int_equal(extent_list_replace(&l, BASE + 10, 80, &y), 0);
 	assert_int_equal(l.count, 3);
 	assert_int_equal(l.v[0].len, 10);
 	assert_int_equal(l.v[1].off, BASE + 20);
 	assert_int_equal(l.v[2].off, BASE + 90);
 	assert_int_equal(extent_list_copy(&l, &before), 0);
-	assert_int_equal(extent_list_replace(&l, BASE + 5, 0, NULL, NULL, NULL), 0);
+	assert_int_equal(extent_list_replace(&l, BASE + 5, 0, NULL), 0);
 	assert_true(extent_list_equal(&l, &before));
 	extent_list_clear(&before);
 	extent_list_clear(&l);
+}
+
+/* Frames.  Sealed extent number n stands in the segment at n * STRIDE. */
+
+#define FRAMES 12u
+#define WIDE (FRAMES * FRAME_RAW_LEN)
+#define STRIDE ((uint64_t)FRAMES * (FRAME_RAW_LEN + AEAD_TAG_LEN))
+#define FRAME_ROUNDS 4000
+
+struct frame_model {
+	uint32_t owner[WIDE];
+	struct extent made[FRAME_ROUNDS + 1];
+	uint8_t told[FRAME_ROUNDS + 1][FRAMES];
+};
+
+static uint32_t
+units_of(const struct extent *x)
+{
+	return x->x_encoding == FRAME_RAW ? (x->x_len + FRAME_RAW_LEN - 1) / FRAME_RAW_LEN : 1;
+}
+
+static uint32_t
+stored_at(const struct extent *x, uint32_t unit)
+{
+	return unit == units_of(x) ? x->stored_len : unit * (FRAME_RAW_LEN + AEAD_TAG_LEN);
+}
+
+static void
+note_frames(void *ctx, const struct extent *x, uint64_t seg_off, uint32_t len)
+{
+	struct frame_model *m = ctx;
+	uint64_t from = seg_off - x->seg_off;
+	uint32_t units = 0;
+
+	for (uint32_t u = 0; u < units_of(x); u++) {
+		if (stored_at(x, u) < from || stored_at(x, u + 1) > from + len)
+			continue;
+		m->told[number_of(x)][u]++;
+		units += stored_at(x, u + 1) - stored_at(x, u);
+	}
+	assert_int_equal(units, len);
+}
+
+static void
+assert_frames(const struct frame_model *m, uint32_t rounds)
+{
+	static uint8_t mapped[FRAME_ROUNDS + 1][FRAMES];
+
+	memset(mapped, 0, sizeof(mapped));
+	for (uint32_t at = 0; at < WIDE; at++) {
+		const struct extent *x = &m->made[m->owner[at]];
+
+		if (m->owner[at])
+			mapped[m->owner[at]][x->x_encoding == FRAME_RAW ? (BASE + at - x->x_off) / FRAME_RAW_LEN : 0] = 1;
+	}
+	for (uint32_t n = 1; n <= rounds; n++) {
+		for (uint32_t u = 0; u < units_of(&m->made[n]); u++)
+			assert_int_equal(m->told[n][u], !mapped[n][u]);
+	}
+}
+
+static void
+each_frame_is_told_once_when_its_last_byte_is_unmapped(void **state)
+{
+	struct frame_model *m = calloc(1, sizeof(*m));
+	struct extent_list l = {0};
+
+	(void)state;
+	assert_non_null(m);
+	srandom(3);
+	for (uint32_t n = 1; n <= FRAME_ROUNDS; n++) {
+		uint32_t most = random() % 4 == 0 ? WIDE : 2 * FRAME_RAW_LEN;
+		uint32_t len = 1 + (uint32_t)random() % most;
+		uint32_t at = (uint32_t)random() % (WIDE - len + 1);
+		bool hole = random() % 4 == 0;
+		struct extent x = sealed(n, BASE + at, len);
+
+		x.x_encoding = random() % 4 == 0 ? FRAME_ZSTD : FRAME_RAW;
+		x.seg_off = n * STRIDE;
+		x.stored_len = len + units_of(&x) * AEAD_TAG_LEN;
+		m->made[n] = x;
+		replace(&l, x.off, len, hole ? NULL : &x, note_frames, m);
+		for (uint32_t k = 0; k < len; k++)
+			m->owner[at + k] = hole ? 0 : n;
+		if (hole)
+			memset(m->told[n], 1, sizeof(m->told[n]));
+		if (n % 16 == 0)
+			assert_frames(m, n);
+	}
+	replace(&l, BASE, CHUNK_LEN, NULL, note_frames, m);
+	memset(m->owner, 0, sizeof(m->owner));
+	assert_frames(m, FRAME_ROUNDS);
+	extent_list_clear(&l);
+	free(m);
 }
 
 static void
@@ -368,6 +470,7 @@ main(void)
 		cmocka_unit_test(a_sealed_extent_that_is_mapped_again_by_the_replacement_does_not_die),
 		cmocka_unit_test(the_same_sealed_extent_in_another_place_is_another_one),
 		cmocka_unit_test(a_replacement_may_be_smaller_than_what_it_unmaps_and_a_length_of_zero_does_nothing),
+		cmocka_unit_test(each_frame_is_told_once_when_its_last_byte_is_unmapped),
 		cmocka_unit_test(lists_are_equal_only_if_every_field_is),
 	};
 

@@ -335,13 +335,13 @@ struct hook {
 };
 
 static err_t
-before(void *ctx, struct meta_redo **redo, size_t *count, bool *drop)
+before(void *ctx, size_t room, struct meta_redo **redo, size_t *count)
 {
 	struct hook *h = ctx;
 
+	(void)room;
 	(void)redo;
 	*count = 0;
-	*drop = false;
 	h->calls++;
 	if (h->fail != 0) {
 		h->fail--;
@@ -433,6 +433,146 @@ a_sync_with_nothing_to_do_writes_nothing(void **state)
 	assert_int_equal(before_stats.commits, after_stats.commits);
 }
 
+/* As fsync does it. */
+
+/* The first flush of a run goes to the database, and makes the journal. */
+static void
+begin_journal(struct fixture *f)
+{
+	meta_lock(f->meta);
+	make_inode(f, S_IFREG);
+	meta_unlock(f->meta);
+	assert_int_equal(meta_flush(f->meta), 0);
+}
+
+static uint64_t
+make_flushed(struct fixture *f, uint64_t size)
+{
+	struct inode *i;
+	uint64_t ino;
+
+	meta_lock(f->meta);
+	i = make_inode(f, S_IFREG | 0600);
+	i->size = size;
+	ino = i->ino;
+	meta_unlock(f->meta);
+	assert_int_equal(meta_flush(f->meta), 0);
+	return ino;
+}
+
+/* 0: there is no such inode. */
+static void
+assert_size(struct fixture *f, uint64_t ino, uint64_t size)
+{
+	struct inode *i;
+	uint64_t found = 0;
+	err_t err;
+
+	meta_lock(f->meta);
+	err = meta_inode_get(f->meta, ino, &i);
+	if (err == 0)
+		found = i->size;
+	meta_unlock(f->meta);
+	assert_int_equal(err, size != 0 ? 0 : -ENOENT);
+	assert_int_equal(found, size);
+}
+
+static void
+remove_inode(struct fixture *f, uint64_t ino)
+{
+	struct inode *i;
+
+	meta_lock(f->meta);
+	assert_int_equal(meta_inode_get(f->meta, ino, &i), 0);
+	assert_int_equal(meta_inode_remove(f->meta, i), 0);
+	meta_unlock(f->meta);
+}
+
+static void
+a_flush_survives_without_a_commit_of_the_database(void **state)
+{
+	struct fixture *f = *state;
+	struct db_stats before_stats, after_stats;
+	uint64_t first, second, third;
+
+	begin_journal(f);
+	db_stats(f->db, &before_stats);
+	first = make_flushed(f, 1);
+	second = make_flushed(f, 2);
+	remove_inode(f, second);
+	third = make_flushed(f, 3);
+	db_stats(f->db, &after_stats);
+	assert_int_equal(after_stats.commits, before_stats.commits);
+	assert_int_equal(after_stats.journaled, before_stats.journaled + 3);
+	forget_uncommitted(f);
+	assert_size(f, first, 1);
+	assert_size(f, second, 0);
+	assert_size(f, third, 3);
+	meta_lock(f->meta);
+	assert_true(make_inode(f, S_IFREG)->ino > third); /* numbers are never used again */
+	meta_unlock(f->meta);
+}
+
+static void
+a_sync_puts_into_the_database_what_a_flush_has_made_durable(void **state)
+{
+	struct fixture *f = *state;
+	struct bytes row = { 0 };
+	uint64_t ino;
+
+	begin_journal(f);
+	ino = make_flushed(f, 7);
+	assert_int_equal(db_get(f->db, DB_INODE, ino, 0, &row), -ENOENT);
+	assert_int_equal(meta_sync(f->meta), 0);
+	assert_int_equal(db_get(f->db, DB_INODE, ino, 0, &row), 0);
+	bytes_clear(&row);
+	forget_uncommitted(f);
+	assert_size(f, ino, 7);
+}
+
+static void
+a_deletion_is_not_lost_when_a_commit_fails_between_two_flushes(void **state)
+{
+	struct fixture *f = *state;
+	struct hook h = { 0 };
+	struct meta_hooks hooks = { .ctx = &h, .before_commit = before };
+	uint64_t ino, other;
+
+	meta_set_hooks(f->meta, &hooks);
+	begin_journal(f);
+	ino = make_flushed(f, 1);
+	h.fail = 1;
+	meta_lock(f->meta);
+	make_inode(f, S_IFREG);
+	meta_unlock(f->meta);
+	assert_int_equal(meta_sync(f->meta), -EIO);
+	remove_inode(f, ino); /* the journal has it, the database not */
+	other = make_flushed(f, 2);
+	forget_uncommitted(f);
+	assert_size(f, ino, 0);
+	assert_size(f, other, 2);
+}
+
+static void
+space_is_given_back_only_by_a_commit_of_the_database(void **state)
+{
+	struct fixture *f = *state;
+	struct hook h = { 0 };
+	struct meta_hooks hooks = { .ctx = &h, .before_commit = before, .on_release = released };
+
+	meta_set_hooks(f->meta, &hooks);
+	begin_journal(f);
+	meta_lock(f->meta);
+	assert_int_equal(meta_release(f->meta, 9, 100, 50), 0);
+	meta_unlock(f->meta);
+	make_flushed(f, 1);
+	assert_int_equal(h.releases, 0);
+	assert_int_equal(meta_sync(f->meta), 0);
+	make_flushed(f, 2);
+	assert_int_equal(meta_sync(f->meta), 0);
+	assert_int_equal(h.releases, 1);
+}
+
 #define THREADS 4
 #define PER_THREAD 300
 
@@ -450,7 +590,7 @@ make_and_sync(void *arg)
 		i->nlink = 1;
 		meta_inode_dirty(f->meta, i);
 		meta_unlock(f->meta);
-		if (k % 10 == 0 && meta_sync(f->meta) != 0)
+		if (k % 10 == 0 && (k % 30 == 0 ? meta_sync(f->meta) : meta_flush(f->meta)) != 0)
 			abort();
 	}
 	return NULL;
@@ -556,6 +696,10 @@ main(void)
 		T(a_failed_commit_is_told_and_nothing_is_lost_by_it),
 		T(neighbours_are_given_back_as_one),
 		T(a_sync_with_nothing_to_do_writes_nothing),
+		T(a_flush_survives_without_a_commit_of_the_database),
+		T(a_sync_puts_into_the_database_what_a_flush_has_made_durable),
+		T(a_deletion_is_not_lost_when_a_commit_fails_between_two_flushes),
+		T(space_is_given_back_only_by_a_commit_of_the_database),
 		T(many_threads_sync_at_once_and_share_commits),
 		T(a_poisoned_cache_writes_nothing_more),
 		T(segments_are_found_by_number_and_by_name),

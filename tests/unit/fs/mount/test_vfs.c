@@ -462,6 +462,123 @@ nothing_is_made_in_a_directory_that_is_gone(void **state)
 	assert_int_equal(vfs_mknod(f->vfs, &ME, d, "x", S_IFREG, 0, &st), -ENOENT);
 }
 
+static void
+a_rename_may_leave_a_whiteout(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t d = make_dir(f, INODE_ROOT, "d"), a = make_file(f, INODE_ROOT, "a");
+	struct stat st;
+
+	make_file(f, INODE_ROOT, "b");
+	assert_int_equal(vfs_rename_whiteout(f->vfs, &ME, INODE_ROOT, "a", d, "moved", RENAME_WHITEOUT), 0);
+	assert_int_equal(find(f, d, "moved", &st), 0);
+	assert_int_equal(st.st_ino, a);
+	assert_int_equal(find(f, INODE_ROOT, "a", &st), 0);
+	assert_true(S_ISCHR(st.st_mode));
+	assert_int_equal(st.st_rdev, 0);
+	assert_int_equal(st.st_uid, ME.uid);
+	assert_int_equal(vfs_rename_whiteout(f->vfs, &ME, d, "moved", INODE_ROOT, "b", RENAME_WHITEOUT | RENAME_NOREPLACE), -EEXIST);
+	assert_int_equal(vfs_rename_whiteout(f->vfs, &ME, d, "moved", INODE_ROOT, "b", RENAME_WHITEOUT | RENAME_EXCHANGE), -EINVAL);
+	assert_int_equal(vfs_rename_whiteout(f->vfs, &ME, d, "moved", INODE_ROOT, "b", 0), -EINVAL);
+	/* Two names of one file: nothing is renamed, and nothing is left. */
+	assert_int_equal(vfs_link(f->vfs, a, INODE_ROOT, "other", &st), 0);
+	vfs_forget(f->vfs, a, 1);
+	assert_int_equal(vfs_rename_whiteout(f->vfs, &ME, INODE_ROOT, "other", d, "moved", RENAME_WHITEOUT), 0);
+	assert_int_equal(find(f, INODE_ROOT, "other", &st), 0);
+	assert_int_equal(st.st_ino, a);
+}
+
+static void
+a_handle_leads_to_the_inode_and_to_its_parent(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t d = make_dir(f, INODE_ROOT, "d"), e = make_dir(f, d, "e"), file = make_file(f, d, "file");
+	struct stat st;
+
+	assert_int_equal(find(f, file, ".", &st), 0);
+	assert_int_equal(st.st_ino, file);
+	assert_int_equal(find(f, file, "..", &st), -ENOTDIR);
+	assert_int_equal(find(f, e, "..", &st), 0);
+	assert_int_equal(st.st_ino, d);
+	assert_int_equal(find(f, INODE_ROOT, "..", &st), 0);
+	assert_int_equal(st.st_ino, INODE_ROOT);
+	assert_int_equal(vfs_rmdir(f->vfs, d, "e"), 0);
+	assert_int_equal(find(f, e, ".", &st), -ENOENT);
+}
+
+/* The mode that a file of that type and mode has after a change of its attributes. */
+static unsigned
+mode_after(struct fixture *f, const char *name, mode_t mode, unsigned mask)
+{
+	struct stat set = { .st_mode = mode, .st_uid = 1, .st_gid = 2 }, st;
+
+	assert_int_equal(vfs_mknod(f->vfs, &ME, INODE_ROOT, name, mode & S_IFMT, 0, &st), 0);
+	assert_int_equal(vfs_setattr(f->vfs, st.st_ino, &set, VFS_SET_MODE, &st), 0);
+	assert_int_equal(vfs_setattr(f->vfs, st.st_ino, &set, mask, &st), 0);
+	assert_int_equal(vfs_unlink(f->vfs, INODE_ROOT, name), 0);
+	vfs_forget(f->vfs, st.st_ino, 1);
+	return st.st_mode & 07777;
+}
+
+static void
+a_change_of_the_owner_takes_set_id_bits_of_every_type(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(mode_after(f, "f", S_IFREG | 06755, VFS_SET_UID), 0755);
+	assert_int_equal(mode_after(f, "p", S_IFIFO | 06755, VFS_SET_GID), 0755);
+	assert_int_equal(mode_after(f, "s", S_IFSOCK | 06744, VFS_SET_UID | VFS_SET_GID), 02744);
+	assert_int_equal(mode_after(f, "f", S_IFREG | 06744, VFS_SET_UID | VFS_SET_FOREIGN_GROUP), 0744);
+	/* chown(2) with -1 and -1 */
+	assert_int_equal(mode_after(f, "f", S_IFREG | 06755, 0), 0755);
+	assert_int_equal(mode_after(f, "f", S_IFREG | 06755, VFS_SET_CTIME), 0755);
+	/* No change of the owner. */
+	assert_int_equal(mode_after(f, "f", S_IFREG | 06755, VFS_SET_MTIME | VFS_SET_CTIME), 06755);
+	assert_int_equal(mode_after(f, "f", S_IFREG | 06755, VFS_SET_ATIME | VFS_SET_ATIME_NOW), 06755);
+	assert_int_equal(mode_after(f, "f", S_IFREG | 06755, VFS_SET_SIZE), 06755);
+	assert_int_equal(mode_after(f, "f", S_IFREG | 06755, VFS_SET_SIZE | VFS_SET_KILL_SUIDGID), 0755);
+}
+
+static bool
+is_between(const struct timespec *t, const struct timespec *from, const struct timespec *to)
+{
+	int64_t t_ns = t->tv_sec * INT64_C(1000000000) + t->tv_nsec;
+
+	return t_ns >= from->tv_sec * INT64_C(1000000000) + from->tv_nsec && t_ns <= to->tv_sec * INT64_C(1000000000) + to->tv_nsec;
+}
+
+/* Else a file that the kernel has stamped would seem older than one that was made here before. */
+static void
+times_are_taken_from_the_clock_that_the_kernel_uses_for_writes(void **state)
+{
+	struct fixture *f = *state;
+	struct timespec from, to;
+	struct stat st;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &from);
+	assert_int_equal(vfs_mknod(f->vfs, &ME, INODE_ROOT, "f", S_IFREG, 0, &st), 0);
+	clock_gettime(CLOCK_REALTIME_COARSE, &to);
+	assert_true(is_between(&st.st_mtim, &from, &to));
+	clock_gettime(CLOCK_REALTIME_COARSE, &from);
+	assert_int_equal(vfs_write(f->vfs, st.st_ino, 0, (const uint8_t *)"x", 1, 0), 0);
+	assert_int_equal(vfs_getattr(f->vfs, st.st_ino, &st), 0);
+	clock_gettime(CLOCK_REALTIME_COARSE, &to);
+	assert_true(is_between(&st.st_mtim, &from, &to));
+}
+
+static void
+names_of_attributes_are_whole(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_file(f, INODE_ROOT, "f");
+
+	assert_int_equal(vfs_setxattr(f->vfs, ino, "user.", "1", 1, 0), -EINVAL);
+	assert_int_equal(vfs_setxattr(f->vfs, ino, "trusted.", "1", 1, 0), -EINVAL);
+	assert_int_equal(vfs_setxattr(f->vfs, ino, "user", "1", 1, 0), -EOPNOTSUPP);
+	assert_int_equal(vfs_setxattr(f->vfs, ino, "other.a", "1", 1, 0), -EOPNOTSUPP);
+	assert_int_equal(vfs_setxattr(f->vfs, ino, "user.a", "1", 1, 0), 0);
+}
+
 int
 main(void)
 {
@@ -484,6 +601,11 @@ main(void)
 		T(times_are_set_to_the_nanosecond),
 		T(what_the_kernel_writes_back_late_leaves_the_times_that_it_has_set),
 		T(nothing_is_made_in_a_directory_that_is_gone),
+		T(a_rename_may_leave_a_whiteout),
+		T(a_handle_leads_to_the_inode_and_to_its_parent),
+		T(a_change_of_the_owner_takes_set_id_bits_of_every_type),
+		T(times_are_taken_from_the_clock_that_the_kernel_uses_for_writes),
+		T(names_of_attributes_are_whole),
 	};
 
 	assert_int_equal(secmem_init(), 0);

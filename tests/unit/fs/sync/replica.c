@@ -450,9 +450,17 @@ mapped_of(const struct chunk *c)
 static void
 replace(struct replica *r, struct inode *i, struct chunk *c, uint64_t off, uint32_t len, const struct extent *x)
 {
+	struct extent_list before = {0};
+
 	start_chunk_change(i, c);
 	i->mapped -= mapped_of(c);
-	OK(extent_list_replace(&c->current, off, len, x, token_died, r->world));
+	OK(extent_list_copy(&c->current, &before));
+	OK(extent_list_replace(&c->current, off, len, x));
+	for (uint32_t k = 0; k < before.count; k++) {
+		if (extent_list_lacks(&c->current, &before.v[k]))
+			token_died(r->world, &before.v[k]);
+	}
+	extent_list_clear(&before);
 	i->mapped += mapped_of(c);
 	meta_chunk_dirty(r->meta, i, c);
 	if (!c->current.count && !c->chain.count) {

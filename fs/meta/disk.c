@@ -110,6 +110,25 @@ disk_open_write(int dirfd, const char *name, int *fd_out)
 }
 
 err_t
+disk_open_direct(int fd, int *fd_out)
+{
+	char same[32];
+
+	/* By its name it could be another one by now. */
+	(void)snprintf(same, sizeof(same), "/proc/self/fd/%d", fd);
+
+	int direct;
+
+	do
+		direct = open(same, O_RDWR | O_DIRECT | O_CLOEXEC);
+	while (direct < 0 && errno == EINTR);
+	if (direct < 0)
+		return -errno;
+	*fd_out = direct;
+	return 0;
+}
+
+err_t
 disk_pwrite(int fd, const void *data, size_t len, uint64_t off)
 {
 	err_t e = watched("pwrite", fd, NULL, data, off, len);
@@ -135,12 +154,19 @@ disk_pwrite(int fd, const void *data, size_t len, uint64_t off)
 err_t
 disk_pread(int fd, void *buf, size_t len, uint64_t off)
 {
-	err_t e = watched("pread", fd, NULL, NULL, off, len);
+	return disk_pread_blocks(fd, buf, len, len, off);
+}
+
+err_t
+disk_pread_blocks(int fd, void *buf, size_t len, size_t needed, uint64_t off)
+{
+	err_t e = watched("pread", fd, NULL, NULL, off, needed);
+	uint8_t *p = buf;
 
 	if (e)
 		return e;
-	for (uint8_t *p = buf; len > 0;) {
-		ssize_t n = pread(fd, p, len, (off_t)off);
+	for (size_t done = 0; done < needed;) {
+		ssize_t n = pread(fd, p + done, len - done, (off_t)(off + done));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -148,9 +174,7 @@ disk_pread(int fd, void *buf, size_t len, uint64_t off)
 			return -errno;
 		if (n == 0)
 			return -ENODATA;
-		p += n;
-		off += (uint64_t)n;
-		len -= (size_t)n;
+		done += (size_t)n;
 	}
 	return 0;
 }
@@ -199,6 +223,20 @@ disk_truncate(int fd, uint64_t len)
 	if (e)
 		return e;
 	while (ftruncate(fd, (off_t)len)) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	return 0;
+}
+
+err_t
+disk_allocate(int fd, uint64_t len)
+{
+	err_t e = watched("allocate", fd, NULL, NULL, 0, len);
+
+	if (e)
+		return e;
+	while (fallocate(fd, 0, 0, (off_t)len)) {
 		if (errno != EINTR)
 			return -errno;
 	}

@@ -16,12 +16,20 @@ MUST_CHECK err_t disk_make_dir(const char *path); /* 0700, durable; an existing 
 MUST_CHECK err_t disk_open_read(int dirfd, const char *name, int *fd_out);
 MUST_CHECK err_t disk_create(int dirfd, const char *name, int *fd_out); /* -EEXIST; 0600; read-write */
 MUST_CHECK err_t disk_open_write(int dirfd, const char *name, int *fd_out);
+/*
+ * Another descriptor of the same file, past the kernel's cache: memory, place and length of what goes through it are multiples
+ * of the block length, or it answers -EINVAL; so it does where the file system can't do that at all.
+ */
+MUST_CHECK err_t disk_open_direct(int fd, int *fd_out);
 MUST_CHECK err_t disk_pwrite(int fd, const void *data, size_t len, uint64_t off);
 MUST_CHECK err_t disk_pread(int fd, void *buf, size_t len, uint64_t off); /* just len bytes, else -ENODATA */
+/* Of a direct descriptor: at most len bytes, at least needed, else -ENODATA: the last block may lie behind the file's end. */
+MUST_CHECK err_t disk_pread_blocks(int fd, void *buf, size_t len, size_t needed, uint64_t off);
 MUST_CHECK err_t disk_flush(int fd);        /* fdatasync */
 MUST_CHECK err_t disk_flush_dir(int dirfd); /* fsync */
 MUST_CHECK err_t disk_punch(int fd, uint64_t off, uint64_t len); /* keeps the size; -EOPNOTSUPP is no error */
 MUST_CHECK err_t disk_truncate(int fd, uint64_t len);
+MUST_CHECK err_t disk_allocate(int fd, uint64_t len); /* room up to there, and that size; -EOPNOTSUPP */
 MUST_CHECK err_t disk_unlink(int dirfd, const char *name);
 MUST_CHECK err_t disk_rename(int dirfd, const char *from, const char *to);
 /* A small file, whole: temporary, flush, rename, flush of the folder. */

@@ -1,0 +1,67 @@
+/*
+ * settle_internal.h: what settle*.c share, and nobody else.
+ *
+ *   settle.c         the work, chunk by chunk        settle_choose.c  which extents of a chunk are worth it
+ */
+#ifndef SNUGFS_SETTLE_INTERNAL_H
+#define SNUGFS_SETTLE_INTERNAL_H
+
+#include "extents.h"
+#include "packer.h"
+#include "settle.h"
+
+/* A chunk that is in the segment under way: what it is to become, if it still is what it was. */
+struct settled {
+	uint64_t ino;
+	uint64_t no;
+	struct extent_list before;
+	struct extent_list after;
+	uint64_t len; /* plaintext bytes in the segment */
+	struct settled *next;
+};
+
+struct settle {
+	struct content *c;
+	struct meta *m;
+	struct segstore *ss;
+	bool local;                    /* for this computer, from the sources; else for the store */
+	struct settle_source *sources; /* borrowed; by seg */
+	size_t source_count;
+	settle_pause_fn *pause;
+	void *pause_ctx;
+	struct segstore_build *build; /* NULL: none under way */
+	struct settled *settled;      /* in it */
+	size_t settled_count;
+	uint64_t settled_len;
+	struct packer packer;
+};
+
+/* What was found out about a chunk under the locks. */
+struct selection {
+	uint64_t origin;
+	struct file_key *keys;
+	uint32_t key_count;
+	bool *chosen; /* by index in the list */
+	bool any;
+};
+void settle_selection_clear(struct selection *l);
+
+/* Which extents are to be sealed anew. [meta lock] */
+MUST_CHECK err_t settle_choose(struct settle *s, const struct inode *i, const struct chunk *ch, bool only_hot,
+    struct selection *out);
+/* Reads the first len bytes of a mapped range to its place in s->packer.plain. [file lock] */
+typedef err_t settle_read_fn(struct settle *s, const struct selection *l, const struct extent *x, uint32_t len);
+/* Of what was chosen in a chunk of this computer's, leaves where it is what would be no better elsewhere. [file lock] */
+MUST_CHECK err_t settle_leave_good(struct settle *s, const struct extent_list *list, struct selection *l,
+    settle_read_fn *read);
+/* Does the list have an extent in a source? */
+bool settle_is_source(const struct settle *s, const struct extent_list *list);
+/* Counts in the sources what of the list was not chosen. */
+void settle_count_left(struct settle *s, const struct extent_list *list, const struct selection *l);
+/* What these extents' sources still hold can't be told. */
+void settle_note_unsure(struct settle *s, const struct extent_list *list);
+
+/* The same of all sources. */
+void settle_note_all_unsure(struct settle *s);
+
+#endif

@@ -1,0 +1,256 @@
+/* meta_batch.c: from dirty objects to rows, and what becomes of the objects when those are written or lost. */
+#include <errno.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "log.h"
+#include "meta_batch.h"
+
+/* A commit goes to the journal only if that leaves so much for data. */
+#define REDO_ROOM 65536u
+
+void
+batch_clear(struct batch *b)
+{
+	free(b->rows);
+	bytes_clear(&b->data);
+	free(b->releases.v);
+	*b = (struct batch){ 0 };
+}
+
+struct db_row *
+batch_row(struct batch *b)
+{
+	if (b->row_count == b->row_cap) {
+		size_t cap = b->row_cap ? b->row_cap * 2 : 64;
+		struct db_row *rows = realloc(b->rows, cap * sizeof(rows[0]));
+
+		if (rows == NULL)
+			return NULL;
+		b->rows = rows;
+		b->row_cap = cap;
+	}
+	b->rows[b->row_count] = (struct db_row){ 0 };
+	return &b->rows[b->row_count++];
+}
+
+/* Appends the object's bytes to the batch and fills in the row's marks. */
+static err_t
+encode_node(struct meta *m, struct node *n, struct batch *b, struct db_row *row)
+{
+	switch (n->table) {
+	case DB_INODE: {
+		struct cached_inode *ci = CONTAINER(n, struct cached_inode, node);
+
+		row->mark = ci->inode.pending;
+		row->state = ci->inode.nlink == 0;
+		return record_put_inode(&b->data, &ci->inode);
+	}
+	case DB_CHUNK: {
+		struct cached_chunk *cc = CONTAINER(n, struct cached_chunk, node);
+
+		row->mark = cc->chunk.pending;
+		return record_put_chunk(&b->data, &cc->chunk);
+	}
+	case DB_DENTRY: {
+		struct cached_dentry *cd = CONTAINER(n, struct cached_dentry, node);
+		err_t err = dentry_hash(m, cd);
+
+		if (err != 0)
+			return err;
+		row->hash = cd->hash;
+		row->mark = cd->ino != cd->chain_ino;
+		dentry_show(cd, &m->shown);
+		return record_put_dentry(&b->data, &m->shown);
+	}
+	case DB_XATTRS:
+		return record_put_xattrs(&b->data, &CONTAINER(n, struct cached_xattrs, node)->list);
+	case DB_SEGMENT: {
+		struct cached_segment *cs = CONTAINER(n, struct cached_segment, node);
+
+		row->mark = !cs->segment.in_store;
+		return record_put_segment(&b->data, &cs->segment);
+	}
+	case DB_KV:
+	case DB_STATEMENT:
+	case DB_REDO: {
+		struct cached_blob *cb = CONTAINER(n, struct cached_blob, node);
+
+		return bytes_append(&b->data, cb->data.data, cb->data.len);
+	}
+	}
+	return -EINVAL;
+}
+
+static err_t
+freeze_node(struct meta *m, struct node *n, struct batch *b)
+{
+	size_t at = b->data.len;
+	struct db_row *row = batch_row(b);
+	err_t err;
+
+	if (row == NULL)
+		return -ENOMEM;
+	row->table = n->table;
+	row->a = n->a;
+	row->b = n->b;
+	if (n->deleted) {
+		row->data = NULL;
+		return 0;
+	}
+	err = encode_node(m, n, b, row);
+	if (err != 0) {
+		b->row_count--;
+		return err;
+	}
+	row->len = b->data.len - at;
+	row->data = (const uint8_t *)1; /* set by freeze, when data stands still */
+	return 0;
+}
+
+static err_t
+freeze_list(struct meta *m, struct node *first, struct batch *b)
+{
+	struct node *n;
+	err_t err;
+
+	DL_FOREACH (first, n)
+		if ((err = freeze_node(m, n, b)) != 0)
+			return err;
+	return 0;
+}
+
+static err_t
+freeze_counters(struct meta *m, struct batch *b)
+{
+	struct db_row *row;
+	err_t err;
+
+	row = batch_row(b);
+	if (row == NULL)
+		return -ENOMEM;
+	row->table = DB_KV;
+	row->a = DB_KEY_COUNTERS;
+	row->len = 40;
+	row->data = (const uint8_t *)1;
+	if ((err = bytes_append_u64(&b->data, m->next_ino)) != 0 ||
+	    (err = bytes_append_u64(&b->data, m->next_cookie)) != 0 ||
+	    (err = bytes_append_u64(&b->data, m->next_segment)) != 0 ||
+	    (err = bytes_append_u64(&b->data, m->pending_inodes)) != 0 ||
+	    (err = bytes_append_u64(&b->data, m->pending_dentries)) != 0)
+		return err;
+	return 0;
+}
+
+/* What is dirty; and if that is not for the journal, or does not fit, what is newer there than in the database. */
+static err_t
+encode_all(struct meta *m, struct batch *b)
+{
+	err_t err;
+
+	if ((err = freeze_list(m, m->dirty.first, b)) != 0 ||
+	    (m->counters_dirty && (err = freeze_counters(m, b)) != 0))
+		return err;
+	if (b->to_journal) {
+		size_t len = b->data.len + b->row_count * DB_JOURNAL_ROW_OVERHEAD;
+		size_t room = db_journal_room(m->db);
+
+		b->to_journal = room >= len + REDO_ROOM;
+		b->room = room - len;
+		m->wants_room |= !b->to_journal;
+	}
+	if (b->to_journal)
+		return 0;
+	b->room = 0;
+	if ((err = freeze_list(m, m->frozen.first, b)) != 0 ||
+	    (!m->counters_dirty && m->counters_journaled && (err = freeze_counters(m, b)) != 0))
+		return err;
+	return 0;
+}
+
+err_t
+batch_freeze(struct meta *m, struct batch *b, bool to_journal)
+{
+	struct node *n, *next;
+	size_t at = 0;
+	err_t err;
+
+	b->to_journal = to_journal;
+	if ((err = encode_all(m, b)) != 0)
+		return err;
+	for (size_t i = 0; i < b->row_count; i++) {
+		if (b->rows[i].data == NULL)
+			continue;
+		b->rows[i].data = b->data.data + at;
+		at += b->rows[i].len;
+	}
+	DL_FOREACH_SAFE (m->dirty.first, n, next)
+		cache_move(m, n, &m->frozen);
+	if (!b->to_journal) {
+		b->releases = m->releases;
+		m->releases = (struct release_list){ 0 };
+	}
+	b->counters = m->counters_dirty;
+	m->counters_dirty = false;
+	b->gen = ++m->freeze_gen;
+	return 0;
+}
+
+void
+batch_journaled(struct meta *m, const struct batch *b)
+{
+	m->counters_journaled |= b->counters;
+}
+
+void
+batch_stored(struct meta *m, struct batch *b)
+{
+	struct node *n, *next;
+	struct node *tombstones = NULL;
+
+	DL_FOREACH (m->dirty.first, n)
+		if (n->frozen) {
+			n->frozen = false;
+			n->stored = true;
+		}
+	DL_FOREACH (m->frozen.first, n)
+		n->frozen = false;
+	pins_compact(m);
+	db_end_reading(m->db);
+	DL_FOREACH_SAFE (m->frozen.first, n, next) {
+		DL_DELETE(m->frozen.first, n);
+		m->frozen.count--;
+		if (n->deleted) {
+			DL_APPEND(tombstones, n);
+			continue;
+		}
+		n->stored = true;
+		cache_insert_clean(m, n);
+	}
+	DL_FOREACH_SAFE (tombstones, n, next) {
+		DL_DELETE(tombstones, n);
+		cache_insert_clean(m, n);
+		cache_free_node(m, n);
+	}
+	m->counters_journaled = false;
+	for (size_t i = 0; i < b->releases.count; i++)
+		if (meta_release_add(&m->given_back, &b->releases.v[i]) != 0)
+			log_warn("out of memory: some disk space is not given back");
+}
+
+void
+batch_failed(struct meta *m, struct batch *b)
+{
+	struct node *n, *next;
+
+	DL_FOREACH (m->dirty.first, n)
+		n->frozen = false;
+	DL_FOREACH_SAFE (m->frozen.first, n, next)
+		cache_move(m, n, &m->dirty);
+	m->counters_dirty = true;
+	/* From here on it is forgotten what the journal has: it could miss the deletion of a row that is there only. */
+	db_journal_suspend(m->db);
+	for (size_t i = 0; i < b->releases.count; i++)
+		if (meta_release_add(&m->releases, &b->releases.v[i]) != 0)
+			log_warn("out of memory: some disk space is not given back");
+}

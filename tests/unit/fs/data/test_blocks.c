@@ -1,0 +1,240 @@
+/* blocks: what goes past the kernel's cache, and what shares segments with it. */
+#include "fixture.h"
+
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#define KIB 1024u
+#define MIB (1u << 20)
+#define BLOCK SEGSTORE_BLOCK_LEN
+
+/* Something appended. */
+struct item {
+	uint32_t len;
+	bool blocks;
+	uint64_t seg;
+	uint64_t off;
+};
+
+/* As segstore_append_blocks and segstore_read_blocks want it. */
+static uint8_t *
+new_buffer(uint32_t len)
+{
+	uint8_t *p = aligned_alloc(BLOCK, (len + 3 * (size_t)BLOCK) / BLOCK * BLOCK);
+
+	assert_non_null(p);
+	return p;
+}
+
+static err_t
+append(struct fixture *f, struct item *t, uint64_t seed)
+{
+	uint8_t *p = new_buffer(t->len);
+
+	fill(p, t->len, seed);
+
+	err_t e = t->blocks ? segstore_append_blocks(f->ss, p, t->len, &t->seg, &t->off)
+	                    : segstore_append(f->ss, p, t->len, &t->seg, &t->off);
+
+	free(p);
+	return e;
+}
+
+static void
+assert_reads(struct fixture *f, const struct item *t, uint64_t seed, uint32_t from, uint32_t len)
+{
+	uint8_t *want = malloc(t->len), *got = new_buffer(len), *at = NULL;
+
+	assert_non_null(want);
+	fill(want, t->len, seed);
+	assert_int_equal(segstore_read(f->ss, t->seg, t->off + from, len, got), 0);
+	assert_memory_equal(got, want + from, len);
+	memset(got, 0, len);
+	assert_int_equal(segstore_read_blocks(f->ss, t->seg, t->off + from, len, got, &at), 0);
+	assert_memory_equal(at, want + from, len);
+	free(want);
+	free(got);
+}
+
+static void
+assert_all_read(struct fixture *f, const struct item *t, size_t count)
+{
+	for (size_t k = 0; k < count; k++) {
+		assert_reads(f, &t[k], k, 0, t[k].len);
+		assert_reads(f, &t[k], k, t[k].len / 3, t[k].len / 2);
+		assert_reads(f, &t[k], k, t[k].len - 1, 1);
+	}
+}
+
+static void
+commit(struct fixture *f)
+{
+	meta_lock(f->meta);
+	assert_int_equal(meta_kv_put(f->meta, DB_KEY_STATUS, (const uint8_t *)"x", 1), 0);
+	meta_unlock(f->meta);
+	assert_int_equal(meta_sync(f->meta), 0);
+}
+
+/* Through the cache, past it, and past it but shorter than is worth while, in turn. */
+static const struct item MIXED[] = {
+	{.len = 100},
+	{.len = 1028 * KIB, .blocks = true},
+	{.len = 5},
+	{.len = 300 * KIB + 1, .blocks = true},
+	{.len = 400 * KIB},
+	{.len = 4112, .blocks = true},
+	{.len = MIB + 8191, .blocks = true},
+	{.len = 256 * KIB, .blocks = true},
+};
+
+static void
+append_mixed(struct fixture *f, struct item t[static ARRAY_LEN(MIXED)])
+{
+	memcpy(t, MIXED, sizeof(MIXED));
+	for (size_t k = 0; k < ARRAY_LEN(MIXED); k++)
+		assert_int_equal(append(f, &t[k], k), 0);
+}
+
+static void
+what_goes_past_the_cache_and_what_does_not_read_alike_in_both_ways(void **state)
+{
+	struct fixture *f = *state;
+	struct item t[ARRAY_LEN(MIXED)];
+
+	append_mixed(f, t);
+	assert_all_read(f, t, ARRAY_LEN(t));
+	commit(f);
+	assert_all_read(f, t, ARRAY_LEN(t));
+	fixture_reopen(f, true);
+	assert_all_read(f, t, ARRAY_LEN(t));
+}
+
+static void
+a_long_append_begins_at_a_block_and_nothing_shares_its_last_one(void **state)
+{
+	struct fixture *f = *state;
+	struct item t[ARRAY_LEN(MIXED)];
+
+	append_mixed(f, t);
+	for (size_t k = 0; k < ARRAY_LEN(t); k++) {
+		if (!t[k].blocks || t[k].len < SEGSTORE_DIRECT_MIN)
+			continue;
+		assert_int_equal(t[k].off % BLOCK, 0);
+		if (k + 1 < ARRAY_LEN(t))
+			assert_true(t[k + 1].off >= (t[k].off + t[k].len + BLOCK - 1) / BLOCK * BLOCK);
+	}
+}
+
+static void
+a_read_past_the_cache_that_ends_behind_the_file_is_enodata(void **state)
+{
+	struct fixture *f = *state;
+	struct item t = {.len = MIB + 1};
+	uint8_t *buf = new_buffer(MIB + 2), *at = NULL;
+
+	assert_int_equal(append(f, &t, 0), 0);
+	assert_int_equal(segstore_read_blocks(f->ss, t.seg, t.off, MIB + 2, buf, &at), -ENODATA);
+	assert_int_equal(segstore_read_blocks(f->ss, t.seg, t.off + 2 * MIB, MIB, buf, &at), -ENODATA);
+	assert_int_equal(segstore_read_blocks(f->ss, t.seg, t.off, MIB + 1, buf, &at), 0);
+	free(buf);
+}
+
+static void
+padding_keeps_no_segment_from_going_when_all_in_it_is_released(void **state)
+{
+	struct fixture *f = *state;
+	struct item t[200];
+	size_t count = 0;
+
+	/* Until the next segment is begun. */
+	do {
+		assert_true(count < ARRAY_LEN(t));
+		t[count] = (struct item){.len = count % 2 ? 77 : MIB + 100, .blocks = true};
+		assert_int_equal(append(f, &t[count], count), 0);
+	} while (t[count++].seg == t[0].seg);
+	meta_lock(f->meta);
+	for (size_t k = 0; k + 1 < count; k++)
+		assert_int_equal(meta_release(f->meta, t[k].seg, t[k].off, t[k].len), 0);
+	meta_unlock(f->meta);
+	assert_true(segment_exists(f, t[0].seg));
+	commit(f);
+	assert_false(segment_exists(f, t[0].seg));
+	assert_reads(f, &t[count - 1], count - 1, 0, t[count - 1].len);
+}
+
+/* A file system that opens files for direct access, and then refuses to read or write. */
+static err_t
+refuse_direct(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	atomic_uint *refused = ctx;
+
+	(void)name, (void)data, (void)off, (void)len;
+	if ((strcmp(operation, "pwrite") != 0 && strcmp(operation, "pread") != 0) || !(fcntl(fd, F_GETFL) & O_DIRECT))
+		return 0;
+	atomic_fetch_add(refused, 1);
+	return -EINVAL;
+}
+
+static void
+where_the_file_system_refuses_everything_goes_through_the_cache(void **state)
+{
+	struct fixture *f = *state;
+	struct item t[ARRAY_LEN(MIXED)];
+	atomic_uint refused = 0;
+
+	disk_watch(refuse_direct, &refused);
+	append_mixed(f, t);
+	assert_all_read(f, t, ARRAY_LEN(t));
+	assert_int_equal(refused, 1); /* then it is not asked again */
+	disk_watch(NULL, NULL);
+	fixture_reopen(f, true);
+	disk_watch(refuse_direct, &refused);
+	assert_all_read(f, t, ARRAY_LEN(t));
+	disk_watch(NULL, NULL);
+	assert_true(refused > 1);
+	assert_all_read(f, t, ARRAY_LEN(t));
+}
+
+static err_t
+fail_long_writes(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	(void)fd, (void)name, (void)data, (void)off;
+	return strcmp(operation, "pwrite") == 0 && len >= SEGSTORE_DIRECT_MIN ? *(err_t *)ctx : 0;
+}
+
+static void
+a_long_append_that_fails_harms_neither_the_next_one_nor_the_commit(void **state)
+{
+	static err_t errors[] = {-ENOSPC, -EIO};
+	struct fixture *f = *state;
+
+	for (size_t k = 0; k < ARRAY_LEN(errors); k++) {
+		struct item lost = {.len = MIB + 1, .blocks = true}, t[ARRAY_LEN(MIXED)];
+
+		disk_watch(fail_long_writes, &errors[k]);
+		assert_int_equal(append(f, &lost, 99), errors[k]);
+		disk_watch(NULL, NULL);
+		append_mixed(f, t);
+		commit(f);
+		fixture_reopen(f, true);
+		assert_all_read(f, t, ARRAY_LEN(t));
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(what_goes_past_the_cache_and_what_does_not_read_alike_in_both_ways),
+		TEST(a_long_append_begins_at_a_block_and_nothing_shares_its_last_one),
+		TEST(a_read_past_the_cache_that_ends_behind_the_file_is_enodata),
+		TEST(padding_keeps_no_segment_from_going_when_all_in_it_is_released),
+		TEST(where_the_file_system_refuses_everything_goes_through_the_cache),
+		TEST(a_long_append_that_fails_harms_neither_the_next_one_nor_the_commit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
