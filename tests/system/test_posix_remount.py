@@ -1,13 +1,16 @@
 """What must be the same after the vault was unmounted and mounted again."""
 import contextlib
+import ctypes
+import errno
 import os
 import signal
 import stat
+import struct
 
 import pytest
 
 from conftest import wait_until
-from posixlib import ALICE, needs_root, opened, pattern, read_file, write_file
+from posixlib import ALICE, AT_FDCWD, libc, needs_root, opened, pattern, read_file, write_file
 
 FIELDS = ("st_mode", "st_ino", "st_nlink", "st_uid", "st_gid", "st_rdev", "st_size", "st_blocks", "st_atime_ns", "st_mtime_ns",
           "st_ctime_ns")
@@ -90,6 +93,35 @@ def test_inode_numbers_are_never_used_again(mounted):
     mounted.mount()
     write_file(root / "second", b"")
     assert os.stat(root / "second").st_ino > number
+
+
+def handle_of(path):
+    handle = ctypes.create_string_buffer(struct.pack("Ii", 128, 0), 136)
+    assert libc.name_to_handle_at(AT_FDCWD, os.fsencode(path), handle, ctypes.byref(ctypes.c_int()), 0) == 0
+    return handle
+
+
+@needs_root
+def test_a_file_handle_finds_its_file_again_after_a_remount(mounted):
+    """As NFS keeps them over a restart of its server."""
+    root = mounted.mountpoint
+    os.makedirs(root / "d" / "e")
+    write_file(root / "d" / "e" / "f", b"data")
+    write_file(root / "gone", b"")
+    handles = {name: handle_of(root / name) for name in ("d/e/f", "d/e", "gone")}
+    os.unlink(root / "gone")
+    mounted.unmount()
+    mounted.mount()
+    with opened(root, os.O_RDONLY) as here:
+        fd = libc.open_by_handle_at(here, handles["d/e/f"], os.O_RDONLY)
+        assert os.read(fd, 100) == b"data"
+        os.close(fd)
+        fd = libc.open_by_handle_at(here, handles["d/e"], os.O_RDONLY)
+        assert os.listdir(fd) == ["f"]
+        assert os.readlink(f"/proc/self/fd/{fd}") == str(root / "d" / "e")
+        os.close(fd)
+        assert libc.open_by_handle_at(here, handles["gone"], os.O_RDONLY) == -1
+        assert ctypes.get_errno() == errno.ESTALE
 
 
 def test_what_was_fsynced_survives_the_death_of_the_daemon(mounted):
