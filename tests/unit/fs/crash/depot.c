@@ -124,8 +124,10 @@ upload(struct vault *v, struct segment *s)
 	struct object o = {.data = {0}};
 	err_t e = segstore_read_whole(v->segments, s, &o.data);
 
-	if (e)
+	if (e) {
+		bytes_clear(&o.data);
 		return e;
+	}
 	memcpy(o.name, s->name, sizeof(o.name));
 	objects = grown(objects, &object_cap, object_count, sizeof(*objects));
 	objects[object_count++] = o;
