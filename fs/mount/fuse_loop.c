@@ -27,9 +27,9 @@
 #define THREADS_RELIEF 8U
 #define THREADS_MAX 128U
 #define WRITE_BACKS_MAX (THREADS_MAX / 2)
-#define TICK_MS 1
-#define STUCK_TICKS 50U
-#define QUIET_TICKS 50U /* without a message: the steward goes to sleep */
+#define TICK_MS 2
+#define STUCK_TICKS 25U
+#define QUIET_TICKS 10U /* without a message: the steward goes to sleep */
 #define KICK_MS 10
 
 /* A thread looks at every so many of its messages whether more are waiting. */
