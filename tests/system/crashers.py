@@ -238,6 +238,7 @@ class Database(Crasher):
             while True:
                 with db:
                     db.execute("INSERT INTO t VALUES(?, ?)", (self.k, "text" * (self.k % 500)))
+                os.statvfs(self.dir)  # SQLite takes it for success if it can't open the folder that it is about to flush
                 self.promise(self.k)
                 self.k += 1
         except (OSError, sqlite3.Error):

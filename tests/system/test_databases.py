@@ -79,6 +79,7 @@ def write_until_killed(path, mode, notes, name):
             db.execute("ROLLBACK")
             continue
         db.execute("COMMIT")
+        os.statvfs(path.parent)  # SQLite takes it for success if it can't open the folder that it is about to flush
         os.write(told, f"{name}-{n}\n".encode())
 
 
