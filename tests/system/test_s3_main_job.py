@@ -18,7 +18,7 @@ class Remote(Computers):
     def __init__(self, service):
         super().__init__()
         self.service = service
-        self.remote = f"s3:{service.endpoint}/{os.path.basename(self.root).lower().replace('_', '-')}/my vault"
+        self.remote = f"s3:{service.endpoint}/{os.path.basename(self.root).lower().replace('_', 'x')}/my vault"
 
     def _new(self):
         vault = super()._new()
