@@ -1,0 +1,104 @@
+/* The reserve on a disk that is far from full; that a full one gets by with it is shown with a real full disk (tests/system). */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "err.h"
+#include "reserve.h"
+
+#define ROOMY (UINT64_C(2) << 30)
+
+struct fixture {
+	char dir[32];
+	int dirfd;
+	struct reserve *r;
+};
+
+static int
+setup(void **state)
+{
+	static struct fixture f;
+	struct statvfs st;
+
+	f = (struct fixture){ .dir = "/tmp/test_reserve.XXXXXX" };
+	assert_non_null(mkdtemp(f.dir));
+	f.dirfd = open(f.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(f.dirfd >= 0);
+	assert_int_equal(fstatvfs(f.dirfd, &st), 0);
+	if ((uint64_t)st.f_bavail * st.f_frsize < ROOMY) {
+		print_message("/tmp has less than 2 GiB free: on that disk a reserve is right\n");
+		rmdir(f.dir);
+		exit(77); /* skipped */
+	}
+	assert_int_equal(reserve_new(f.dirfd, &f.r), 0);
+	*state = &f;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	reserve_free(f->r);
+	close(f->dirfd);
+	return rmdir(f->dir); /* fails if a file was left in it */
+}
+
+static void
+a_disk_with_room_for_long_has_no_reserve(void **state)
+{
+	struct fixture *f = *state;
+
+	reserve_fill(f->r);
+	assert_int_equal(faccessat(f->dirfd, "reserve", F_OK, 0), -1);
+	assert_false(reserve_is_spent(f->r));
+}
+
+static void
+a_disk_that_was_filled_before_there_was_one_is_for_commits_until_it_has_room(void **state)
+{
+	struct fixture *f = *state;
+
+	reserve_fill(f->r);
+	assert_false(reserve_spend(f->r));
+	assert_true(reserve_is_spent(f->r));
+	reserve_fill(f->r);
+	assert_false(reserve_is_spent(f->r));
+}
+
+static void
+one_that_an_earlier_run_has_left_is_spent_when_it_is_needed(void **state)
+{
+	struct fixture *f = *state;
+	int fd = openat(f->dirfd, "reserve", O_CREAT | O_WRONLY, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(posix_fallocate(fd, 0, 1 << 20), 0);
+	close(fd);
+	reserve_fill(f->r);
+	assert_int_equal(faccessat(f->dirfd, "reserve", F_OK, 0), 0);
+	assert_true(reserve_spend(f->r));
+	assert_int_equal(faccessat(f->dirfd, "reserve", F_OK, 0), -1);
+	assert_true(reserve_is_spent(f->r));
+	assert_false(reserve_spend(f->r));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_disk_with_room_for_long_has_no_reserve, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_disk_that_was_filled_before_there_was_one_is_for_commits_until_it_has_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_that_an_earlier_run_has_left_is_spent_when_it_is_needed, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
