@@ -1,6 +1,6 @@
 /*
  * A mounted vault whose insides the test changes behind the kernel's back, as a pull does.  Skipped where mounting is not
- * allowed.  vfs_read is wrapped, so that reads can be held up.
+ * allowed.  vfs_read and vfs_fsync are wrapped, so that they can be held up.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,11 +31,23 @@ struct fixture {
 	pthread_t server;
 };
 
-/* Reads while `held` wait. */
-static pthread_mutex_t read_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t read_moved = PTHREAD_COND_INITIALIZER;
+/* Reads and flushes while `held` wait. */
+static pthread_mutex_t held_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t held_moved = PTHREAD_COND_INITIALIZER;
 static bool held;
 static unsigned waiting_count;
+
+static void
+wait_while_held(void)
+{
+	pthread_mutex_lock(&held_lock);
+	waiting_count++;
+	pthread_cond_broadcast(&held_moved);
+	while (held)
+		pthread_cond_wait(&held_moved, &held_lock);
+	waiting_count--;
+	pthread_mutex_unlock(&held_lock);
+}
 
 err_t __real_vfs_read(struct vfs *v, uint64_t ino, uint64_t off, size_t len, uint8_t *buf, size_t *read_out);
 err_t __wrap_vfs_read(struct vfs *v, uint64_t ino, uint64_t off, size_t len, uint8_t *buf, size_t *read_out);
@@ -43,32 +55,36 @@ err_t __wrap_vfs_read(struct vfs *v, uint64_t ino, uint64_t off, size_t len, uin
 err_t
 __wrap_vfs_read(struct vfs *v, uint64_t ino, uint64_t off, size_t len, uint8_t *buf, size_t *read_out)
 {
-	pthread_mutex_lock(&read_lock);
-	waiting_count++;
-	pthread_cond_broadcast(&read_moved);
-	while (held)
-		pthread_cond_wait(&read_moved, &read_lock);
-	waiting_count--;
-	pthread_mutex_unlock(&read_lock);
+	wait_while_held();
 	return __real_vfs_read(v, ino, off, len, buf, read_out);
 }
 
-static void
-hold_reads(bool hold)
+err_t __real_vfs_fsync(struct vfs *v, uint64_t ino);
+err_t __wrap_vfs_fsync(struct vfs *v, uint64_t ino);
+
+err_t
+__wrap_vfs_fsync(struct vfs *v, uint64_t ino)
 {
-	pthread_mutex_lock(&read_lock);
-	held = hold;
-	pthread_cond_broadcast(&read_moved);
-	pthread_mutex_unlock(&read_lock);
+	wait_while_held();
+	return __real_vfs_fsync(v, ino);
 }
 
 static void
-wait_for_held_reads(unsigned count)
+hold(bool on)
 {
-	pthread_mutex_lock(&read_lock);
+	pthread_mutex_lock(&held_lock);
+	held = on;
+	pthread_cond_broadcast(&held_moved);
+	pthread_mutex_unlock(&held_lock);
+}
+
+static void
+wait_for_held(unsigned count)
+{
+	pthread_mutex_lock(&held_lock);
 	while (waiting_count < count)
-		pthread_cond_wait(&read_moved, &read_lock);
-	pthread_mutex_unlock(&read_lock);
+		pthread_cond_wait(&held_moved, &held_lock);
+	pthread_mutex_unlock(&held_lock);
 }
 
 static void *
@@ -302,18 +318,50 @@ attributes_are_answered_while_many_reads_wait(void **state)
 		readers[i].fd = open(path_of(f, name), O_RDONLY);
 		assert_true(readers[i].fd >= 0);
 	}
-	hold_reads(true);
+	hold(true);
 	for (unsigned i = 0; i < READERS; i++)
 		assert_int_equal(pthread_create(&readers[i].thread, NULL, read_one, &readers[i]), 0);
-	wait_for_held_reads(READERS);
+	wait_for_held(READERS);
 	assert_int_equal(access(path_of(f, "nothing here"), F_OK), -1);
 	assert_int_equal(mkdir(path_of(f, "made meanwhile"), 0755), 0);
-	hold_reads(false);
+	hold(false);
 	for (unsigned i = 0; i < READERS; i++) {
 		pthread_join(readers[i].thread, NULL);
 		assert_int_equal(readers[i].result, 1);
 		close(readers[i].fd);
 	}
+}
+
+/* Nobody else has sent anything for long: the thread that flushes for it was the only one that reads. */
+static void *
+work_alone_then_flush(void *arg)
+{
+	struct fixture *f = arg;
+	int fd;
+
+	for (unsigned i = 0; i < 40; i++) {
+		assert_int_equal(mkdir(path_of(f, "folder"), 0755), 0);
+		assert_int_equal(rmdir(path_of(f, "folder")), 0);
+	}
+	fd = open(path_of(f, "file"), O_CREAT | O_WRONLY, 0644);
+	assert_true(fd >= 0);
+	hold(true);
+	assert_int_equal(fsync(fd), 0);
+	close(fd);
+	return NULL;
+}
+
+static void
+others_are_answered_while_somebody_who_was_alone_waits_for_a_flush(void **state)
+{
+	struct fixture *f = *state;
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, work_alone_then_flush, f), 0);
+	wait_for_held(1);
+	assert_int_equal(mkdir(path_of(f, "made meanwhile"), 0755), 0);
+	hold(false);
+	pthread_join(thread, NULL);
 }
 
 static void
@@ -380,6 +428,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(what_an_open_file_holds_unwritten_is_kept_when_it_is_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_that_come_and_go_elsewhere_are_seen, setup, teardown),
 		cmocka_unit_test_setup_teardown(attributes_are_answered_while_many_reads_wait, setup, teardown),
+		cmocka_unit_test_setup_teardown(others_are_answered_while_somebody_who_was_alone_waits_for_a_flush, setup, teardown),
 		cmocka_unit_test_setup_teardown(stopping_saves_what_an_open_file_has_written, setup, teardown),
 		cmocka_unit_test_setup_teardown(messages_are_counted_and_opens_are_not_sent, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_second_mount_of_the_same_place_is_refused, setup, teardown),
