@@ -67,7 +67,7 @@ tell_reason(err_t err)
 	case EBADMSG:
 		return "it is damaged";
 	case EPROTO:
-		return "it was made by a newer version of snugfs";
+		return "it was made by another version of snugfs";
 	default:
 		return strerror(-err);
 	}
@@ -100,7 +100,8 @@ tell_vault_open(err_t err, const char *mountpoint, const char *dir)
 		return tell_failure("the vault in %s is damaged: keep it as it is, and get the files from the store with "
 		    "\"snugfs join\" and the recovery key into another --vault", dir);
 	case EPROTO:
-		return tell_failure("the vault in %s was made by a newer version of snugfs: install that version", dir);
+		return tell_failure("the vault in %s was made by another version of snugfs: use that one, or get the files from the "
+		    "store with \"snugfs join\" and the recovery key into another --vault", dir);
 	case ENOSPC:
 	case EDQUOT:
 		return tell_failure("the vault in %s cannot be opened since %s: make room there and try again", dir,
