@@ -57,6 +57,6 @@ const struct command cmd_init = {
 	    "  --remote URL              where the ciphertext is copied to: dir:/path, a plain path,\n"
 	    "                            or s3:https://host/bucket\n",
 	.accepts = ACCEPT_REMOTE,
-	.place = MOUNTPOINT_REQUIRED,
+	.place = PLACE_REQUIRED,
 	.run = run,
 };

@@ -85,6 +85,6 @@ const struct command cmd_join = {
 	    "\n"
 	    "  --remote URL              the store: dir:/path, a plain path, or s3:https://host/bucket\n",
 	.accepts = ACCEPT_REMOTE,
-	.place = MOUNTPOINT_REQUIRED,
+	.place = PLACE_REQUIRED,
 	.run = run,
 };

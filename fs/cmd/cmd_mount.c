@@ -34,7 +34,7 @@ const struct command cmd_mount = {
 	    "A line for /etc/fstab:\n"
 	    "  /srv/vault  /home/ann/Private  fuse.snugfs  noauto,user,passphrase_file=/home/ann/.pass  0 0\n",
 	.accepts = ACCEPT_MOUNT_OPTIONS | ACCEPT_FOREGROUND,
-	.place = MOUNTPOINT_REQUIRED,
+	.place = PLACE_REQUIRED,
 	.daemonizes = true,
 	.run = run,
 };

@@ -126,13 +126,22 @@ run(struct options *o)
 	return compare(o, &p, identity_public(identity));
 }
 
-const struct command cmd_recovery_key = {
-	.name = "recovery-key",
-	.verb = "check",
-	.synopsis = "check [MOUNTPOINT]",
+static const struct command cmd_check = {
+	.name = "recovery-key check",
+	.synopsis = "[MOUNTPOINT]",
 	.summary = "type the recovery key in, learn whether it is the right one",
 	.details = "Asks for the recovery key and compares it with the one of the vault of MOUNTPOINT (of the only vault, if\n"
 	    "there is only one).  A wrong character is pointed at.  Nothing is changed.\n",
-	.place = MOUNTPOINT_OPTIONAL,
+	.place = PLACE_OPTIONAL,
 	.run = run,
+};
+
+static const struct command *const subcommands[] = { &cmd_check, NULL };
+
+const struct command cmd_recovery_key = {
+	.name = "recovery-key",
+	.synopsis = "check [MOUNTPOINT]",
+	.summary = "the key on paper: check that it is the right one",
+	.details = "The recovery key opens the vault on a new computer when all others are lost.\n",
+	.subcommands = subcommands,
 };

@@ -200,6 +200,6 @@ const struct command cmd_status = {
 	    "                            what is not known is null; without MOUNTPOINT {\"vaults\": [...]}\n"
 	    "  --counters                the kernel's messages to the mount so far, by kind\n",
 	.accepts = ACCEPT_JSON,
-	.place = MOUNTPOINT_OPTIONAL,
+	.place = PLACE_OPTIONAL,
 	.run = run,
 };

@@ -60,6 +60,6 @@ const struct command cmd_sync = {
 	.summary = "push and pull now; returns when the store has everything",
 	.details = "Exchanges changes with the store, whether MOUNTPOINT is mounted or not, and returns when the store\n"
 	    "has everything.  A mounted folder syncs by itself, too.\n",
-	.place = MOUNTPOINT_REQUIRED,
+	.place = PLACE_REQUIRED,
 	.run = run,
 };

@@ -157,6 +157,6 @@ const struct command cmd_unmount = {
 	    "\n"
 	    "  --wait                    not before the store has everything\n",
 	.accepts = ACCEPT_WAIT,
-	.place = MOUNTPOINT_REQUIRED,
+	.place = PLACE_REQUIRED,
 	.run = run,
 };

@@ -69,7 +69,7 @@ const struct command cmd_up = {
 	    "  -o OPTIONS                mount options, as for \"snugfs mount\"\n"
 	    "  -f                        stay in the foreground\n",
 	.accepts = ACCEPT_REMOTE | ACCEPT_MOUNT_OPTIONS | ACCEPT_FOREGROUND,
-	.place = MOUNTPOINT_REQUIRED,
+	.place = PLACE_REQUIRED,
 	.daemonizes = true,
 	.run = run,
 };

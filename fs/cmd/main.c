@@ -35,7 +35,15 @@ print_help(void)
 static void
 print_command_help(const struct command *c)
 {
-	printf("usage: snugfs %s %s\n\n%s\n%s", c->name, c->synopsis, c->details, options_common_help());
+	printf("usage: snugfs %s %s\n\n%s", c->name, c->synopsis, c->details);
+	if (c->subcommands != NULL) {
+		printf("\n");
+		for (size_t i = 0; c->subcommands[i] != NULL; i++)
+			printf("  %-24s  %s\n", c->subcommands[i]->name, c->subcommands[i]->summary);
+		return;
+	}
+	options_print_own(c);
+	printf("\n%s", options_common_help());
 }
 
 static const struct command *
@@ -44,6 +52,18 @@ find_command(const char *name)
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
 		if (strcmp(commands[i]->name, name) == 0)
 			return commands[i];
+	return NULL;
+}
+
+/* The last word of its name. */
+static const struct command *
+find_subcommand(const struct command *c, const char *word)
+{
+	size_t len = strlen(c->name) + 1;
+
+	for (size_t i = 0; c->subcommands[i] != NULL; i++)
+		if (strcmp(c->subcommands[i]->name + len, word) == 0)
+			return c->subcommands[i];
 	return NULL;
 }
 
@@ -91,18 +111,29 @@ is_fuse_call(int argc, char **argv)
 	return argc >= 5 && argv[2][0] == '/' && strcmp(argv[3], "-o") == 0;
 }
 
+static bool
+is_help(const char *word)
+{
+	return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* argv[0] is the command's last word. */
 static int
-dispatch(int argc, char **argv)
+run_words(const struct command *c, int argc, char **argv)
 {
 	CLEANUP(options_clear) struct options o = { 0 };
-	const struct command *c = find_command(argv[1]);
+	const struct command *sub;
 	bool help = false;
 	int status;
 
-	if (c == NULL)
-		return is_fuse_call(argc, argv) ? mount_helper(argc, argv) :
-		    tell_usage(NULL, "there is no command \"%s\"", argv[1]);
-	status = options_parse(c, argc - 1, argv + 1, &o, &help);
+	if (c->subcommands != NULL && argc >= 2 && !is_help(argv[1])) {
+		sub = find_subcommand(c, argv[1]);
+		return sub != NULL ? run_words(sub, argc - 1, argv + 1) :
+		    tell_usage(c->name, "the command %s knows no \"%s\"", c->name, argv[1]);
+	}
+	if (c->subcommands != NULL && argc < 2)
+		return tell_usage(c->name, "the command %s wants another word behind it: %s", c->name, c->synopsis);
+	status = options_parse(c, argc, argv, &o, &help);
 	if (status != 0)
 		return status;
 	if (help) {
@@ -110,6 +141,16 @@ dispatch(int argc, char **argv)
 		return 0;
 	}
 	return run_command(c, &o);
+}
+
+static int
+dispatch(int argc, char **argv)
+{
+	const struct command *c = find_command(argv[1]);
+
+	if (c != NULL)
+		return run_words(c, argc - 1, argv + 1);
+	return is_fuse_call(argc, argv) ? mount_helper(argc, argv) : tell_usage(NULL, "there is no command \"%s\"", argv[1]);
 }
 
 int
@@ -125,7 +166,7 @@ main(int argc, char **argv)
 		printf("snugfs %s\n", SNUGFS_VERSION);
 		return 0;
 	}
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+	if (is_help(argv[1]) || strcmp(argv[1], "help") == 0) {
 		print_help();
 		return 0;
 	}

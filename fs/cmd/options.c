@@ -12,7 +12,7 @@
 
 enum long_only {
 	OPT_VAULT = 256, OPT_REMOTE, OPT_PASSPHRASE_FILE, OPT_PASSPHRASE_COMMAND, OPT_RECOVERY_KEY_FILE, OPT_NO_PASSPHRASE,
-	OPT_DEVICE_NAME, OPT_WAIT, OPT_JSON, OPT_COUNTERS,
+	OPT_DEVICE_NAME, OPT_WAIT, OPT_JSON, OPT_COUNTERS, OPT_OWN, /* the command's own, from here on */
 };
 
 static const struct option known_options[] = {
@@ -27,7 +27,6 @@ static const struct option known_options[] = {
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "counters", no_argument, NULL, OPT_COUNTERS },
 	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 },
 };
 
 /* Which option needs which bit of option_set. */
@@ -53,6 +52,41 @@ options_common_help(void)
 	       "  --device-name NAME        what this computer is called (else the host's name)\n"
 	       "  --help                    this text\n"
 	       "Without one of the passphrase options you are asked.\n";
+}
+
+/* In columns like the rest of the help. */
+static void
+print_help_column(const char *text)
+{
+	for (const char *c = text; *c != '\0'; c++) {
+		putchar(*c);
+		if (*c == '\n')
+			printf("%28s", "");
+	}
+	putchar('\n');
+}
+
+void
+options_print_own(const struct command *c)
+{
+	if (c->options == NULL)
+		return;
+	printf("\n");
+	for (const struct option_spec *spec = c->options; spec->name != NULL; spec++) {
+		int width = printf("  --%s%s%s", spec->name, spec->value != NULL ? " " : "", spec->value != NULL ? spec->value : "");
+
+		printf("%*s", width < 27 ? 28 - width : 1, "");
+		print_help_column(spec->help);
+	}
+}
+
+const char *
+options_get(const struct options *o, const char *name)
+{
+	for (size_t i = 0; o->own != NULL && o->own[i].name != NULL; i++)
+		if (strcmp(o->own[i].name, name) == 0)
+			return o->own_values[i];
+	return NULL;
 }
 
 void
@@ -157,6 +191,10 @@ accepts(const struct command *c, int option)
 static int
 apply(const struct command *c, int option, const char *given, struct options *o)
 {
+	if (option >= OPT_OWN) {
+		o->own_values[option - OPT_OWN] = optarg != NULL ? optarg : "";
+		return 0;
+	}
 	if (!accepts(c, option))
 		return tell_usage(c->name, "the command %s knows no option %s", c->name, given);
 	switch (option) {
@@ -196,27 +234,39 @@ apply(const struct command *c, int option, const char *given, struct options *o)
 	}
 }
 
-static int
-take_place(const struct command *c, int argc, char **argv, struct options *o)
+/* PLACE_OPTIONAL in options.h. */
+static bool
+has_mountpoint(const struct command *c, unsigned words, const char *first)
 {
-	int at = optind;
+	if (c->place == PLACE_OPTIONAL)
+		return words > c->args_max || (words > c->args_min && strchr(first, '/') != NULL);
+	return c->place == PLACE_REQUIRED;
+}
 
-	if (c->verb != NULL) {
-		if (at >= argc)
-			return tell_usage(c->name, "the command %s wants the word %s behind it", c->name, c->verb);
-		if (strcmp(argv[at], c->verb) != 0)
-			return tell_usage(c->name, "the command %s knows no \"%s\"", c->name, argv[at]);
-		at++;
+static int
+take_words(const struct command *c, unsigned count, char **words, struct options *o)
+{
+	int status;
+
+	if (count == 0 && c->place == PLACE_REQUIRED)
+		return tell_usage(c->name, "the command %s wants a mount point: a folder like ~/Private", c->name);
+	if (count > 0 && has_mountpoint(c, count, words[0])) {
+		if (words[0][0] == '\0')
+			return tell_usage(c->name, "the mount point is empty");
+		if ((status = set_path(&o->mountpoint, words[0])) != 0)
+			return status;
+		words++;
+		count--;
 	}
-	if (at >= argc)
-		return c->place == MOUNTPOINT_OPTIONAL ? 0 :
-		    tell_usage(c->name, "the command %s wants a mount point: a folder like ~/Private", c->name);
-	if (at + 1 < argc)
-		return tell_usage(c->name, "the command %s takes one mount point, and \"%s\" is one too many", c->name,
-		    argv[at + 1]);
-	if (argv[at][0] == '\0')
-		return tell_usage(c->name, "the mount point is empty");
-	return set_path(&o->mountpoint, argv[at]);
+	if (count > c->args_max)
+		return c->args_max == 0 && c->place != PLACE_NONE ?
+		    tell_usage(c->name, "the command %s takes one mount point, and \"%s\" is one too many", c->name, words[0]) :
+		    tell_usage(c->name, "\"%s\" is one word too many for the command %s", words[c->args_max], c->name);
+	if (count < c->args_min)
+		return tell_usage(c->name, "the command %s wants %s", c->name, c->args_are);
+	o->args = words;
+	o->arg_count = count;
+	return 0;
 }
 
 /* What contradicts itself. */
@@ -232,18 +282,34 @@ check_together(const char *command, const struct options *o)
 	return 0;
 }
 
+/* For getopt_long(3): the options of all commands, and those of this one. */
+static void
+list_options(const struct command *c, struct option out[static ARRAY_LEN(known_options) + OPTIONS_OWN_MAX + 1])
+{
+	size_t count = ARRAY_LEN(known_options);
+
+	memcpy(out, known_options, sizeof(known_options));
+	for (int i = 0; c->options != NULL && i < OPTIONS_OWN_MAX && c->options[i].name != NULL; i++)
+		out[count++] = (struct option){ c->options[i].name,
+			c->options[i].value != NULL ? required_argument : no_argument, NULL, OPT_OWN + i };
+	out[count] = (struct option){ NULL, 0, NULL, 0 };
+}
+
 int
 options_parse(const struct command *c, int argc, char **argv, struct options *o, bool *help_out)
 {
+	struct option known[ARRAY_LEN(known_options) + OPTIONS_OWN_MAX + 1];
 	int option, status = 0;
 
+	list_options(c, known);
+	o->own = c->options;
 	*help_out = false;
 	opterr = 0;
 	optind = 1;
 	for (;;) {
 		const char *given = optind < argc ? argv[optind] : "";
 
-		option = getopt_long(argc, argv, ":fho:", known_options, NULL);
+		option = getopt_long(argc, argv, ":fho:", known, NULL);
 		if (option == -1)
 			break;
 		if (option == 'h') {
@@ -257,7 +323,7 @@ options_parse(const struct command *c, int argc, char **argv, struct options *o,
 		if (status != 0)
 			return status;
 	}
-	status = take_place(c, argc, argv, o);
+	status = take_words(c, (unsigned)(argc - optind), argv + optind, o);
 	if (status == 0)
 		status = split_mount_options(o);
 	return status != 0 ? status : check_together(c->name, o);
