@@ -158,6 +158,31 @@ static err_t get_epoch(struct cursor *c, int64_t *last, struct statement *s)
 	return 0;
 }
 
+/* A floor above what this program knows: it can't read what will be written from now on. */
+static err_t get_floor(struct cursor *c, int64_t *last, uint64_t key, uint32_t known, uint32_t *out)
+{
+	uint64_t floor;
+	err_t err;
+	if ((err = get_key(c, last, key)) || (err = cbor_get_uint_max(c, UINT32_MAX, &floor)))
+		return err;
+	if (floor == 0)
+		return -EBADMSG;
+	*out = (uint32_t)floor;
+	return floor > known ? -EPROTO : 0;
+}
+
+static err_t get_policy(struct cursor *c, int64_t *last, struct statement *s)
+{
+	uint64_t may_add;
+	err_t err;
+	if ((err = get_floor(c, last, 5, STATEMENT_FORMAT, &s->policy.format_floor)) ||
+	    (err = get_floor(c, last, 6, STATEMENT_CIPHER, &s->policy.cipher_floor)) || (err = get_key(c, last, 7)) ||
+	    (err = cbor_get_uint_max(c, 1, &may_add)))
+		return err;
+	s->policy.devices_may_add = may_add == 1;
+	return 0;
+}
+
 static err_t get_subject(struct cursor *c, int64_t *last, struct statement *s)
 {
 	err_t err = get_key(c, last, 5);
@@ -181,6 +206,8 @@ static err_t get_by_kind(struct cursor *c, int64_t *last, struct statement *s)
 		if ((err = get_subject(c, last, s)) || (err = get_key(c, last, 6)))
 			return err;
 		return get_name(c, s->name);
+	case TRUST_POLICY:
+		return get_policy(c, last, s);
 	}
 	return -EPROTO;
 }
@@ -190,6 +217,7 @@ static size_t pairs_of(enum trust_kind kind)
 	switch (kind) {
 	case TRUST_GENESIS:
 	case TRUST_EPOCH:
+	case TRUST_POLICY:
 		return COMMON_PAIRS + 3;
 	case TRUST_RENAME:
 		return COMMON_PAIRS + 2;
@@ -209,7 +237,7 @@ static err_t get_body(struct statement *s)
 	err_t err;
 	if ((err = cbor_get_map(&c, &pair_count)) || (err = get_key(&c, &last, 0)) || (err = cbor_get_uint(&c, &kind)))
 		return err;
-	if (kind > TRUST_RENAME)
+	if (kind > TRUST_POLICY)
 		return -EPROTO;
 	s->kind = (enum trust_kind)kind;
 	if (pair_count != pairs_of(s->kind))
@@ -302,6 +330,12 @@ static err_t put_by_kind(struct bytes *b, const struct statement *s)
 		if ((err = put_subject(b, s)) || (err = cbor_put_uint(b, 6)))
 			return err;
 		return cbor_put_text(b, s->name);
+	case TRUST_POLICY:
+		if ((err = cbor_put_uint(b, 5)) || (err = cbor_put_uint(b, s->policy.format_floor)) ||
+		    (err = cbor_put_uint(b, 6)) || (err = cbor_put_uint(b, s->policy.cipher_floor)) ||
+		    (err = cbor_put_uint(b, 7)))
+			return err;
+		return cbor_put_uint(b, s->policy.devices_may_add ? 1 : 0);
 	}
 	return -EINVAL;
 }

@@ -15,6 +15,7 @@
 #include "trust.h"
 
 #define STATEMENT_FORMAT 1
+#define STATEMENT_CIPHER 1
 #define STATEMENT_BOX_NAME_MAX 64
 
 struct statement_member {
@@ -38,6 +39,7 @@ struct statement {
 	uint32_t epoch;                   /* epoch, and the two below */
 	char box_name[STATEMENT_BOX_NAME_MAX + 1];
 	uint8_t box_sha256[32];
+	struct trust_policy policy;       /* policy */
 
 	const uint8_t *body; /* what is signed; borrowed from what was parsed; not used when writing */
 	size_t body_len;

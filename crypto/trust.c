@@ -37,6 +37,7 @@ struct trust {
 	struct list epochs;     /* struct epoch_box, by epoch */
 	struct list statements; /* struct stored */
 	bool needs_epoch;
+	struct trust_policy policy;
 };
 
 static err_t list_reserve(struct list *l, size_t more)
@@ -78,6 +79,7 @@ err_t trust_new(struct trust **out)
 	struct trust *t = calloc(1, sizeof(*t));
 	if (t == NULL)
 		return -ENOMEM;
+	t->policy = (struct trust_policy){1, 1, true};
 	*out = t;
 	return 0;
 }
@@ -139,6 +141,7 @@ err_t trust_clone(const struct trust *t, struct trust **out)
 	memcpy(copy->vault_id, t->vault_id, sizeof(copy->vault_id));
 	memcpy(copy->head, t->head, sizeof(copy->head));
 	copy->needs_epoch = t->needs_epoch;
+	copy->policy = t->policy;
 	*out = STEAL(copy);
 	return 0;
 }
@@ -220,6 +223,11 @@ err_t trust_epoch(const struct trust *t, uint32_t *epoch_out, const char **box_n
 	return err;
 }
 
+const struct trust_policy *trust_policy(const struct trust *t)
+{
+	return &t->policy;
+}
+
 bool trust_needs_epoch(const struct trust *t)
 {
 	return t->needs_epoch;
@@ -284,7 +292,7 @@ static err_t fold_genesis(struct trust *t, const struct statement *s, const uint
 
 static err_t fold_add(struct trust *t, const struct statement *s, const struct trust_member *issuer)
 {
-	if (s->member.kind == MEMBER_RECOVERY && issuer->kind != MEMBER_RECOVERY)
+	if ((s->member.kind == MEMBER_RECOVERY || !t->policy.devices_may_add) && issuer->kind != MEMBER_RECOVERY)
 		return -EPERM;
 	struct trust_member *m;
 	err_t err = member_new(t, s, &s->member, t->members.count, &m);
@@ -348,6 +356,20 @@ static err_t fold_rename(struct trust *t, const struct statement *s, const struc
 	return 0;
 }
 
+static bool is_looser(const struct trust_policy *p, const struct trust_policy *than)
+{
+	return p->format_floor < than->format_floor || p->cipher_floor < than->cipher_floor ||
+	    (p->devices_may_add && !than->devices_may_add);
+}
+
+static err_t fold_policy(struct trust *t, const struct statement *s, const struct trust_member *issuer)
+{
+	if (is_looser(&s->policy, &t->policy) && issuer->kind != MEMBER_RECOVERY)
+		return -EPERM;
+	t->policy = s->policy;
+	return 0;
+}
+
 static err_t fold(struct trust *t, const struct statement *s, const uint8_t hash[static 32])
 {
 	if (s->number != t->statements.count || memcmp(s->previous, t->head, sizeof(t->head)) != 0)
@@ -374,6 +396,8 @@ static err_t fold(struct trust *t, const struct statement *s, const uint8_t hash
 		return fold_epoch(t, s);
 	case TRUST_RENAME:
 		return fold_rename(t, s, issuer);
+	case TRUST_POLICY:
+		return fold_policy(t, s, issuer);
 	case TRUST_GENESIS:
 		break;
 	}
@@ -462,4 +486,13 @@ err_t trust_make_rename(const struct trust *t, const struct identity *issuer,
 	memcpy(s.subject, member_id, sizeof(s.subject));
 	err_t err = statement_set_name(name, s.name);
 	return err != 0 ? err : make_next(t, issuer, &s, out);
+}
+
+err_t trust_make_policy(const struct trust *t, const struct identity *issuer, const struct trust_policy *p,
+    uint64_t time_ns, struct bytes *out)
+{
+	struct statement s = {.kind = TRUST_POLICY, .time_ns = time_ns, .policy = *p};
+	if (p->format_floor == 0 || p->cipher_floor == 0)
+		return -EINVAL;
+	return make_next(t, issuer, &s, out);
 }

@@ -31,6 +31,7 @@ enum trust_kind {
 	TRUST_REMOVE = 2,  /* 5: member id */
 	TRUST_EPOCH = 3,   /* 5: epoch number, 6: name of the key box object, 7: its SHA-256 */
 	TRUST_RENAME = 4,  /* 5: member id, 6: name */
+	TRUST_POLICY = 5,  /* 5: format floor, 6: cipher floor, 7: who may add members: 0 the recovery key, 1 devices, too */
 };
 
 enum member_kind {
@@ -50,6 +51,16 @@ struct trust_member {
 	uint64_t removed_ns;
 };
 
+/*
+ * What all devices agreed never to go below.  Any member may tighten it; only the recovery key loosens it, so that neither
+ * the store nor a stolen device can.
+ */
+struct trust_policy {
+	uint32_t format_floor; /* objects of an older format are refused */
+	uint32_t cipher_floor; /* the same for cipher suites */
+	bool devices_may_add;  /* false: new members by the recovery key alone */
+};
+
 /* The folded state.  Not thread-safe. */
 struct trust;
 MUST_CHECK err_t trust_new(struct trust **out);
@@ -62,7 +73,8 @@ void trust_free_ptr(struct trust **t);
  * -EBADMSG: not well-formed, not the next in the hash chain, or not signed by its issuer; -EPERM: the issuer may not say
  * that (not a member, removed, a device removing the recovery key, the last way in removed, an epoch that is not the
  * next); -EPROTO: an unknown kind or a format above what this program knows.
- * Rules: only the recovery key may remove or replace itself; a removal must be followed by an epoch statement.
+ * Rules: only the recovery key may remove or replace itself, or loosen the policy; a removal must be followed by an epoch
+ * statement.
  */
 MUST_CHECK err_t trust_apply(struct trust *t, const uint8_t *statement, size_t len);
 
@@ -85,6 +97,9 @@ MUST_CHECK err_t trust_epoch_at(const struct trust *t, uint32_t epoch, const cha
 /* A removal stands that no epoch statement has followed yet. */
 bool trust_needs_epoch(const struct trust *t);
 
+/* 1, 1 and true until a statement says otherwise. */
+const struct trust_policy *trust_policy(const struct trust *t);
+
 /* Making statements: each appends one whole statement to out; none is applied. -EINVAL for a name that is empty, too
  * long, or not printable UTF-8. */
 MUST_CHECK err_t trust_make_genesis(const struct identity *device, const char *device_name,
@@ -97,5 +112,7 @@ MUST_CHECK err_t trust_make_epoch(const struct trust *t, const struct identity *
     const char *box_name, const uint8_t box_sha256[static 32], uint64_t time_ns, struct bytes *out);
 MUST_CHECK err_t trust_make_rename(const struct trust *t, const struct identity *issuer,
     const uint8_t member_id[static IDENTITY_ID_LEN], const char *name, uint64_t time_ns, struct bytes *out);
+MUST_CHECK err_t trust_make_policy(const struct trust *t, const struct identity *issuer, const struct trust_policy *p,
+    uint64_t time_ns, struct bytes *out);
 
 #endif

@@ -511,7 +511,7 @@ static void an_unknown_kind_or_a_higher_format_is_told_as_such(void **state)
 	assert_int_equal(trust_make_remove(f->t, f->first, id_of(f->second).b, 1, &b), 0);
 	/* array, head of the body (2 bytes), map, key 0, kind */
 	assert_int_equal(b.data[5], TRUST_REMOVE);
-	b.data[5] = 5;
+	b.data[5] = 23;
 	assert_int_equal(apply(f->t, &b), -EPROTO);
 }
 
