@@ -3,27 +3,18 @@
 
 #include "commands.h"
 #include "create.h"
-#include "drain.h"
 #include "err.h"
-#include "opening.h"
+#include "handles.h"
+#include "session.h"
 #include "tell.h"
 
 /* The first push: from here on the store is this vault's. */
 static int
 claim_store(const struct place *p, const struct secret *passphrase)
 {
-	struct vault_unlock lock = create_lock(passphrase);
-	struct vault *v = NULL;
-	err_t err = opening_vault(p->vault_dir, &lock, &v);
-	int status;
+	CLEANUP(handle_free_json) json_t *answer = NULL;
 
-	if (err != 0)
-		return tell_vault_open(err, p->mountpoint, p->vault_dir);
-	status = drain_vault(v);
-	err = vault_close(v);
-	if (status == 0 && err != 0)
-		status = tell_vault_open(err, p->mountpoint, p->vault_dir);
-	return status;
+	return session_call_here(passphrase, p, json_pack("{s:s}", "op", "sync"), &answer);
 }
 
 static int

@@ -6,14 +6,13 @@
 
 #include "commands.h"
 #include "config.h"
-#include "control.h"
-#include "create.h"
 #include "err.h"
 #include "handles.h"
-#include "mounting.h"
-#include "mountstate.h"
-#include "opening.h"
+#include "identity.h"
+#include "place.h"
+#include "prompt.h"
 #include "secmem.h"
+#include "session.h"
 #include "tell.h"
 
 static void
@@ -21,55 +20,6 @@ hex(const uint8_t bytes[static 32], char out[static 65])
 {
 	for (size_t i = 0; i < 32; i++)
 		snprintf(out + i * 2, 3, "%02x", bytes[i]);
-}
-
-/* Only public keys leave this process. */
-static int
-compare_with_daemon(const struct place *p, const struct identity_public *pub, bool *same_out)
-{
-	CLEANUP(handle_free_json) json_t *answer = NULL;
-	char sign[65], box[65];
-	const char *text;
-	err_t err;
-
-	hex(pub->sign, sign);
-	hex(pub->box, box);
-	err = control_call(p->vault_dir, json_pack("{s:s, s:s, s:s}", "op", "check-recovery", "sign", sign, "box", box),
-	    &answer);
-	if (err != 0)
-		return tell_failure("the background process of %s does not answer: %s", p->mountpoint, tell_reason(err));
-	if (!control_is_ok(answer, &text))
-		return tell_failure("%s", text);
-	*same_out = json_is_true(json_object_get(answer, "same"));
-	return 0;
-}
-
-static int
-compare_with_vault(const struct options *o, const struct place *p, const struct identity_public *pub, bool *same_out)
-{
-	CLEANUP(secret_clear) struct secret passphrase = { NULL, 0 };
-	const struct trust_member *m;
-	struct vault_unlock lock;
-	struct vault *v = NULL;
-	bool same;
-	err_t err;
-	int status = mounting_unlock(o, p, &passphrase);
-
-	if (status != 0)
-		return status;
-	lock = create_lock(&passphrase);
-	err = opening_vault(p->vault_dir, &lock, &v);
-	if (err != 0)
-		return tell_vault_open(err, p->mountpoint, p->vault_dir);
-	meta_lock(v->meta);
-	m = trust_recovery(v->trust);
-	same = m != NULL && memcmp(&m->pub, pub, sizeof(*pub)) == 0;
-	meta_unlock(v->meta);
-	err = vault_close(v);
-	if (err != 0)
-		return tell_vault_open(err, p->mountpoint, p->vault_dir);
-	*same_out = same;
-	return 0;
 }
 
 /* The only vault that is known, if none was named. */
@@ -88,16 +38,20 @@ find_vault(const struct options *o, struct place *out, size_t *known_out)
 	return *known_out == 1 ? place_find_remembered(c.entries[0].mountpoint, out) : 0;
 }
 
+/* Only public keys leave this process. */
 static int
 compare(const struct options *o, const struct place *p, const struct identity_public *pub)
 {
-	bool same = false;
-	int status = mountstate_get(p->mountpoint) == MOUNT_OURS ? compare_with_daemon(p, pub, &same) :
-	    compare_with_vault(o, p, pub, &same);
+	CLEANUP(handle_free_json) json_t *answer = NULL;
+	char sign[65], box[65];
+	int status;
 
+	hex(pub->sign, sign);
+	hex(pub->box, box);
+	status = session_call(o, p, json_pack("{s:s, s:s, s:s}", "op", "check-recovery", "sign", sign, "box", box), &answer);
 	if (status != 0)
 		return status;
-	if (!same)
+	if (!json_is_true(json_object_get(answer, "same")))
 		return tell_failure("this is a recovery key, but not the one of %s", p->mountpoint);
 	printf("This is the recovery key of %s.\n", p->mountpoint);
 	return 0;

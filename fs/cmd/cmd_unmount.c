@@ -106,7 +106,7 @@ unmount_live(const struct options *o, const struct place *p)
 	err_t err;
 	int status;
 
-	if (o->wait && (status = drain_mounted(p)) != 0)
+	if (o->wait && (status = drain_place(o, p)) != 0)
 		return status;
 	err = await_end(p, &end);
 	if (err != 0 && err != -ENOENT && err != -ECONNREFUSED && err != -EACCES)

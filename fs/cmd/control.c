@@ -40,7 +40,7 @@ struct control {
 	char *final_text;     /* with finished: NULL, or what went wrong */
 };
 
-struct connection {
+struct control_call { /* a connection */
 	struct control *control;
 	int fd;
 };
@@ -80,20 +80,45 @@ await_end(struct control *c, int fd)
 	return answer;
 }
 
+static bool
+is_stopping(struct control *c)
+{
+	bool stopping;
+
+	pthread_mutex_lock(&c->lock);
+	stopping = c->stopping;
+	pthread_mutex_unlock(&c->lock);
+	return stopping;
+}
+
+void
+control_tell(struct control_call *call, json_t *value)
+{
+	err_t err = value != NULL ? control_write_line(call->fd, value) : -ENOMEM;
+
+	(void)err; /* control_is_over finds out */
+	json_decref(value);
+}
+
+bool
+control_is_over(struct control_call *call)
+{
+	struct pollfd p = { .fd = call->fd, .events = POLLRDHUP };
+
+	return is_stopping(call->control) || (poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0);
+}
+
 static json_t *
-answer_request(struct control *c, int fd, const json_t *request)
+answer_request(struct control_call *call, const json_t *request)
 {
 	const char *op = json_string_value(json_object_get(request, "op"));
-	bool stopping;
+	struct control *c = call->control;
 
 	if (op == NULL)
 		return control_refusal("the request has no operation");
 	if (strcmp(op, "await-end") == 0)
-		return await_end(c, fd);
-	pthread_mutex_lock(&c->lock);
-	stopping = c->stopping;
-	pthread_mutex_unlock(&c->lock);
-	return stopping ? control_refusal("the folder is being unmounted") : c->fn(c->ctx, op, request);
+		return await_end(c, call->fd);
+	return is_stopping(c) ? control_refusal("the folder is being unmounted") : c->fn(c->ctx, call, op, request);
 }
 
 static bool
@@ -107,8 +132,9 @@ is_permitted(int fd)
 }
 
 static void
-serve(struct control *c, int fd)
+serve(struct control_call *call)
 {
+	int fd = call->fd;
 	json_t *request = NULL, *answer;
 	err_t err;
 
@@ -122,7 +148,7 @@ serve(struct control *c, int fd)
 		}
 		return;
 	}
-	answer = answer_request(c, fd, request);
+	answer = answer_request(call, request);
 	json_decref(request);
 	if (answer != NULL)
 		err = control_write_line(fd, answer);
@@ -133,10 +159,10 @@ serve(struct control *c, int fd)
 static void *
 connection_main(void *arg)
 {
-	struct connection *n = arg;
+	struct control_call *n = arg;
 	struct control *c = n->control;
 
-	serve(c, n->fd);
+	serve(n);
 	close(n->fd);
 	free(n);
 	pthread_mutex_lock(&c->lock);
@@ -174,7 +200,7 @@ static void
 take_connection(struct control *c, int fd)
 {
 	struct timeval limit = { .tv_sec = ANSWER_TIMEOUT_S };
-	struct connection *n;
+	struct control_call *n;
 	pthread_t thread;
 
 	if (!admit(c)) {
@@ -184,7 +210,7 @@ take_connection(struct control *c, int fd)
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	n = malloc(sizeof(*n));
 	if (n != NULL) {
-		*n = (struct connection){ c, fd };
+		*n = (struct control_call){ c, fd };
 		if (pthread_create(&thread, NULL, connection_main, n) == 0) {
 			pthread_detach(thread);
 			return;
@@ -288,6 +314,14 @@ control_start(int dir_fd, control_fn *fn, void *ctx, struct control **out)
 }
 
 void
+control_quiesce(struct control *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->stopping = true;
+	pthread_mutex_unlock(&c->lock);
+}
+
+void
 control_stop(struct control *c)
 {
 	/* While the vault's lock is still ours: afterwards the name may be another daemon's. */
@@ -295,8 +329,8 @@ control_stop(struct control *c)
 	if (eventfd_write(c->stop_fd, 1) != 0)
 		log_error("the control socket could not be closed: %s", strerror(errno));
 	pthread_join(c->acceptor, NULL);
+	control_quiesce(c);
 	pthread_mutex_lock(&c->lock);
-	c->stopping = true;
 	while (c->connections > c->awaiting)
 		pthread_cond_wait(&c->moved, &c->lock);
 	pthread_mutex_unlock(&c->lock);

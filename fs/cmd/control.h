@@ -3,7 +3,7 @@
  *
  * The socket has mode 0600 in a folder of mode 0700, and only the same user and root are answered (SO_PEERCRED).  Requests
  * are bounded in size, number and time.  A request is an object with "op"; an answer has "ok", and with "ok": false "text",
- * a sentence.  The operation "await-end" is answered by this module, twice: at once, and when the daemon has ended all its work.
+ * a sentence.  Before the answer there may be lines that say how far it is: objects without "ok".  The operation "await-end" is answered by this module, twice: at once, and when the daemon has ended all its work.
  *
  * Uses jansson, whose type json_t appears here since requests are what this module is about.
  */
@@ -18,14 +18,22 @@
 /* The daemon's side. */
 
 struct control;
+struct control_call; /* a request that is being answered */
 
 /*
  * Answers a request, from any of several threads at once: a new object, or NULL when memory is short.  request is borrowed.
  */
-typedef json_t *control_fn(void *ctx, const char *op, const json_t *request);
+typedef json_t *control_fn(void *ctx, struct control_call *call, const char *op, const json_t *request);
+
+/* A line before the answer: takes over value (a new object).  Whoever asked may have gone: then nothing. */
+void control_tell(struct control_call *call, json_t *value);
+/* Nobody waits for the answer any more, or the daemon is about to end. */
+bool control_is_over(struct control_call *call);
 
 /* Makes the socket in the directory dir_fd, in place of one that a crash left, and starts to answer. */
 MUST_CHECK err_t control_start(int dir_fd, control_fn *fn, void *ctx, struct control **out);
+/* From now on control_is_over for all that runs, and nothing new begins. */
+void control_quiesce(struct control *c);
 /* Removes the socket; returns when fn is not running any more.  Those that await the end go on waiting.  Call once, while the
  * vault is still open; then control_finish, when it is closed. */
 void control_stop(struct control *c);

@@ -101,14 +101,17 @@ control_read_line(int fd, size_t max_len, int timeout_ms, json_t **out)
 
 		if ((err = wait_readable(fd, end)) != 0)
 			return err;
-		got = recv(fd, piece, sizeof(piece), 0);
+		/* Behind the line's end the next one may have begun, which is for the next call. */
+		got = recv(fd, piece, sizeof(piece), MSG_PEEK);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got <= 0)
 			return got == 0 ? -ECONNRESET : -errno;
 		newline = memchr(piece, '\n', (size_t)got);
 		if (newline != NULL)
-			got = newline - piece;
+			got = newline - piece + 1;
+		if ((got = recv(fd, piece, (size_t)got, 0)) <= 0)
+			return got == 0 ? -ECONNRESET : -errno;
 		if (line.len + (size_t)got > max_len)
 			return -EBADMSG;
 		if ((err = bytes_append(&line, piece, (size_t)got)) != 0)

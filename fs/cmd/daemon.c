@@ -17,6 +17,7 @@
 #include "fuse_ops.h"
 #include "launch.h"
 #include "log.h"
+#include "op.h"
 #include "opening.h"
 #include "tell.h"
 #include "tidy.h"
@@ -83,63 +84,17 @@ on_changed(void *ctx, const struct merge_result *r)
 		fuse_mount_forget_inode(ctx, r->inos[i]);
 }
 
-/* Requests. */
-
 static json_t *
-on_sync(struct daemon *d)
-{
-	char why[512];
-	err_t err;
-
-	if (d->uplink == NULL)
-		return control_refusal("%s has no store to sync with: unmount it, then give it one with "
-		    "\"snugfs up %s --remote URL\"", d->mountpoint, d->mountpoint);
-	err = uplink_drain(d->uplink, why, sizeof(why));
-	if (err == -ECANCELED)
-		return control_refusal("the folder was unmounted before the store had everything");
-	if (err != 0)
-		return control_refusal("%s", why[0] != '\0' ? why : tell_reason(err));
-	return json_pack("{s:b}", "ok", 1);
-}
-
-static bool
-hex_is(const char *hex, const uint8_t bytes[static 32])
-{
-	char want[65];
-
-	for (size_t i = 0; i < 32; i++)
-		snprintf(want + i * 2, 3, "%02x", bytes[i]);
-	return hex != NULL && strcmp(hex, want) == 0;
-}
-
-/* Compares public keys: the recovery key itself stays with whoever typed it. */
-static json_t *
-on_check_recovery(struct daemon *d, const json_t *request)
-{
-	const char *sign = json_string_value(json_object_get(request, "sign"));
-	const char *box = json_string_value(json_object_get(request, "box"));
-	const struct trust_member *m;
-	bool same;
-
-	meta_lock(d->vault->meta);
-	m = trust_recovery(d->vault->trust);
-	same = m != NULL && hex_is(sign, m->pub.sign) && hex_is(box, m->pub.box);
-	meta_unlock(d->vault->meta);
-	return json_pack("{s:b, s:b}", "ok", 1, "same", same);
-}
-
-static json_t *
-on_request(void *ctx, const char *op, const json_t *request)
+on_request(void *ctx, struct control_call *call, const char *name, const json_t *request)
 {
 	struct daemon *d = ctx;
+	struct op op = { .vault = d->vault, .uplink = d->uplink, .mount = d->mount, .mountpoint = d->mountpoint, .call = call };
+	op_fn *fn = op_find(name);
 
-	if (strcmp(op, "status") == 0)
+	if (strcmp(name, "status") == 0)
 		return daemon_report(d->vault, d->uplink, d->mount, json_is_true(json_object_get(request, "counters")));
-	if (strcmp(op, "sync") == 0)
-		return on_sync(d);
-	if (strcmp(op, "check-recovery") == 0)
-		return on_check_recovery(d, request);
-	return control_refusal("this daemon knows no \"%s\": unmount and mount again to run the newer one", op);
+	return fn != NULL ? fn(&op, request) :
+	    control_refusal("this daemon knows no \"%s\": unmount and mount again to run the newer one", name);
 }
 
 /* Putting together. */
@@ -251,6 +206,8 @@ take_apart(struct daemon *d, const char *dir, int status)
 	int closed;
 
 	atomic_store(&mount_to_end, NULL);
+	if (d->control != NULL)
+		control_quiesce(d->control); /* what it runs may keep sync busy */
 	if (d->uplink != NULL)
 		uplink_stop(d->uplink); /* it tells the mount of changes, which must be there */
 	if (d->control != NULL)

@@ -244,27 +244,38 @@ uplink_fetch(void *ctx, const struct segment *seg)
 }
 
 err_t
-uplink_drain(struct uplink *u, char *why_out, size_t why_len)
+uplink_with_sync(struct uplink *u, err_t (*fn)(struct sync *s, void *ctx), void *ctx, char *why_out, size_t why_len)
 {
 	struct sync_status st;
-	struct sync *s;
 	bool stopping;
 	err_t err = attach(u);
 
 	why_out[0] = '\0';
-	s = current_sync(u);
 	pthread_mutex_lock(&u->lock);
 	stopping = u->stopping;
 	pthread_mutex_unlock(&u->lock);
 	if (stopping)
 		return -ECANCELED;
 	if (err == 0)
-		err = sync_drain(s);
+		err = fn(current_sync(u), ctx);
 	if (err != 0) {
 		uplink_get_status(u, &st);
 		snprintf(why_out, why_len, "%s", st.problem_text);
 	}
 	return err;
+}
+
+static err_t
+drain(struct sync *s, void *ctx)
+{
+	(void)ctx;
+	return sync_drain(s);
+}
+
+err_t
+uplink_drain(struct uplink *u, char *why_out, size_t why_len)
+{
+	return uplink_with_sync(u, drain, NULL, why_out, why_len);
 }
 
 void

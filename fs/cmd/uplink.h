@@ -26,6 +26,12 @@ void uplink_stop(struct uplink *u);
 /* content_fetch_fn; ctx is the uplink.  -EAGAIN while the store is away. */
 MUST_CHECK err_t uplink_fetch(void *ctx, const struct segment *seg);
 
+/*
+ * Runs fn with the sync engine, connecting to the store first if that has not been done yet; hands fn's error on.
+ * -ECANCELED: uplink_stop came before it.  why_out gets the sentence that explains a failure, maybe "".
+ */
+MUST_CHECK err_t uplink_with_sync(struct uplink *u, err_t (*fn)(struct sync *s, void *ctx), void *ctx, char *why_out,
+    size_t why_len);
 /* As sync_drain; why_out gets the sentence that explains a failure, maybe "". */
 MUST_CHECK err_t uplink_drain(struct uplink *u, char *why_out, size_t why_len);
 

@@ -125,6 +125,7 @@ def other():
 # Words and usage.
 
 COMMANDS = ["up", "init", "mount", "unmount", "status", "sync", "join", "recovery-key"]
+SUBCOMMANDS = [["recovery-key", "check"]]
 
 
 def test_the_general_help_names_every_command(cli):
@@ -132,10 +133,17 @@ def test_the_general_help_names_every_command(cli):
     assert all(f"\n  {name} " in out for name in COMMANDS)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_a_help_of_its_own(cli, name):
+@pytest.mark.parametrize("words", [[name] for name in COMMANDS if name not in {s[0] for s in SUBCOMMANDS}] + SUBCOMMANDS,
+                         ids=" ".join)
+def test_every_command_has_a_help_of_its_own(cli, words):
+    out = cli.ok(*words, "--help").stdout
+    assert out.startswith("usage: snugfs " + " ".join(words)) and "--passphrase-file" in out and "--vault" in out
+
+
+@pytest.mark.parametrize("name", sorted({words[0] for words in SUBCOMMANDS}))
+def test_a_command_with_subcommands_lists_them(cli, name):
     out = cli.ok(name, "--help").stdout
-    assert out.startswith(f"usage: snugfs {name}") and "--passphrase-file" in out and "--vault" in out
+    assert out.startswith(f"usage: snugfs {name}") and all(f"\n  {' '.join(s)} " in out for s in SUBCOMMANDS if s[0] == name)
 
 
 def test_the_version_is_printed(cli):
@@ -143,7 +151,7 @@ def test_the_version_is_printed(cli):
 
 
 @pytest.mark.parametrize("args", [
-    [], ["frobnicate"], ["up"], ["init"], ["mount"], ["unmount"], ["sync"], ["join"], ["recovery-key"],
+    [], ["frobnicate"], ["up"], ["init"], ["mount"], ["unmount"], ["join"], ["recovery-key"],
     ["recovery-key", "chekc"], ["mount", "a", "b"], ["status", "a", "b"], ["mount", ""], ["mount", "a", "--no-such-option"],
     ["mount", "a", "-q"], ["mount", "a", "--json"], ["init", "a", "-f"], ["sync", "a", "--wait"], ["status", "--remote", "x"],
     ["mount", "a", "--vault"], ["mount", "a", "-o"], ["join", "a"], ["up", "a", "--remote", "gopher://x"],

@@ -1,0 +1,48 @@
+/*
+ * op.h: what a command asks of a vault: written once, run by the daemon if the folder is mounted, else by the command's own
+ * process on the vault that it opened (session.h).  Uses control.h, progress.h, uplink.h, vault.h, fuse_ops.h.
+ */
+#ifndef SNUGFS_OP_H
+#define SNUGFS_OP_H
+
+#include <jansson.h>
+
+#include "control.h"
+#include "fuse_ops.h"
+#include "progress.h"
+#include "uplink.h"
+#include "vault.h"
+
+struct op {
+	struct vault *vault;
+	struct uplink *uplink;    /* NULL: the vault has no store */
+	struct fuse_mount *mount; /* NULL: not mounted */
+	const char *mountpoint;
+
+	struct control_call *call;  /* the daemon's: who asked */
+	int64_t told_ms;            /* when he was told of progress */
+	char told[80];
+	struct progress *progress;  /* in a command's own process */
+};
+
+/*
+ * A new object with "ok": true, or control_refusal's; NULL: no memory.  Several may run at once in the daemon.  request is
+ * JSON that passed a socket: no secret is ever in it.
+ */
+typedef json_t *op_fn(struct op *op, const json_t *request);
+
+/* NULL: there is no such op. */
+op_fn *op_find(const char *name);
+
+/* Shows whoever asked how far it is; as progress_show. */
+void op_progress(struct op *op, const char *text, uint64_t done, uint64_t total, enum progress_unit unit);
+/* Nobody waits any more, or the folder is being unmounted: return soon. */
+bool op_is_cancelled(struct op *op);
+/* The answer when a vault has no store: how it gets one. */
+json_t *op_refuse_no_store(const struct op *op);
+
+/* ops.c's table; each in the file of its name. */
+json_t *op_sync(struct op *op, const json_t *request);
+json_t *op_check_recovery(struct op *op, const json_t *request);
+
+#endif

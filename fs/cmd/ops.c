@@ -1,0 +1,65 @@
+/* ops.c: the table of ops, and what all of them need. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "op.h"
+
+#define TELL_INTERVAL_MS 100
+
+static const struct {
+	const char *name;
+	op_fn *fn;
+} ops[] = {
+	{ "sync", op_sync },
+	{ "check-recovery", op_check_recovery },
+};
+
+op_fn *
+op_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(ops); i++)
+		if (strcmp(ops[i].name, name) == 0)
+			return ops[i].fn;
+	return NULL;
+}
+
+static int64_t
+now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+void
+op_progress(struct op *op, const char *text, uint64_t done, uint64_t total, enum progress_unit unit)
+{
+	int64_t now;
+
+	if (op->progress != NULL)
+		progress_show(op->progress, text, done, total, unit);
+	if (op->call == NULL)
+		return;
+	now = now_ms();
+	if (now - op->told_ms < TELL_INTERVAL_MS && strncmp(text, op->told, sizeof(op->told) - 1) == 0)
+		return;
+	op->told_ms = now;
+	snprintf(op->told, sizeof(op->told), "%s", text);
+	control_tell(op->call, json_pack("{s:{s:s, s:I, s:I, s:b}}", "progress", "text", text, "done", (json_int_t)done, "total",
+	    (json_int_t)total, "bytes", unit == PROGRESS_BYTES));
+}
+
+bool
+op_is_cancelled(struct op *op)
+{
+	return op->call != NULL && control_is_over(op->call);
+}
+
+json_t *
+op_refuse_no_store(const struct op *op)
+{
+	return control_refusal("%s has no store to sync with: give it one with \"snugfs up %s --remote URL\"%s", op->mountpoint,
+	    op->mountpoint, op->mount != NULL ? " once it is unmounted" : "");
+}
