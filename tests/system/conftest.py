@@ -8,12 +8,15 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
 import pytest
 
 import posixlib
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # the package `reader`
 
 
 def binary():

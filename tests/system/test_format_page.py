@@ -1,10 +1,12 @@
 """snugfs-format(5) says enough: its worked example can be recomputed, its labels are those of the program, and a reader that was
 written from it alone (reader.py) gets everything out of a store, and notices what was changed there.
 """
+import json
 import os
 import pathlib
 import re
 import shutil
+import socket
 import stat
 import subprocess
 
@@ -16,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import cbor2
 import reader
-from reader import expand, extract, hmac_sha256, sha256, u32, u64
+from reader import expand, extract, hmac_sha256, sha256, tree, u32, u64
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 PAGE = TOP / "man" / "snugfs-format.5"
@@ -206,6 +208,10 @@ def test_the_page_lists_just_the_labels_that_the_program_uses():
 # The independent reader on real stores
 
 
+# user::rw-, user:12345:r--, group::r--, mask::r--, other::---
+ACL = bytes.fromhex("02000000" "01000600ffffffff" "0200040039300000" "04000400ffffffff" "10000400ffffffff" "20000000ffffffff")
+
+
 def furnish(top):
     """One of everything that a folder can hold."""
     (top / "folder" / "below").mkdir(parents=True)
@@ -222,6 +228,19 @@ def furnish(top):
     os.mkfifo(top / "fifo")
     os.chmod(top / "text", 0o640)
     os.setxattr(top / "text", "user.colour", b"green")
+    os.setxattr(top / "folder", "user.empty", b"")
+    os.setxattr(top / "small", "system.posix_acl_access", ACL)
+    os.setxattr(top / "folder", "system.posix_acl_default", ACL)
+    with socket.socket(socket.AF_UNIX) as listener:
+        os.chdir(top)  # the whole path may be too long for a socket's
+        listener.bind("socket")
+        os.chdir("/")
+    if os.geteuid() == 0:
+        os.mknod(top / "device", stat.S_IFCHR | 0o640, os.makedev(511, 70000))
+        os.chown(top / "text", 12345, 4294967294)
+        os.chmod(top / "text", 0o4750)
+        os.setxattr(top / "folder" / "link", "trusted.of-a-link", b"x", follow_symlinks=False)
+    os.utime(top / "folder" / "link", ns=(5, -1), follow_symlinks=False)
     os.utime(top / "folder" / "below", ns=(1, 1234567890123456789))
 
 
@@ -238,35 +257,6 @@ def change(top):
     (top / "late").write_bytes(b"x" * 70000)
 
 
-def content_of(path, status):
-    if stat.S_ISREG(status.st_mode):
-        return path.read_bytes()
-    return os.readlink(path) if stat.S_ISLNK(status.st_mode) else b""
-
-
-def seen_by_the_system(top):
-    out = {}
-    for folder, folders, files in os.walk(os.fsencode(top)):
-        for name in folders + files:
-            path = pathlib.Path(os.fsdecode(os.path.join(folder, name)))
-            status = path.lstat()
-            xattrs = {os.fsencode(x): os.getxattr(path, x, follow_symlinks=False)
-                      for x in os.listxattr(path, follow_symlinks=False)}
-            content = content_of(path, status)
-            out[os.fsencode(path.relative_to(top))] = (
-                status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, os.fsencode(content), xattrs)
-    return out
-
-
-def seen_by_the_reader(vault):
-    out = {}
-    for path, file in vault.walk():
-        regular = stat.S_ISREG(file.mode)
-        out[path] = (file.mode, *file.owner, file.mtime[0] * 10**9 + file.mtime[1],
-                     vault.content(file) if regular else file.target, file.xattrs)
-    return out
-
-
 @pytest.fixture
 def stored(vault):
     """A vault whose store the reader can read: the Vault, the store's folder, the recovery key."""
@@ -274,6 +264,11 @@ def stored(vault):
     key_file = vault.root / "recovery-key"
     vault.up("--remote", f"dir:{store}", "--recovery-key-file", key_file)
     return vault, store, key_file
+
+
+def assert_same(in_store, folder):
+    """With the ctimes: the folder is the vault itself."""
+    assert tree.of_vault(in_store, ctime=True) == tree.of_folder(folder, ctime=True)
 
 
 def key_in(key_file):
@@ -284,10 +279,10 @@ def test_a_reader_written_from_the_page_gets_everything_out_of_the_store(stored)
     vault, store, key_file = stored
     furnish(vault.mountpoint)
     vault.run("sync", vault.mountpoint, "--vault", vault.dir)
-    assert seen_by_the_reader(reader.Vault(store, key_in(key_file))) == seen_by_the_system(vault.mountpoint)
+    assert_same(reader.Vault(store, key_in(key_file)), vault.mountpoint)
     change(vault.mountpoint)
     vault.run("sync", vault.mountpoint, "--vault", vault.dir)
-    assert seen_by_the_reader(reader.Vault(store, key_in(key_file))) == seen_by_the_system(vault.mountpoint)
+    assert_same(reader.Vault(store, key_in(key_file)), vault.mountpoint)
 
 
 def test_the_reader_understands_bases(stored):
@@ -300,7 +295,7 @@ def test_the_reader_understands_bases(stored):
     change(vault.mountpoint)
     vault.run("sync", vault.mountpoint, "--vault", vault.dir)
     assert list((store / "b").glob("*")), "that much metadata is worth a base"
-    assert seen_by_the_reader(reader.Vault(store, key_in(key_file))) == seen_by_the_system(vault.mountpoint)
+    assert_same(reader.Vault(store, key_in(key_file)), vault.mountpoint)
 
 
 def test_no_object_can_be_changed_without_the_reader_noticing(stored):
@@ -308,7 +303,7 @@ def test_no_object_can_be_changed_without_the_reader_noticing(stored):
     furnish(vault.mountpoint)
     vault.run("sync", vault.mountpoint, "--vault", vault.dir)
     vault.unmount()
-    seen_by_the_reader(reader.Vault(store, key_in(key_file)))
+    tree.of_vault(reader.Vault(store, key_in(key_file)))
     copy = vault.root / "copy"
     for path in [p for p in store.rglob("*") if p.is_file() and "tmp" not in p.relative_to(store).parts]:
         shutil.copytree(store, copy)
@@ -317,8 +312,26 @@ def test_no_object_can_be_changed_without_the_reader_noticing(stored):
         data[len(data) // 3] ^= 4
         bad.write_bytes(data)
         with pytest.raises(reader.Refused):
-            seen_by_the_reader(reader.Vault(copy, key_in(key_file)))
+            tree.of_vault(reader.Vault(copy, key_in(key_file)))
         shutil.rmtree(copy)
+
+
+def test_the_reader_writes_everything_into_a_folder(stored):
+    vault, store, key_file = stored
+    furnish(vault.mountpoint)
+    vault.run("sync", vault.mountpoint, "--vault", vault.dir)
+    out = vault.root / "out"
+    out.mkdir()
+    env = dict(os.environ, PYTHONPATH=str(TOP / "tests"), PYTHONDONTWRITEBYTECODE="1")
+    command = ["/usr/bin/python3", "-m", "reader", store, key_file]
+    subprocess.run([*command, "write", out], env=env, check=True, timeout=300)
+    assert tree.of_folder(out) == tree.of_folder(vault.mountpoint)
+    assert (out / "sparse").stat().st_blocks * 512 < 5 << 20, "holes stay holes"
+    subprocess.run([*command, "compare", out], env=env, check=True, timeout=300)
+    (out / "small").write_bytes(b"a few bites")
+    assert subprocess.run([*command, "compare", out], env=env, timeout=300, capture_output=True).returncode == 1
+    listed = subprocess.run([*command, "list"], env=env, check=True, timeout=300, capture_output=True).stdout
+    assert json.loads(listed).keys() == tree.of_folder(out).keys()
 
 
 def test_another_recovery_key_opens_nothing(stored):

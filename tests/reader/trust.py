@@ -1,0 +1,113 @@
+"""Who is a member: the section TRUST of snugfs-format(5)."""
+import dataclasses
+import re
+
+from .conventions import ZEROS, decode, require, sha256, verify
+from .keys import DEVICE, RECOVERY, member_id
+
+GENESIS, ADD, REMOVE, EPOCH, RENAME = range(5)
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+def check_name(name):
+    require(isinstance(name, str) and 1 <= len(name.encode()) <= 64 and not UNPRINTABLE.search(name), "the name of a member")
+
+
+def is_bytes(value, length):
+    return isinstance(value, bytes) and len(value) == length
+
+
+def is_uint(value, bits=64):
+    return isinstance(value, int) and 0 <= value < 1 << bits
+
+
+@dataclasses.dataclass
+class Member:
+    kind: int
+    sign: bytes
+    box: bytes
+    name: str
+    removed: bool = False
+
+
+class Trust:
+    def __init__(self):
+        self.members = {}
+        self.boxes = []  # by epoch: name, SHA-256
+        self.head = ZEROS
+        self.count = 0
+        self.vault_id = ZEROS
+        self.needs_epoch = False
+
+    def fold(self, statement):
+        parts = decode(statement)
+        require(isinstance(parts, list) and 2 <= len(parts) <= 3 and isinstance(parts[0], bytes) and
+                all(is_bytes(signature, 64) for signature in parts[1:]), "the form of a statement")
+        body_bytes, *signatures = parts
+        body = self.body(body_bytes)
+        require(body[1] == self.count and body[2] == self.head, "a statement out of its place")
+        require((body[0] == GENESIS) == (self.count == 0), "a genesis in its place")
+        message = b"snugfs/1 statement" + self.vault_id + body_bytes
+        issuer = None
+        if body[0] == GENESIS:
+            require(body[7] == 1 and len(signatures) == 2, "the form of the genesis")
+            device, recovery = self.member(body[5], DEVICE), self.member(body[6], RECOVERY)
+            require(body[3] == member_id(device.sign, device.box), "the genesis is issued by its device")
+            verify(device.sign, signatures[0], message)
+            verify(recovery.sign, signatures[1], message)
+            self.add(device)
+            self.add(recovery)
+            self.vault_id = sha256(statement)
+        else:
+            issuer = self.members.get(body[3])
+            require(issuer and not issuer.removed and len(signatures) == 1, "an issuer who may not")
+            verify(issuer.sign, signatures[0], message)
+            self.fold_other(body, issuer)
+        self.head = sha256(statement)
+        self.count += 1
+
+    @staticmethod
+    def body(data):
+        body = decode(data)
+        sizes = {GENESIS: 8, ADD: 6, REMOVE: 6, EPOCH: 8, RENAME: 7}
+        require(isinstance(body, dict) and body.get(0) in sizes and set(body) == set(range(sizes[body[0]])), "a statement's form")
+        require(is_uint(body[1]) and is_bytes(body[2], 32) and is_bytes(body[3], 16) and is_uint(body[4]), "a statement's form")
+        if body[0] in (REMOVE, RENAME):
+            require(is_bytes(body[5], 16), "a statement's form")
+        if body[0] == RENAME:
+            check_name(body[6])
+        if body[0] == EPOCH:
+            require(is_uint(body[5], 32) and isinstance(body[6], str) and re.fullmatch(r"k/[0-9a-z-]{1,62}", body[6]) and
+                    is_bytes(body[7], 32), "a statement's form")
+        return body
+
+    def fold_other(self, body, issuer):
+        if body[0] == ADD:
+            member = self.member(body[5])
+            require(member.kind == DEVICE or issuer.kind == RECOVERY, "a recovery key is added by another")
+            self.add(member)
+        elif body[0] == EPOCH:
+            require(body[5] == len(self.boxes), "an epoch out of order")
+            self.boxes.append((body[6], body[7]))
+            self.needs_epoch = False
+        else:
+            subject = self.members.get(body[5])
+            require(subject and not subject.removed and (subject.kind == DEVICE or subject is issuer), "who is spoken about")
+            if body[0] == RENAME:
+                subject.name = body[6]
+            else:
+                require(sum(not m.removed for m in self.members.values()) > 1, "the last member stays")
+                subject.removed = True
+                self.needs_epoch = True
+
+    @staticmethod
+    def member(form, kind=None):
+        require(isinstance(form, dict) and set(form) == {0, 1, 2, 3} and form[0] in (DEVICE, RECOVERY), "a member")
+        require(kind in (None, form[0]) and is_bytes(form[1], 32) and is_bytes(form[2], 32), "a member")
+        check_name(form[3])
+        return Member(*(form[key] for key in range(4)))
+
+    def add(self, member):
+        for old in self.members.values():
+            require(old.sign != member.sign and old.box != member.box, "a key that comes back")
+        self.members[member_id(member.sign, member.box)] = member
