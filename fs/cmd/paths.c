@@ -78,6 +78,50 @@ paths_absolute(const char *path, char **out)
 }
 
 /* The specification: a relative path in the variable is invalid and ignored. */
+/* "." and ".." mean nothing behind a folder that is not there. */
+static bool
+is_dots(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+err_t
+paths_absolute_name(const char *path, char **out)
+{
+	char head[PATH_MAX], *slash;
+	const char *rest;
+	CLEANUP(free_ptr) char *parent = NULL;
+
+	if (strlen(path) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	snprintf(head, sizeof(head), "%s", path);
+	for (size_t len = strlen(head); len > 1 && head[len - 1] == '/'; len--)
+		head[len - 1] = '\0';
+	slash = strrchr(head, '/');
+	if (is_dots(slash != NULL ? slash + 1 : head) || strcmp(head, "/") == 0)
+		return paths_absolute(path, out); /* it names a folder that is there */
+	/* Takes off components until what is left exists. */
+	for (;;) {
+		slash = strrchr(head, '/');
+		rest = path + (slash != NULL ? slash + 1 - head : 0);
+		if (slash != NULL)
+			*slash = '\0';
+		parent = realpath(slash == NULL ? "." : slash == head ? "/" : head, NULL);
+		if (parent != NULL)
+			break;
+		if (slash == NULL || slash == head || (errno != ENOENT && errno != ENOTDIR))
+			return -errno;
+		slash = strrchr(head, '/');
+		if (is_dots(slash != NULL ? slash + 1 : head))
+			return -EINVAL;
+	}
+	if (asprintf(out, "%s/%s", strcmp(parent, "/") == 0 ? "" : parent, rest) < 0)
+		return -ENOMEM;
+	for (size_t len = strlen(*out); len > 1 && (*out)[len - 1] == '/'; len--)
+		(*out)[len - 1] = '\0';
+	return 0;
+}
+
 static err_t
 xdg_dir(const char *variable, const char *below_home, char **out)
 {

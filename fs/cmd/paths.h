@@ -15,6 +15,12 @@
  */
 MUST_CHECK err_t paths_absolute(const char *path, char **out);
 
+/*
+ * The same for a name of which more may be missing, and whose last component is not followed if it is a symbolic link:
+ * something deleted, with the folders that it was in.  -EINVAL: "." or ".." behind what exists.
+ */
+MUST_CHECK err_t paths_absolute_name(const char *path, char **out);
+
 /* $XDG_DATA_HOME/snugfs and $XDG_CONFIG_HOME/snugfs, or what stands for them; malloc'ed.  -ENOENT: no home directory. */
 MUST_CHECK err_t paths_data_dir(char **out);
 MUST_CHECK err_t paths_config_dir(char **out);

@@ -134,6 +134,55 @@ place_find_existing(const struct options *o, struct place *out)
 	return 0;
 }
 
+/* The nearest folder above (or at) a path that is a mount point of ours, else one that is remembered; NULL. */
+static err_t
+mountpoint_above(const char *path, char **out)
+{
+	CLEANUP(config_clear) struct config c = { 0 };
+	CLEANUP(free_ptr) char *above = strdup(path);
+	err_t err = config_load(&c);
+
+	if (err != 0)
+		return err;
+	while (above != NULL && above[0] != '\0') {
+		if (mountstate_get(above) == MOUNT_OURS || config_find(&c, above) != NULL) {
+			*out = STEAL(above);
+			return 0;
+		}
+		*strrchr(above, '/') = '\0';
+	}
+	return above == NULL ? -ENOMEM : -ENOENT;
+}
+
+int
+place_find_containing(const char *path, struct place *out, char **path_out)
+{
+	CLEANUP(free_ptr) char *absolute = NULL;
+	CLEANUP(free_ptr) char *mountpoint = NULL;
+	CLEANUP(free_ptr) char *below = NULL;
+	CLEANUP(place_clear) struct place p = { 0 };
+	err_t err = paths_absolute_name(path, &absolute);
+	int status;
+
+	if (err != 0)
+		return tell_failure("\"%s\" cannot be found: %s", path, tell_reason(err));
+	if ((err = mountpoint_above(absolute, &mountpoint)) == -ENOENT)
+		return tell_failure("%s is in no folder that snugfs keeps: give a path below a mount point", absolute);
+	if (err != 0)
+		return place_tell_config(err);
+	below = strdup(absolute[strlen(mountpoint)] == '/' ? absolute + strlen(mountpoint) + 1 : "");
+	if (below == NULL)
+		return tell_failure("not enough memory");
+	if ((status = find(NULL, mountpoint, &p)) != 0)
+		return status;
+	if (!p.exists)
+		return tell_no_vault(mountpoint);
+	*out = p;
+	p = (struct place){ 0 };
+	*path_out = STEAL(below);
+	return 0;
+}
+
 static int
 check_pair(const char *a, const char *a_is, const char *b, const char *b_is)
 {

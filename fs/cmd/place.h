@@ -29,6 +29,12 @@ int place_find_remembered(const char *mountpoint, struct place *out);
 /* place_find, and an error unless there is a vault. */
 int place_find_existing(const struct options *o, struct place *out);
 
+/*
+ * The vault in whose folder a path lies, mounted or remembered; path_out gets the path below the mount point, malloc'ed, ""
+ * for the mount point itself.  The last component is not followed, and need not exist.
+ */
+int place_find_containing(const char *path, struct place *out, char **path_out);
+
 /* Mount point, vault and the directory of a dir: store (normalized URL, may be NULL) must not contain one another. */
 int place_check_apart(const struct place *p, const char *remote);
 /* Makes the mount point unless something is there. */
