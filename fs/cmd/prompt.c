@@ -204,20 +204,20 @@ prompt_new_passphrase(const struct options *o, const char *mountpoint, struct se
 }
 
 static int
-tell_recovery_fault(const struct recoverykey_fault *f, const char *text)
+tell_recovery_fault(const struct codetext_fault *f, const char *text)
 {
 	switch (f->kind) {
-	case RECOVERY_FAULT_LENGTH:
+	case CODETEXT_FAULT_LENGTH:
 		return tell_failure("this is not a recovery key: it has 28 characters in seven groups of four, and here are %u",
 		    f->count);
-	case RECOVERY_FAULT_CHARACTER:
+	case CODETEXT_FAULT_CHARACTER:
 		return tell_failure("group %u of the recovery key has a character that is never used in one: \"%c\"", f->group,
 		    f->character);
-	case RECOVERY_FAULT_TYPO:
+	case CODETEXT_FAULT_TYPO:
 		return tell_failure("group %u of the recovery key has a typo: character %u is \"%c\" and should probably be \"%c\"",
 		    f->group, f->position, f->character, f->expected);
-	case RECOVERY_FAULT_CHECKSUM:
-	case RECOVERY_FAULT_NONE:
+	case CODETEXT_FAULT_CHECKSUM:
+	case CODETEXT_FAULT_NONE:
 		break;
 	}
 	return tell_failure(text[0] == '\0' ? "no recovery key was typed" :
@@ -228,7 +228,7 @@ int
 prompt_recovery_key(const struct options *o, uint8_t key_out[static RECOVERY_KEY_LEN])
 {
 	CLEANUP(secret_clear) struct secret s = { NULL, 0 };
-	struct recoverykey_fault fault = { 0 };
+	struct codetext_fault fault = { 0 };
 	err_t err;
 	int status = secret_new(&s);
 

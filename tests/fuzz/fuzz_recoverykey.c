@@ -15,21 +15,21 @@ static char *find_symbol(char *text, unsigned i)
 	}
 }
 
-static void check_fault(char *text, const struct recoverykey_fault *fault)
+static void check_fault(char *text, const struct codetext_fault *fault)
 {
-	FUZZ_REQUIRE(fault->kind != RECOVERY_FAULT_NONE);
-	if (fault->kind == RECOVERY_FAULT_LENGTH)
+	FUZZ_REQUIRE(fault->kind != CODETEXT_FAULT_NONE);
+	if (fault->kind == CODETEXT_FAULT_LENGTH)
 		FUZZ_REQUIRE(fault->count != 28);
-	if (fault->kind != RECOVERY_FAULT_TYPO && fault->kind != RECOVERY_FAULT_CHARACTER)
+	if (fault->kind != CODETEXT_FAULT_TYPO && fault->kind != CODETEXT_FAULT_CHARACTER)
 		return;
 	FUZZ_REQUIRE(fault->group >= 1 && fault->group <= 7 && fault->position >= 1 && fault->position <= 4);
 	char *at = find_symbol(text, (fault->group - 1) * 4 + fault->position - 1);
-	if (fault->kind == RECOVERY_FAULT_CHARACTER) {
+	if (fault->kind == CODETEXT_FAULT_CHARACTER) {
 		FUZZ_REQUIRE(*at == fault->character);
 		return;
 	}
 	uint8_t key[RECOVERY_KEY_LEN];
-	struct recoverykey_fault none;
+	struct codetext_fault none;
 	*at = fault->expected;
 	FUZZ_REQUIRE(recoverykey_parse(text, key, &none) == 0);
 }
@@ -42,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	text[len] = '\0';
 
 	uint8_t key[RECOVERY_KEY_LEN], again[RECOVERY_KEY_LEN];
-	struct recoverykey_fault fault;
+	struct codetext_fault fault;
 	if (recoverykey_parse(text, key, &fault) == 0) {
 		char written[RECOVERY_TEXT_LEN + 1];
 		recoverykey_format(key, written);

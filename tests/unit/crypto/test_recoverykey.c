@@ -30,7 +30,7 @@ static size_t offset_of(unsigned i)
 	return i + i / 4;
 }
 
-static err_t parse(const char *text, struct recoverykey_fault *fault)
+static err_t parse(const char *text, struct codetext_fault *fault)
 {
 	uint8_t key[RECOVERY_KEY_LEN], before[RECOVERY_KEY_LEN];
 	memset(key, 0xa5, sizeof(key));
@@ -38,7 +38,7 @@ static err_t parse(const char *text, struct recoverykey_fault *fault)
 	err_t err = recoverykey_parse(text, key, fault);
 	if (err != 0)
 		assert_memory_equal(key, before, sizeof(key));
-	assert_int_equal(err == 0, fault->kind == RECOVERY_FAULT_NONE);
+	assert_int_equal(err == 0, fault->kind == CODETEXT_FAULT_NONE);
 	return err;
 }
 
@@ -60,10 +60,10 @@ static void what_was_written_is_read_back(void **state)
 		for (unsigned i = 0; i < sizeof(key); i++)
 			key[i] = (uint8_t)(seed * 167 + i * i * 59 + (seed >> (i % 8)));
 		char text[RECOVERY_TEXT_LEN + 1];
-		struct recoverykey_fault fault;
+		struct codetext_fault fault;
 		recoverykey_format(key, text);
 		assert_int_equal(recoverykey_parse(text, back, &fault), 0);
-		assert_int_equal(fault.kind, RECOVERY_FAULT_NONE);
+		assert_int_equal(fault.kind, CODETEXT_FAULT_NONE);
 		assert_memory_equal(key, back, sizeof(key));
 	}
 }
@@ -80,9 +80,9 @@ static void every_single_wrong_character_is_located(void **state)
 				if (*c == right)
 					continue;
 				text[offset_of(i)] = *c;
-				struct recoverykey_fault fault;
+				struct codetext_fault fault;
 				assert_int_equal(parse(text, &fault), -EINVAL);
-				assert_int_equal(fault.kind, RECOVERY_FAULT_TYPO);
+				assert_int_equal(fault.kind, CODETEXT_FAULT_TYPO);
 				assert_int_equal(fault.group, i / 4 + 1);
 				assert_int_equal(fault.position, i % 4 + 1);
 				assert_int_equal(fault.expected, right);
@@ -107,7 +107,7 @@ static void every_swap_of_neighbours_is_noticed(void **state)
 				continue;
 			*a = *b;
 			*b = was;
-			struct recoverykey_fault fault;
+			struct codetext_fault fault;
 			assert_int_equal(parse(text, &fault), -EINVAL);
 			swaps++;
 		}
@@ -130,7 +130,7 @@ static void any_two_wrong_characters_are_noticed(void **state)
 						continue;
 					text[offset_of(i)] = *a;
 					text[offset_of(j)] = *b;
-					struct recoverykey_fault fault;
+					struct codetext_fault fault;
 					assert_int_equal(parse(text, &fault), -EINVAL);
 				}
 			}
@@ -149,7 +149,7 @@ static void case_spaces_and_lookalikes_do_not_matter(void **state)
 	};
 	for (size_t i = 0; i < ARRAY_LEN(same); i++) {
 		uint8_t key[RECOVERY_KEY_LEN];
-		struct recoverykey_fault fault;
+		struct codetext_fault fault;
 		assert_int_equal(recoverykey_parse(same[i], key, &fault), 0);
 		assert_memory_equal(key, vectors[1].key, sizeof(key));
 	}
@@ -160,11 +160,11 @@ static void a_wrong_length_is_told_with_the_count(void **state)
 	(void)state;
 	char text[64] = "";
 	for (unsigned count = 0; count < 60; count++) {
-		struct recoverykey_fault fault;
+		struct codetext_fault fault;
 		err_t err = parse(text, &fault);
 		if (count != 28) {
 			assert_int_equal(err, -EINVAL);
-			assert_int_equal(fault.kind, RECOVERY_FAULT_LENGTH);
+			assert_int_equal(fault.kind, CODETEXT_FAULT_LENGTH);
 			assert_int_equal(fault.count, count);
 		}
 		text[count] = alphabet[count % 32];
@@ -181,9 +181,9 @@ static void a_character_that_is_never_used_is_pointed_at(void **state)
 			char text[RECOVERY_TEXT_LEN + 1];
 			strcpy(text, vectors[1].text);
 			text[offset_of(i)] = *c;
-			struct recoverykey_fault fault;
+			struct codetext_fault fault;
 			assert_int_equal(parse(text, &fault), -EINVAL);
-			assert_int_equal(fault.kind, RECOVERY_FAULT_CHARACTER);
+			assert_int_equal(fault.kind, CODETEXT_FAULT_CHARACTER);
 			assert_int_equal(fault.group, i / 4 + 1);
 			assert_int_equal(fault.position, i % 4 + 1);
 			assert_int_equal(fault.character, *c);
@@ -202,9 +202,9 @@ static void filler_bits_must_be_zero_even_under_a_right_checksum(void **state)
 			text[offset_of(25)] = alphabet[filler];
 			text[offset_of(26)] = alphabet[check >> 5];
 			text[offset_of(27)] = alphabet[check & 31];
-			struct recoverykey_fault fault;
+			struct codetext_fault fault;
 			assert_int_equal(parse(text, &fault), -EINVAL);
-			not_a_typo += fault.kind == RECOVERY_FAULT_CHECKSUM;
+			not_a_typo += fault.kind == CODETEXT_FAULT_CHECKSUM;
 		}
 		assert_true(not_a_typo > 0);
 	}
@@ -214,9 +214,9 @@ static void filler_bits_must_be_zero_even_under_a_right_checksum(void **state)
 static void a_typo_is_only_named_if_correcting_it_gives_a_key(void **state)
 {
 	(void)state;
-	struct recoverykey_fault fault;
+	struct codetext_fault fault;
 	assert_int_equal(parse("000G-40R0-R40M-31E2-1918-5GR8-31WE", &fault), -EINVAL);
-	assert_int_equal(fault.kind, RECOVERY_FAULT_CHECKSUM);
+	assert_int_equal(fault.kind, CODETEXT_FAULT_CHECKSUM);
 }
 
 int main(void)
