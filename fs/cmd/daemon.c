@@ -30,6 +30,8 @@
 /* So long may packing hold up the end. */
 #define TIDY_GRACE_MS 5000u
 
+#define COUNTERS_MAX 64u
+
 struct daemon {
 	const char *mountpoint;
 	struct vault *vault;
@@ -82,6 +84,18 @@ on_changed(void *ctx, const struct merge_result *r)
 		fuse_mount_forget_entry(ctx, r->entries[i].parent, r->entries[i].name);
 	for (size_t i = 0; i < r->ino_count; i++)
 		fuse_mount_forget_inode(ctx, r->inos[i]);
+}
+
+static uint64_t
+count_use(void *ctx)
+{
+	const char *names[COUNTERS_MAX];
+	uint64_t counts[COUNTERS_MAX], sum = 0;
+	size_t count = fuse_mount_counters(ctx, names, counts, COUNTERS_MAX);
+
+	for (size_t i = 0; i < count; i++)
+		sum += counts[i];
+	return sum;
 }
 
 static json_t *
@@ -137,7 +151,8 @@ mount_it(struct daemon *d, const struct daemon_params *p)
 static int
 connect_it(struct daemon *d)
 {
-	struct sync_hooks hooks = { .ctx = d->mount, .flush_inode = on_flush_inode, .changed = on_changed };
+	struct sync_hooks hooks = { .ctx = d->mount, .flush_inode = on_flush_inode, .changed = on_changed,
+		.use = count_use };
 	err_t err = control_start(d->vault->dir_fd, on_request, d, &d->control);
 
 	if (err != 0)

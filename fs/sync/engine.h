@@ -1,7 +1,8 @@
 /*
  * engine.h: what the files behind sync.h share, and nobody else sees.
  *
- *   sync.c     the interface, the thread, the status    report.c   sentences: problems, messages
+ *   sync.c     the interface, the status                report.c   sentences: problems, messages
+ *   sync_thread.c  the thread: what schedule.c says, when it says so
  *   pull.c     commits from the store, applied          admit.c    what is believed: keys, statements, authors
  *   push.c     commits to the store                     collect.c  what the next commit says
  *   upload.c   settling, segments                       describe.c inodes in the words of changes.h
@@ -39,6 +40,7 @@ struct sync {
 	pthread_mutex_t round;
 	bool marker_checked;      /* by this process */
 	bool head_checked;        /* the same: c/<head> was read and is what we know */
+	unsigned polls;           /* since our head was last looked at */
 	struct bytes opening;     /* the statement of epoch 0, once its key box is in the store */
 	struct numset *uploaded;  /* segments in the store that no commit names yet */
 	bool swept;               /* left-over segments were looked for since something was settled */
@@ -63,6 +65,13 @@ struct sync {
 MUST_CHECK err_t engine_new(struct vault *v, struct store *store, struct sync **out);
 void engine_free(struct sync *s);
 uint64_t engine_now_ns(void);
+/* One push, pull or base at a time; the end hands the error on. */
+void engine_round_begin(struct sync *s);
+err_t engine_round_end(struct sync *s, err_t err);
+/* A round pushes again what came meanwhile, but not for ever. */
+#define ENGINE_PUSH_PASSES 5u
+/* [round] Pulls, pushes what is pending at most `passes` times, and writes a base when due. */
+MUST_CHECK err_t engine_exchange(struct sync *s, unsigned passes, bool *news_out);
 
 /* report.c.  The first two say why and hand the error on. */
 err_t report_store(struct sync *s, err_t err);
@@ -107,6 +116,8 @@ void admit_free_keyring(struct keyring **k);
 
 /* pull.c.  [round] */
 MUST_CHECK err_t pull_all(struct sync *s, bool *news_out);
+/* The same with one request if there is nothing new: whether our head is still there is looked at only now and then. */
+MUST_CHECK err_t pull_poll(struct sync *s, bool *news_out);
 /* Applies the commit that follows the head. */
 MUST_CHECK err_t pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len);
 

@@ -9,6 +9,9 @@
 #include "hash.h"
 #include "log.h"
 
+/* A store that was put back to an older state is found out after so many polls, and before every push. */
+#define POLLS_PER_CHECK 20u
+
 /* Is the store there, and ours? */
 
 static err_t
@@ -274,14 +277,12 @@ pull_one(struct sync *s)
 	return err != 0 ? report_store(s, err) : pull_apply(s, seq, object.data, object.len);
 }
 
-err_t
-pull_all(struct sync *s, bool *news_out)
+static err_t
+pull_what_is_there(struct sync *s, bool *news_out)
 {
 	bool news = false;
 	err_t err;
 
-	if ((err = check_marker(s)) != 0 || (err = check_head(s)) != 0)
-		return err;
 	while ((err = pull_one(s)) == 0) {
 		news = true;
 		if (atomic_load(&s->stop))
@@ -297,4 +298,24 @@ pull_all(struct sync *s, bool *news_out)
 		report_save(s);
 	*news_out = news;
 	return 0;
+}
+
+err_t
+pull_all(struct sync *s, bool *news_out)
+{
+	err_t err;
+
+	if ((err = check_marker(s)) != 0 || (err = check_head(s)) != 0)
+		return err;
+	s->polls = 0;
+	return pull_what_is_there(s, news_out);
+}
+
+err_t
+pull_poll(struct sync *s, bool *news_out)
+{
+	if (!s->marker_checked || !s->head_checked || s->polls >= POLLS_PER_CHECK)
+		return pull_all(s, news_out);
+	s->polls++;
+	return pull_what_is_there(s, news_out);
 }

@@ -1,4 +1,4 @@
-/* The interface of sync.h, and the thread that pushes and pulls by itself. */
+/* The interface of sync.h, but for the thread, which is in sync_thread.c. */
 #include "sync.h"
 
 #include <errno.h>
@@ -11,17 +11,6 @@
 
 /* How often the store is asked again when it does not answer, within one call. */
 #define STORE_TRIES 5u
-/* sync_once pushes again what came meanwhile, but not for ever. */
-#define PUSH_PASSES 5u
-
-/* The thread's times. */
-#define TICK_MS 500
-#define QUIET_MS 2000        /* after the last change */
-#define PATIENCE_MS 30000    /* after the first */
-#define POLL_MIN_MS 2000
-#define POLL_MAX_MS 60000
-#define BACKOFF_MIN_MS 1000
-#define BACKOFF_MAX_MS 300000
 /* Status reads the sizes of so many pending files. */
 #define STATUS_INODES 10000u
 
@@ -118,8 +107,8 @@ sync_free(struct sync *s)
 
 /* Rounds. */
 
-static void
-round_begin(struct sync *s)
+void
+engine_round_begin(struct sync *s)
 {
 	pthread_mutex_lock(&s->round);
 	pthread_mutex_lock(&s->lock);
@@ -129,17 +118,16 @@ round_begin(struct sync *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static err_t
-round_end(struct sync *s, err_t err)
+err_t
+engine_round_end(struct sync *s, err_t err)
 {
 	report_end(s, err);
 	pthread_mutex_unlock(&s->round);
 	return err;
 }
 
-/* Pulls, pushes what is pending at most `passes` times, and writes a base when due.  [round] */
-static err_t
-exchange(struct sync *s, unsigned passes, bool *news_out)
+err_t
+engine_exchange(struct sync *s, unsigned passes, bool *news_out)
 {
 	bool news = false, pushed = true;
 	err_t err = pull_all(s, &news);
@@ -157,8 +145,8 @@ sync_once(struct sync *s)
 {
 	bool news;
 
-	round_begin(s);
-	return round_end(s, exchange(s, PUSH_PASSES, &news));
+	engine_round_begin(s);
+	return engine_round_end(s, engine_exchange(s, ENGINE_PUSH_PASSES, &news));
 }
 
 err_t
@@ -166,8 +154,8 @@ sync_push(struct sync *s)
 {
 	bool news;
 
-	round_begin(s);
-	return round_end(s, exchange(s, 1, &news));
+	engine_round_begin(s);
+	return engine_round_end(s, engine_exchange(s, 1, &news));
 }
 
 err_t
@@ -175,202 +163,8 @@ sync_pull(struct sync *s)
 {
 	bool news;
 
-	round_begin(s);
-	return round_end(s, pull_all(s, &news));
-}
-
-/* The thread. */
-
-struct pace {
-	uint64_t seen;         /* the pending summary's change counter at the last look */
-	uint64_t pushed;       /* the same before the last push */
-	bool has_pushed;
-	int64_t first_ms;      /* first and last change that is not pushed; 0: none */
-	int64_t last_ms;
-	int64_t next_poll_ms;
-	int64_t poll_ms;
-	int64_t not_before_ms; /* after an error */
-	int64_t backoff_ms;
-};
-
-static int64_t
-now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* Sleeps a tick, or until somebody wants something.  false: stop. */
-static bool
-tick(struct sync *s, bool *kicked_out, uint64_t *round_out)
-{
-	int64_t until = now_ms() + TICK_MS;
-	struct timespec deadline = { until / 1000, until % 1000 * 1000000 };
-
-	pthread_mutex_lock(&s->lock);
-	while (!s->kicked && !atomic_load(&s->stop))
-		if (pthread_cond_timedwait(&s->wake, &s->lock, &deadline) == ETIMEDOUT)
-			break;
-	*kicked_out = s->kicked;
-	s->kicked = false;
-	*round_out = ++s->rounds_begun;
-	pthread_mutex_unlock(&s->lock);
-	return !atomic_load(&s->stop);
-}
-
-static void
-round_finish(struct sync *s, uint64_t round, err_t err)
-{
-	pthread_mutex_lock(&s->lock);
-	s->rounds_done = round;
-	s->round_result = err;
-	pthread_cond_broadcast(&s->done);
-	pthread_mutex_unlock(&s->lock);
-}
-
-/* Looks at what is pending; true if it is time to push it. */
-static bool
-push_is_due(struct sync *s, struct pace *p, int64_t now)
-{
-	struct meta_pending_summary sum;
-
-	meta_pending_summary(s->v->meta, &sum);
-	if (sum.change != p->seen) {
-		p->seen = sum.change;
-		p->last_ms = now;
-		if (p->first_ms == 0)
-			p->first_ms = now;
-		p->poll_ms = POLL_MIN_MS; /* somebody is at work here, perhaps elsewhere, too */
-	}
-	if (sum.inode_count == 0 && sum.dentry_count == 0) {
-		p->first_ms = 0;
-		return false;
-	}
-	if (p->has_pushed && sum.change == p->pushed) /* what is left can't go now; look again after a while */
-		return now - p->last_ms >= PATIENCE_MS;
-	return now - p->last_ms >= QUIET_MS || now - p->first_ms >= PATIENCE_MS;
-}
-
-static void
-settle_pace(struct pace *p, err_t err, bool news)
-{
-	int64_t now = now_ms();
-
-	if (err != 0) {
-		bool hopeless = err != -EAGAIN && err != -ENOSPC && err != -ENOMEM && err != -EACCES && err != -EIO;
-
-		p->backoff_ms = p->backoff_ms == 0 ? BACKOFF_MIN_MS : p->backoff_ms * 2;
-		if (p->backoff_ms > BACKOFF_MAX_MS || hopeless)
-			p->backoff_ms = BACKOFF_MAX_MS;
-		p->not_before_ms = now + p->backoff_ms;
-		return;
-	}
-	p->backoff_ms = 0;
-	p->not_before_ms = 0;
-	p->poll_ms = news ? POLL_MIN_MS : p->poll_ms + p->poll_ms / 4;
-	if (p->poll_ms > POLL_MAX_MS)
-		p->poll_ms = POLL_MAX_MS;
-	p->next_poll_ms = now + p->poll_ms;
-}
-
-static err_t
-thread_round(struct sync *s, struct pace *p, bool push)
-{
-	struct meta_pending_summary sum;
-	bool news = false;
-	err_t err;
-
-	meta_pending_summary(s->v->meta, &sum);
-	round_begin(s);
-	err = push ? exchange(s, PUSH_PASSES, &news) : pull_all(s, &news);
-	err = round_end(s, err);
-	if (push && err == 0) {
-		p->pushed = sum.change;
-		p->has_pushed = true;
-		p->first_ms = 0;
-		p->last_ms = now_ms();
-	}
-	settle_pace(p, err, news);
-	return err;
-}
-
-static void *
-thread_main(void *arg)
-{
-	struct sync *s = arg;
-	struct pace p = { .poll_ms = POLL_MIN_MS, .last_ms = now_ms() };
-	uint64_t round;
-	bool kicked;
-
-	while (tick(s, &kicked, &round)) {
-		int64_t now = now_ms();
-		bool push = push_is_due(s, &p, now) || kicked;
-		err_t err = 0;
-
-		if (kicked || (now >= p.not_before_ms && (push || now >= p.next_poll_ms)))
-			err = thread_round(s, &p, push);
-		round_finish(s, round, err);
-	}
-	return NULL;
-}
-
-err_t
-sync_start(struct sync *s)
-{
-	err_t err = -pthread_create(&s->thread, NULL, thread_main, s);
-
-	if (err != 0)
-		return err;
-	pthread_mutex_lock(&s->lock);
-	s->running = true;
-	pthread_mutex_unlock(&s->lock);
-	return 0;
-}
-
-void
-sync_stop(struct sync *s)
-{
-	bool running;
-
-	pthread_mutex_lock(&s->lock);
-	running = s->running;
-	s->running = false;
-	if (running) {
-		atomic_store(&s->stop, true);
-		pthread_cond_signal(&s->wake);
-		pthread_cond_broadcast(&s->done);
-	}
-	pthread_mutex_unlock(&s->lock);
-	if (!running)
-		return;
-	store_cancel(s->store, true); /* a transfer may take minutes */
-	pthread_join(s->thread, NULL);
-	store_cancel(s->store, false);
-	atomic_store(&s->stop, false); /* for whoever pushes once more by hand */
-}
-
-err_t
-sync_drain(struct sync *s)
-{
-	uint64_t want;
-	err_t err;
-
-	pthread_mutex_lock(&s->lock);
-	if (!s->running) {
-		pthread_mutex_unlock(&s->lock);
-		return sync_once(s);
-	}
-	/* One that is under way may have looked before the caller's last change: the next. */
-	want = s->rounds_begun + 1;
-	s->kicked = true;
-	pthread_cond_signal(&s->wake);
-	while (s->running && s->rounds_done < want)
-		pthread_cond_wait(&s->done, &s->lock);
-	err = s->rounds_done < want ? -ECANCELED : s->round_result;
-	pthread_mutex_unlock(&s->lock);
-	return err;
+	engine_round_begin(s);
+	return engine_round_end(s, pull_all(s, &news));
 }
 
 /* Status. */

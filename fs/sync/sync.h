@@ -22,6 +22,8 @@ struct sync_hooks {
 	void (*flush_inode)(void *ctx, uint64_t ino);
 	/* After: the kernel's caches are stale (no lock held). */
 	void (*changed)(void *ctx, const struct merge_result *r);
+	/* A number that moves on as programs use the folder; may be NULL. */
+	uint64_t (*use)(void *ctx);
 };
 
 /* store may be NULL-less only: a vault without a remote has no sync. All borrowed but store, which is owned from success on. */
@@ -37,7 +39,7 @@ MUST_CHECK err_t sync_push(struct sync *s);
  * replaced what we have seen (rollback or fork); -EPROTO; -EKEYREVOKED: this device was removed. */
 MUST_CHECK err_t sync_pull(struct sync *s);
 
-/* The background thread: pushes quiet changes (about 2 s after the last, 30 s at most), polls for foreign ones. */
+/* The background thread: pushes quiet changes and polls for foreign ones, at the times of schedule.h. */
 MUST_CHECK err_t sync_start(struct sync *s);
 void sync_stop(struct sync *s); /* interrupts a wait, not a transfer that is under way for less than its time limit */
 /* Waits until everything that was pending at the call is in the store, or an error that needs a person. */

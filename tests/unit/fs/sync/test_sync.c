@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "random.h"
+#include "engine.h"
 #include "sides.h"
 
 /* The main job. */
@@ -388,7 +389,7 @@ the_kernel_is_asked_and_told(void **state)
 	ino = make_text(&f->a, "file", "text");
 	sync_ok(&f->a);
 	join_side(f, &f->b);
-	sync_set_hooks(f->b.sync, &(struct sync_hooks){ &seen, on_flush, on_change });
+	sync_set_hooks(f->b.sync, &(struct sync_hooks){ .ctx = &seen, .flush_inode = on_flush, .changed = on_change });
 	assert_int_equal(vfs_lookup(f->b.fs, INODE_ROOT, "file", &st), 0); /* the kernel knows it */
 	write_at(&f->a, ino, 0, "TEXT", 4);
 	make_text(&f->a, "second", "text");
@@ -420,6 +421,26 @@ a_conflict_is_kept_and_told_even_after_reopening(void **state)
 	assert_int_equal(message_count(&f->b, "conflict"), 1);
 }
 
+static void
+asking_for_news_takes_one_request_and_now_and_then_two(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t gets, all;
+	bool news;
+
+	make_text(&f->a, "file", "text");
+	sync_ok(&f->a);
+	gets = store_fault_calls(f->a.fault, STORE_OP_GET);
+	all = store_fault_calls(f->a.fault, STORE_OP_ALL);
+	for (int k = 0; k < 40; k++) {
+		engine_round_begin(f->a.sync);
+		assert_int_equal(engine_round_end(f->a.sync, pull_poll(f->a.sync, &news)), 0);
+		assert_false(news);
+	}
+	assert_int_equal(store_fault_calls(f->a.fault, STORE_OP_GET) - gets, 40);
+	assert_in_range(store_fault_calls(f->a.fault, STORE_OP_ALL) - all, 41, 42);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -439,7 +460,7 @@ main(void)
 		TEST(files_that_are_written_to_while_they_are_pushed_arrive_in_the_end),
 		TEST(by_itself_everything_reaches_the_other_side),
 		TEST(draining_says_when_the_store_does_not_answer),
-		TEST(the_kernel_is_asked_and_told),
+		TEST(asking_for_news_takes_one_request_and_now_and_then_two), TEST(the_kernel_is_asked_and_told),
 		TEST(a_conflict_is_kept_and_told_even_after_reopening),
 	};
 

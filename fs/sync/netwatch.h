@@ -1,0 +1,14 @@
+/*
+ * netwatch.h: has a network come?  Listens to what the kernel tells of links, addresses and routes (rtnetlink(7)).
+ */
+#ifndef SNUGFS_NETWATCH_H
+#define SNUGFS_NETWATCH_H
+
+#include <stdbool.h>
+
+/* A descriptor that never blocks, or -1: nothing is told here, and nobody minds. */
+int netwatch_open(void);
+/* Has an address or a route come since the last call, or was more told than could be kept?  fd may be -1. */
+bool netwatch_has_news(int fd);
+
+#endif

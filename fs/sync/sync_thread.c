@@ -1,0 +1,160 @@
+/* The thread that pushes and pulls by itself: it looks at the world and does what schedule.c says. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "engine.h"
+#include "log.h"
+#include "netwatch.h"
+#include "schedule.h"
+
+struct background {
+	struct sync *s;
+	struct schedule schedule;
+	struct schedule_view view; /* of the last look */
+	int network;
+};
+
+static int64_t
+now_ms(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Sleeps for a while, or until somebody wants something.  false: stop. */
+static bool
+wait_a_while(struct background *b, uint64_t *round_out)
+{
+	struct sync *s = b->s;
+	int64_t until = now_ms(CLOCK_MONOTONIC) + schedule_sleep_ms(&b->schedule, &b->view);
+	struct timespec deadline = { until / 1000, until % 1000 * 1000000 };
+
+	pthread_mutex_lock(&s->lock);
+	while (!s->kicked && !atomic_load(&s->stop))
+		if (pthread_cond_timedwait(&s->wake, &s->lock, &deadline) == ETIMEDOUT)
+			break;
+	b->view.kicked = s->kicked;
+	s->kicked = false;
+	*round_out = ++s->rounds_begun;
+	pthread_mutex_unlock(&s->lock);
+	return !atomic_load(&s->stop);
+}
+
+static void
+look(struct background *b)
+{
+	struct sync *s = b->s;
+	struct meta_pending_summary sum;
+
+	meta_pending_summary(s->v->meta, &sum);
+	b->view.now_ms = now_ms(CLOCK_BOOTTIME);
+	b->view.awake_ms = now_ms(CLOCK_MONOTONIC);
+	b->view.change = sum.change;
+	b->view.pending = sum.inode_count > 0 || sum.dentry_count > 0;
+	b->view.use = s->hooks.use != NULL ? s->hooks.use(s->hooks.ctx) : 0;
+	b->view.network = netwatch_has_news(b->network);
+}
+
+static err_t
+act(struct background *b, enum schedule_action action)
+{
+	struct sync *s = b->s;
+	bool news = false;
+	err_t err;
+
+	engine_round_begin(s);
+	if (action == SCHEDULE_PUSH)
+		err = engine_exchange(s, ENGINE_PUSH_PASSES, &news);
+	else
+		err = pull_poll(s, &news);
+	err = engine_round_end(s, err);
+	schedule_ended(&b->schedule, now_ms(CLOCK_BOOTTIME), action, err, news, err != 0 ? store_wait_ms(s->store) : 0);
+	return err;
+}
+
+static void
+round_finish(struct sync *s, uint64_t round, err_t err)
+{
+	pthread_mutex_lock(&s->lock);
+	s->rounds_done = round;
+	s->round_result = err;
+	pthread_cond_broadcast(&s->done);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void *
+thread_main(void *arg)
+{
+	struct background b = { .s = arg, .network = netwatch_open() };
+	uint64_t round;
+
+	while (wait_a_while(&b, &round)) {
+		enum schedule_action action;
+
+		look(&b);
+		action = schedule_next(&b.schedule, &b.view);
+		round_finish(b.s, round, action != SCHEDULE_NOTHING ? act(&b, action) : 0);
+	}
+	if (b.network >= 0)
+		(void)close(b.network);
+	return NULL;
+}
+
+err_t
+sync_start(struct sync *s)
+{
+	err_t err = -pthread_create(&s->thread, NULL, thread_main, s);
+
+	if (err != 0)
+		return err;
+	pthread_mutex_lock(&s->lock);
+	s->running = true;
+	pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+void
+sync_stop(struct sync *s)
+{
+	bool running;
+
+	pthread_mutex_lock(&s->lock);
+	running = s->running;
+	s->running = false;
+	if (running) {
+		atomic_store(&s->stop, true);
+		pthread_cond_signal(&s->wake);
+		pthread_cond_broadcast(&s->done);
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (!running)
+		return;
+	store_cancel(s->store, true); /* a transfer may take minutes */
+	pthread_join(s->thread, NULL);
+	store_cancel(s->store, false);
+	atomic_store(&s->stop, false); /* for whoever pushes once more by hand */
+}
+
+err_t
+sync_drain(struct sync *s)
+{
+	uint64_t want;
+	err_t err;
+
+	pthread_mutex_lock(&s->lock);
+	if (!s->running) {
+		pthread_mutex_unlock(&s->lock);
+		return sync_once(s);
+	}
+	/* One that is under way may have looked before the caller's last change: the next. */
+	want = s->rounds_begun + 1;
+	s->kicked = true;
+	pthread_cond_signal(&s->wake);
+	while (s->running && s->rounds_done < want)
+		pthread_cond_wait(&s->done, &s->lock);
+	err = s->rounds_done < want ? -ECANCELED : s->round_result;
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
