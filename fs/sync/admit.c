@@ -248,6 +248,8 @@ check_content(struct sync *s, uint64_t seq, struct admitted *a, const struct box
 	    (err = changes_decode(a->opened->body, a->opened->body_len, &a->changes)) != 0 ||
 	    (err = trust_clone(s->v->trust, &a->trust)) != 0)
 		return err;
+	if (a->changes->part_count != 0)
+		return -EBADMSG;
 	a->first_statement = trust_statement_count(s->v->trust);
 	if ((err = admit_statements(a->trust, seq == 0 ? 0 : a->first_statement, a->changes)) != 0 ||
 	    (err = check_epoch(a->trust, e->epoch, used)) != 0 || (err = admit_author(a->trust, a->opened)) != 0 ||

@@ -408,7 +408,7 @@ apply_part(struct sync *s, uint64_t index, const struct change_segment *part, co
 		return err == -ENOENT ? -EBADMSG : report_store(s, err);
 	if ((err = check_part(s, &object, index, part, author, &c)) != 0)
 		return err;
-	if (c->statement_count != 0 || c->part_count != 0)
+	if (c->statement_count != 0 || c->epoch_key_count != 0 || c->part_count != 0)
 		return -EBADMSG;
 	return merge_apply_foreign(&mc, c, no_commit, NULL, &result);
 }

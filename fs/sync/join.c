@@ -287,8 +287,52 @@ apply_base(struct join *j, uint64_t seq, const struct start *st)
 	return err;
 }
 
+/*
+ * A base must say who was a member when its commit was made.  A device that was removed before could else leave its own removal
+ * out, and seal the base with the key that it still has: the commit itself is of a later epoch, which it can't open.
+ */
 static err_t
-begin_at_base(struct join *j, uint64_t seq)
+check_base_commit(struct join *j, uint64_t seq, const struct start *st)
+{
+	CLEANUP(bytes_clear) struct bytes object = { 0 };
+	CLEANUP(admit_free_opened) struct envelope_opened *opened = calloc(1, sizeof(*opened));
+	uint8_t hash[32];
+	uint32_t epoch;
+	err_t err;
+
+	if (opened == NULL)
+		return -ENOMEM;
+	if ((err = chain_read_commit(j->chain, seq, &object)) != 0)
+		return err == -ENOENT ? -EBADMSG : explain_store(j, err);
+	if ((err = hash_sha256(object.data, object.len, hash)) != 0 ||
+	    (err = envelope_epoch(object.data, object.len, &epoch)) != 0)
+		return err;
+	if (memcmp(hash, st->opened->env.previous, sizeof(hash)) != 0 || epoch != st->opened->env.epoch)
+		return -EBADMSG;
+	if ((err = envelope_open(object.data, object.len, ENVELOPE_COMMIT, seq, j->vault_id, st->box->secrets->epoch_key, opened)) !=
+	    0)
+		return err;
+	return admit_author(st->trust, opened);
+}
+
+/* The base's author must still be a member at the end of the chain: who was removed may not say what was before. */
+static err_t
+follow_base(struct join *j, const uint8_t author[static IDENTITY_ID_LEN], bool *holds_out)
+{
+	const struct trust_member *m;
+	bool news;
+	err_t err = pull_all(j->s, &news);
+
+	if (err != 0)
+		return err;
+	m = trust_member_find(j->v->trust, author);
+	*holds_out = m != NULL && !m->removed;
+	return 0;
+}
+
+/* -EBADMSG, -EPROTO, -EKEYREJECTED: it does not hold. */
+static err_t
+begin_at_base(struct join *j, uint64_t seq, uint8_t author_out[static IDENTITY_ID_LEN])
 {
 	CLEANUP(bytes_clear) struct bytes object = { 0 };
 	CLEANUP(start_clear) struct start st = { 0 };
@@ -296,8 +340,13 @@ begin_at_base(struct join *j, uint64_t seq)
 
 	if (err != 0)
 		return err == -ENOENT ? -EBADMSG : explain_store(j, err);
-	if ((err = open_start(j, ENVELOPE_BASE, seq, &object, &st)) != 0 || (err = make_vault(j, &st)) != 0)
+	if ((err = open_start(j, ENVELOPE_BASE, seq, &object, &st)) != 0)
 		return err;
+	if (st.changes->segment_count != 0 || st.changes->inode_count != 0 || st.changes->dentry_count != 0)
+		return -EBADMSG; /* these are in its parts */
+	if ((err = check_base_commit(j, seq, &st)) != 0 || (err = make_vault(j, &st)) != 0)
+		return err;
+	memcpy(author_out, st.opened->env.author, IDENTITY_ID_LEN);
 	return apply_base(j, seq, &st);
 }
 
@@ -334,11 +383,17 @@ begin(struct join *j)
 	if (err != 0)
 		return explain_store(j, err);
 	for (size_t i = 0; i < count; i++) {
-		err = begin_at_base(j, seqs[i]);
-		if (err != -EBADMSG && err != -EPROTO && err != -EKEYREJECTED)
+		uint8_t author[IDENTITY_ID_LEN];
+		bool holds = false;
+
+		err = begin_at_base(j, seqs[i], author);
+		if (err == 0 && ((err = follow_base(j, author, &holds)) != 0 || holds))
+			return err;
+		if (err != 0 && err != -EBADMSG && err != -EPROTO && err != -EKEYREJECTED)
 			return err;
 		unmake_vault(j);
-		log_warn("the base %" PRIu64 " in %s is damaged; an earlier one is used", seqs[i], j->store->url);
+		log_warn("the base %" PRIu64 " in %s %s; an earlier one is used", seqs[i], j->store->url,
+		    err != 0 ? "is damaged or forged" : "is by a device that has been removed since");
 	}
 	return begin_at_first_commit(j);
 }

@@ -5,7 +5,7 @@ import re
 from .conventions import ZEROS, decode, require, sha256, verify
 from .keys import DEVICE, RECOVERY, member_id
 
-GENESIS, ADD, REMOVE, EPOCH, RENAME = range(5)
+GENESIS, ADD, REMOVE, EPOCH, RENAME, POLICY = range(6)
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
@@ -38,6 +38,7 @@ class Trust:
         self.count = 0
         self.vault_id = ZEROS
         self.needs_epoch = False
+        self.devices_add = 1
 
     def fold(self, statement):
         parts = decode(statement)
@@ -69,7 +70,7 @@ class Trust:
     @staticmethod
     def body(data):
         body = decode(data)
-        sizes = {GENESIS: 8, ADD: 6, REMOVE: 6, EPOCH: 8, RENAME: 7}
+        sizes = {GENESIS: 8, ADD: 6, REMOVE: 6, EPOCH: 8, RENAME: 7, POLICY: 8}
         require(isinstance(body, dict) and body.get(0) in sizes and set(body) == set(range(sizes[body[0]])), "a statement's form")
         require(is_uint(body[1]) and is_bytes(body[2], 32) and is_bytes(body[3], 16) and is_uint(body[4]), "a statement's form")
         if body[0] in (REMOVE, RENAME):
@@ -79,13 +80,19 @@ class Trust:
         if body[0] == EPOCH:
             require(is_uint(body[5], 32) and isinstance(body[6], str) and re.fullmatch(r"k/[0-9a-z-]{1,62}", body[6]) and
                     is_bytes(body[7], 32), "a statement's form")
+        if body[0] == POLICY:
+            require(is_uint(body[5], 32) and is_uint(body[6], 32) and body[7] in (0, 1), "a statement's form")
+            require(body[5] == body[6] == 1, "a floor above what this reader knows")
         return body
 
     def fold_other(self, body, issuer):
         if body[0] == ADD:
             member = self.member(body[5])
-            require(member.kind == DEVICE or issuer.kind == RECOVERY, "a recovery key is added by another")
+            require(issuer.kind == RECOVERY or member.kind == DEVICE and self.devices_add, "somebody added by who may not")
             self.add(member)
+        elif body[0] == POLICY:
+            require(issuer.kind == RECOVERY or body[7] <= self.devices_add, "a policy that is loosened by a device")
+            self.devices_add = body[7]
         elif body[0] == EPOCH:
             require(body[5] == len(self.boxes), "an epoch out of order")
             self.boxes.append((body[6], body[7]))

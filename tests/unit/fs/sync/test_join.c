@@ -173,6 +173,75 @@ a_commit_of_a_removed_device_in_the_right_place_is_refused(void **state)
 	changes_free(c);
 }
 
+/* A base in this computer's name, sealed with the newest key that it has, that says that nothing is in the vault. */
+static void
+forge_base(struct fixture *f, struct side *s, uint64_t seq)
+{
+	static const uint8_t zeros[32];
+	struct changes *part = NULL, *manifest = NULL;
+	struct bytes object = { 0 };
+	struct change_segment *as_part;
+	struct change_inode *top;
+	uint8_t hash[32];
+
+	assert_int_equal(changes_new(&part), 0);
+	top = changes_add_inode(part);
+	*top = (struct change_inode){ .ino = INODE_ROOT, .fields = CHANGE_NEW | CHANGE_MODE | CHANGE_OWNER | CHANGE_MTIME,
+		.mode = S_IFDIR | 0700 };
+	assert_int_equal(push_seal(s->sync, ENVELOPE_PART, 0, zeros, part, &object), 0);
+	assert_int_equal(changes_new(&manifest), 0);
+	as_part = calloc(1, sizeof(*as_part));
+	as_part->size = object.len;
+	assert_int_equal(random_bytes(as_part->name, sizeof(as_part->name)), 0);
+	assert_int_equal(hash_sha256(object.data, object.len, as_part->sha256), 0);
+	assert_int_equal(chain_write_segment(s->sync->chain, as_part->name, object.data, object.len), 0);
+	manifest->parts = as_part;
+	manifest->part_count = 1;
+	for (size_t i = 0; i < trust_statement_count(s->v->trust); i++) {
+		const uint8_t *data;
+		size_t len;
+
+		trust_statement_at(s->v->trust, i, &data, &len);
+		assert_int_equal(changes_add_statement(manifest, data, len), 0);
+	}
+	bytes_reset(&object);
+	assert_int_equal(chain_read_commit(f->a.sync->chain, seq, &object), 0);
+	assert_int_equal(hash_sha256(object.data, object.len, hash), 0);
+	bytes_reset(&object);
+	assert_int_equal(push_seal(s->sync, ENVELOPE_BASE, seq, hash, manifest, &object), 0);
+	assert_int_equal(chain_write_base(s->sync->chain, seq, object.data, object.len), 0);
+	changes_free(part);
+	changes_free(manifest);
+	bytes_clear(&object);
+}
+
+/* One of the time when it was a member, and one of a later commit, that leaves its removal out. */
+static void
+bases_by_a_device_that_was_removed_since_are_passed_over(void **state)
+{
+	struct fixture *f = *state;
+	struct side c = { .v = NULL };
+
+	make_text(&f->a, "old", "from before");
+	sync_ok(&f->a);
+	join_side(f, &f->b); /* 1 */
+	sync_ok(&f->a);
+	remove_member(&f->a, f->b.v->my_id); /* 2 */
+	make_text(&f->a, "new", "for those who are left");
+	sync_ok(&f->a); /* 3 */
+	snprintf(c.dir, sizeof(c.dir), "%s/c", f->top);
+	for (unsigned later = 0; later < 2; later++) {
+		forge_base(f, &f->b, later ? head_of(&f->a) : 1);
+		join_side(f, &c); /* 4, 5 */
+		assert_text(&c, "old", "from before");
+		assert_text(&c, "new", "for those who are left");
+		sync_ok(&f->a);
+		assert_same_tree(&f->a, &c);
+		close_side(&c);
+		remove_tree(c.dir);
+	}
+}
+
 /* Joining. */
 
 static void
@@ -378,6 +447,7 @@ main(void)
 		TEST(two_computers_that_join_at_once_both_get_in),
 		TEST(a_removed_device_reads_and_writes_no_more_and_the_others_follow),
 		TEST(a_commit_of_a_removed_device_in_the_right_place_is_refused),
+		TEST(bases_by_a_device_that_was_removed_since_are_passed_over),
 		TEST(another_recovery_key_is_rejected),
 		TEST(a_store_without_a_vault_cannot_be_joined),
 		TEST(a_vault_that_was_never_pushed_cannot_be_joined),
