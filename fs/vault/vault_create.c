@@ -239,7 +239,7 @@ write_device_file(int dir_fd, const uint8_t secret[static DEVICE_SECRET_LEN], co
 		return -EINVAL;
 	if ((err = devicefile_new(secret, vault_id, &df)) != 0)
 		return err;
-	err = u->plain ? devicefile_add_plain(df) : devicefile_add_passphrase(df, u->passphrase, u->passphrase_len, 0);
+	err = u->plain ? devicefile_add_plain(df, NULL) : devicefile_add_passphrase(df, NULL, u->passphrase, u->passphrase_len, 0);
 	if (err != 0 || (err = devicefile_serialize(df, &b)) != 0)
 		return err;
 	return disk_write_file(dir_fd, VAULT_DEVICE_FILE, b.data, b.len, 0600);

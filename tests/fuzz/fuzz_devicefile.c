@@ -40,14 +40,14 @@ static void make_file(const uint8_t *slots, size_t slots_len, struct bytes *file
 	struct bytes covered = {0};
 	uint8_t prk[32], key[32], hmac[HASH_LEN];
 	FUZZ_REQUIRE(cbor_put_uint(&covered, 0) == 0 && cbor_put_text(&covered, "snugfs device file") == 0);
-	FUZZ_REQUIRE(cbor_put_uint(&covered, 1) == 0 && cbor_put_uint(&covered, 1) == 0);
+	FUZZ_REQUIRE(cbor_put_uint(&covered, 1) == 0 && cbor_put_uint(&covered, 2) == 0);
 	FUZZ_REQUIRE(cbor_put_uint(&covered, 2) == 0 && cbor_put_bytes(&covered, fuzz_vault_id, 32) == 0);
 	FUZZ_REQUIRE(cbor_put_uint(&covered, 3) == 0 && bytes_append(&covered, slots, slots_len) == 0);
 	FUZZ_REQUIRE(hkdf_extract(NULL, 0, fuzz_secret, sizeof(fuzz_secret), prk) == 0);
 	FUZZ_REQUIRE(hkdf_expand_label(prk, "snugfs/1 device file", NULL, 0, key, sizeof(key)) == 0);
 	FUZZ_REQUIRE(hmac_sha256(key, sizeof(key), covered.data, covered.len, hmac) == 0);
 	FUZZ_REQUIRE(cbor_put_map(file, 5) == 0 && bytes_append(file, covered.data, covered.len) == 0);
-	FUZZ_REQUIRE(cbor_put_uint(file, 4) == 0 && cbor_put_bytes(file, hmac, sizeof(hmac)) == 0);
+	FUZZ_REQUIRE(cbor_put_uint(file, 5) == 0 && cbor_put_bytes(file, hmac, sizeof(hmac)) == 0);
 	bytes_clear(&covered);
 }
 
@@ -69,10 +69,13 @@ static void try_parameters(const uint8_t *params, size_t len)
 		return;
 	struct bytes slots = {0}, file = {0};
 	const uint8_t wrapped[48] = {0};
-	FUZZ_REQUIRE(cbor_put_array(&slots, 1) == 0 && cbor_put_map(&slots, 3) == 0);
+	FUZZ_REQUIRE(cbor_put_array(&slots, 1) == 0 && cbor_put_map(&slots, 6) == 0);
 	FUZZ_REQUIRE(cbor_put_uint(&slots, 0) == 0 && cbor_put_uint(&slots, SLOT_PASSPHRASE) == 0);
-	FUZZ_REQUIRE(cbor_put_uint(&slots, 1) == 0 && cbor_put_bytes(&slots, params, len) == 0);
-	FUZZ_REQUIRE(cbor_put_uint(&slots, 2) == 0 && cbor_put_bytes(&slots, wrapped, sizeof(wrapped)) == 0);
+	FUZZ_REQUIRE(cbor_put_uint(&slots, 1) == 0 && cbor_put_bytes(&slots, "slot id", 8) == 0);
+	FUZZ_REQUIRE(cbor_put_uint(&slots, 2) == 0 && cbor_put_text(&slots, "label") == 0);
+	FUZZ_REQUIRE(cbor_put_uint(&slots, 3) == 0 && cbor_put_uint(&slots, 1) == 0);
+	FUZZ_REQUIRE(cbor_put_uint(&slots, 4) == 0 && cbor_put_bytes(&slots, params, len) == 0);
+	FUZZ_REQUIRE(cbor_put_uint(&slots, 5) == 0 && cbor_put_bytes(&slots, wrapped, sizeof(wrapped)) == 0);
 	make_file(slots.data, slots.len, &file);
 
 	struct devicefile *df = NULL;

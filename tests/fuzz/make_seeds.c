@@ -99,7 +99,7 @@ static void devicefile_seeds(void)
 {
 	struct devicefile *df;
 	struct bytes file = {0};
-	FUZZ_REQUIRE(devicefile_new(fuzz_secret, fuzz_vault_id, &df) == 0 && devicefile_add_plain(df) == 0);
+	FUZZ_REQUIRE(devicefile_new(fuzz_secret, fuzz_vault_id, &df) == 0 && devicefile_add_plain(df, NULL) == 0);
 	FUZZ_REQUIRE(devicefile_serialize(df, &file) == 0);
 	seed("devicefile", "plain", 0, file.data, file.len);
 	/* The slots' array stands between the vault id, the key 3, and the key 4 with 34 bytes of HMAC. */
@@ -107,10 +107,16 @@ static void devicefile_seeds(void)
 	FUZZ_REQUIRE(slots != NULL);
 	slots += sizeof(fuzz_vault_id) + 1;
 	seed("devicefile", "slots", 1, slots, (size_t)(file.data + file.len - 35 - slots));
-	FUZZ_REQUIRE(devicefile_add_passphrase(df, "pass", 4, 14) == 0);
+	FUZZ_REQUIRE(devicefile_add_passphrase(df, NULL, "pass", 4, 14) == 0);
 	bytes_reset(&file);
 	FUZZ_REQUIRE(devicefile_serialize(df, &file) == 0);
 	seed("devicefile", "plain-and-passphrase", 0, file.data, file.len);
+	const uint8_t value[DEVICEFILE_ANCHOR_LEN] = {0xa};
+	const struct anchor_view anchor = {SLOT_TPM, (const uint8_t *)"here", 4, (const uint8_t *)"there", 5};
+	FUZZ_REQUIRE(devicefile_set_anchor(df, &anchor, value) == 0);
+	bytes_reset(&file);
+	FUZZ_REQUIRE(devicefile_serialize(df, &file) == 0);
+	seed("devicefile", "anchored", 0, file.data, file.len);
 	devicefile_free(df);
 	bytes_clear(&file);
 

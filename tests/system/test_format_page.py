@@ -82,9 +82,9 @@ def genesis_of(device, recovery):
 
 
 def device_file_of(secret, vault_id):
-    slot = {0: 0, 1: cbor2.dumps({}), 2: secret}
-    covered = cbor2.dumps({0: "snugfs device file", 1: 1, 2: vault_id, 3: [slot]})[1:]
-    return b"\xa5" + covered + cbor2.dumps(4) + cbor2.dumps(hmac_sha256(expand(extract(b"", secret), b"snugfs/1 device file"),
+    slot = {0: 0, 1: bytes(8), 2: "a", 3: 1, 4: cbor2.dumps({}), 5: secret}
+    covered = cbor2.dumps({0: "snugfs device file", 1: 2, 2: vault_id, 3: [slot]})[1:]
+    return b"\xa5" + covered + cbor2.dumps(5) + cbor2.dumps(hmac_sha256(expand(extract(b"", secret), b"snugfs/1 device file"),
                                                                        covered))
 
 
