@@ -15,11 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "limit.h"
 #include "random.h"
 
 #define TEMP_NAME_LEN 32
 #define TEMP_MAX_AGE_S (24 * 60 * 60)
 #define FOLDERS_MAX 4096
+#define PIECE_LEN (1u << 20) /* what is read or written at once */
 #define FOLDER_FLAGS (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 void close_fd(int *fd)
@@ -160,17 +162,23 @@ static err_t walk(struct dirobj_writer *w, int root, const char *name, int *fold
 
 /* ---- writing ---- */
 
-static err_t write_all(int fd, const uint8_t *data, size_t len)
+static err_t write_all(int fd, const uint8_t *data, size_t len, struct limit *limit)
 {
-	while (len > 0) {
-		ssize_t n = write(fd, data, len);
+	size_t may = 0; /* so many may still pass */
 
+	while (len > 0) {
+		ssize_t n;
+
+		if (may == 0 && (may = limit_take(limit, LIMIT_UP, len < PIECE_LEN ? len : PIECE_LEN)) == 0)
+			return -ECANCELED;
+		n = write(fd, data, may);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return -errno;
 		data += n;
 		len -= (size_t)n;
+		may -= (size_t)n;
 	}
 	return 0;
 }
@@ -188,14 +196,15 @@ static err_t draw_temp_name(char out[static TEMP_NAME_LEN + 1])
 }
 
 /* A flushed file in the folder tmp; nothing is left of it on failure. */
-static err_t write_temp(const struct dirobj_writer *w, int tmp, const char *temp, const uint8_t *data, size_t len)
+static err_t write_temp(const struct dirobj_writer *w, int tmp, const char *temp, const uint8_t *data, size_t len,
+    struct limit *limit)
 {
 	CLEANUP(close_fd) int fd = openat(tmp, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, w->mode & 0666);
 	err_t err;
 
 	if (fd < 0)
 		return -errno;
-	err = write_all(fd, data, len);
+	err = write_all(fd, data, len, limit);
 	if (err == 0 && fsync(fd) != 0)
 		err = -errno;
 	if (err)
@@ -236,7 +245,8 @@ static err_t place(struct dirobj_writer *w, int root, int tmp, const char *temp,
 	return err ? err : dirobj_flush_folder(folder);
 }
 
-err_t dirobj_write(struct dirobj_writer *w, int root, const char *name, const uint8_t *data, size_t len, bool exclusive)
+err_t dirobj_write(struct dirobj_writer *w, int root, const char *name, const uint8_t *data, size_t len, bool exclusive,
+    struct limit *limit)
 {
 	char temp[TEMP_NAME_LEN + 1];
 	CLEANUP(close_fd) int tmp = openat(root, DIROBJ_TEMP, FOLDER_FLAGS);
@@ -247,7 +257,7 @@ err_t dirobj_write(struct dirobj_writer *w, int root, const char *name, const ui
 	err = draw_temp_name(temp);
 	if (err)
 		return err;
-	err = write_temp(w, tmp, temp, data, len);
+	err = write_temp(w, tmp, temp, data, len, limit);
 	if (err)
 		return err;
 	err = place(w, root, tmp, temp, name, exclusive);
@@ -282,11 +292,16 @@ err_t dirobj_open(int root, const char *name, int *fd_out, uint64_t *size_out)
 	return 0;
 }
 
-static err_t read_all(int fd, uint64_t off, uint8_t *at, size_t len)
+static err_t read_all(int fd, uint64_t off, uint8_t *at, size_t len, struct limit *limit)
 {
-	while (len > 0) {
-		ssize_t n = pread(fd, at, len, (off_t)off);
+	size_t may = 0; /* so many may still pass */
 
+	while (len > 0) {
+		ssize_t n;
+
+		if (may == 0 && (may = limit_take(limit, LIMIT_DOWN, len < PIECE_LEN ? len : PIECE_LEN)) == 0)
+			return -ECANCELED;
+		n = pread(fd, at, may, (off_t)off);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -296,11 +311,12 @@ static err_t read_all(int fd, uint64_t off, uint8_t *at, size_t len)
 		at += n;
 		off += (uint64_t)n;
 		len -= (size_t)n;
+		may -= (size_t)n;
 	}
 	return 0;
 }
 
-err_t dirobj_append(int fd, uint64_t off, size_t len, struct bytes *out)
+err_t dirobj_append(int fd, uint64_t off, size_t len, struct limit *limit, struct bytes *out)
 {
 	size_t before = out->len;
 	uint8_t *at = NULL;
@@ -311,7 +327,7 @@ err_t dirobj_append(int fd, uint64_t off, size_t len, struct bytes *out)
 	err = bytes_extend(out, len, &at);
 	if (err)
 		return err;
-	err = read_all(fd, off, at, len);
+	err = read_all(fd, off, at, len, limit);
 	if (err)
 		out->len = before;
 	return err;

@@ -3,7 +3,8 @@
  * files are read, and what is written is whole and durable or not there.  For store_dir.c alone.
  *
  * `root` is a descriptor of the directory (O_PATH suffices).  Errors are plain negative errnos of the system's calls, and
- * -EBADMSG for what is no regular file or is shorter than it was; store_dir.c translates them.  Uses store.h, random.h.
+ * -EBADMSG for what is no regular file or is shorter than it was; store_dir.c translates them.  Uses store.h,
+ * limit.h, random.h.
  */
 #ifndef SNUGFS_DIROBJ_H
 #define SNUGFS_DIROBJ_H
@@ -29,13 +30,13 @@ void dirobj_writer_clear(struct dirobj_writer *w);
 bool dirobj_reserved(const char *name);
 
 /* exclusive: -EEXIST if there is anything of that name, -ENOTSUP if the file system cannot tell.  Else it is replaced.
- * -ENOENT: DIROBJ_TEMP is not there, or something was taken away under us.  Thread-safe. */
+ * -ENOENT: DIROBJ_TEMP is not there, or something was taken away under us.  -ECANCELED: limit_cancel.  Thread-safe. */
 MUST_CHECK err_t dirobj_write(struct dirobj_writer *w, int root, const char *name, const uint8_t *data, size_t len,
-    bool exclusive);
+    bool exclusive, struct limit *limit);
 /* Opens for reading; the caller closes. */
 MUST_CHECK err_t dirobj_open(int root, const char *name, int *fd_out, uint64_t *size_out);
-/* Appends just len bytes from off to out. */
-MUST_CHECK err_t dirobj_append(int fd, uint64_t off, size_t len, struct bytes *out);
+/* Appends just len bytes from off to out.  -ECANCELED: limit_cancel. */
+MUST_CHECK err_t dirobj_append(int fd, uint64_t off, size_t len, struct limit *limit, struct bytes *out);
 MUST_CHECK err_t dirobj_remove(int root, const char *name);
 /* *fn_err_out is what fn ended the listing with, else 0. */
 MUST_CHECK err_t dirobj_list(int root, const char *prefix, store_list_fn *fn, void *ctx, err_t *fn_err_out);

@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "http_fields.h"
+#include "limit.h"
 #include "secmem.h"
 
 #define USER_AGENT "snugfs/" SNUGFS_VERSION
@@ -57,10 +58,12 @@ struct transfer {
 	CURL *easy;
 	const struct http_request *request;
 	struct http_answer *answer;
+	struct limit *limit;
 	size_t sent;
 	size_t header_len;
 	bool chunked;
 	bool too_long;
+	bool cancelled; /* while it waited for its share of the speed */
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -220,8 +223,12 @@ static size_t send_body(char *out, size_t size, size_t count, void *ctx)
 	size_t left = t->request->body_len - t->sent;
 	size_t len = size * count < left ? size * count : left;
 
-	if (len > 0)
-		memcpy(out, t->request->body + t->sent, len);
+	if (len == 0)
+		return 0;
+	len = limit_take(t->limit, LIMIT_UP, len);
+	if (len == 0)
+		return CURL_READFUNC_ABORT;
+	memcpy(out, t->request->body + t->sent, len);
 	t->sent += len;
 	return len;
 }
@@ -245,6 +252,18 @@ static bool is_success(const struct transfer *t)
 	return status >= 200 && status < 300;
 }
 
+/* Bytes that are here wait for their turn; meanwhile no more are read, so that the other side slows down. */
+static bool admit(struct transfer *t, size_t len)
+{
+	while (len > 0 && !t->cancelled) {
+		size_t may = limit_take(t->limit, LIMIT_DOWN, len);
+
+		t->cancelled = may == 0;
+		len -= may;
+	}
+	return !t->cancelled;
+}
+
 static size_t receive_body(char *data, size_t size, size_t count, void *ctx)
 {
 	struct transfer *t = ctx;
@@ -257,6 +276,8 @@ static size_t receive_body(char *data, size_t size, size_t count, void *ctx)
 		t->too_long = true;
 		return 0;
 	}
+	if (!admit(t, len))
+		return 0;
 	if (len > 0 && bytes_append(body, data, len < room ? len : room) != 0)
 		return 0;
 	return len;
@@ -325,12 +346,14 @@ static void free_headers(struct curl_slist **headers)
 static void set_limits(const struct http *h, CURL *easy, const struct http_request *request)
 {
 	uint64_t slowest_s = ((uint64_t)request->body_len + request->max_len) / SLOWEST_BYTES_PER_S;
+	bool limited = limit_rate(h->options.limit, LIMIT_UP) != 0 || limit_rate(h->options.limit, LIMIT_DOWN) != 0;
 
 	(void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	(void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)h->options.connect_timeout_s);
 	(void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
 	(void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)h->options.stall_timeout_s);
-	(void)curl_easy_setopt(easy, CURLOPT_TIMEOUT, (long)(OVERALL_TIMEOUT_S + slowest_s));
+	/* How slow it may be is the user's wish then; that it must move is not. */
+	(void)curl_easy_setopt(easy, CURLOPT_TIMEOUT, limited ? 0L : (long)(OVERALL_TIMEOUT_S + slowest_s));
 	(void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_LEN);
 	(void)curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)BUFFER_LEN);
 }
@@ -501,14 +524,14 @@ static bool end_is_unknown(const struct transfer *t)
 static err_t conclude(struct transfer *t, CURLcode code)
 {
 	const char *why = t->error[0] != '\0' ? t->error : curl_easy_strerror(code);
-	err_t err = translate(code);
+	err_t err = t->cancelled ? -ECANCELED : translate(code);
 
 	read_fields(t);
 	if (err == 0 && end_is_unknown(t)) {
 		why = "an answer came without its length";
 		err = -EAGAIN;
 	}
-	if (code == CURLE_WRITE_ERROR) {
+	if (code == CURLE_WRITE_ERROR && !t->cancelled) {
 		why = "the answer is longer than it may be";
 		err = t->too_long ? -EBADMSG : -ENOMEM;
 	}
@@ -524,7 +547,7 @@ static err_t conclude(struct transfer *t, CURLcode code)
 err_t http_perform(struct http *h, const struct http_request *request, struct http_answer *answer)
 {
 	CLEANUP(free_headers) struct curl_slist *headers = NULL;
-	struct transfer t = {.request = request, .answer = answer};
+	struct transfer t = {.request = request, .answer = answer, .limit = h->options.limit};
 	struct slot *s;
 	err_t err;
 

@@ -2,7 +2,8 @@
  * http.h: HTTP requests, as blocking calls from any thread, over connections that are kept.  The only user of libcurl.
  *
  * Certificates are always verified; redirects are never followed; an answer has a maximum; a transfer that cannot connect,
- * that stalls or that takes too long ends.  Uses bytes.h, secmem.h, libcurl.
+ * that stalls or that takes too long ends.  Uses bytes.h, limit.h, secmem.h,
+ * libcurl.
  */
 #ifndef SNUGFS_HTTP_H
 #define SNUGFS_HTTP_H
@@ -15,12 +16,14 @@
 #include "err.h"
 
 struct http;
+struct limit;
 
 /* Zero means the default. */
 struct http_options {
 	const char *ca_file;          /* certificates that are trusted, too (PEM) */
 	unsigned connect_timeout_s;   /* 10 */
 	unsigned stall_timeout_s;     /* 30: so long nothing moves */
+	struct limit *limit;          /* what asks before bytes move; borrowed; cancelled together with http_cancel */
 };
 
 struct http_header {

@@ -76,6 +76,7 @@ err_t s3_client_new(const struct s3_address *address, const struct store_options
 		.ca_file = ca_file(),
 		.connect_timeout_s = options->connect_timeout_s,
 		.stall_timeout_s = options->stall_timeout_s,
+		.limit = options->limit,
 	};
 	err_t err;
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "limit.h"
 #include "s3_address.h"
 #include "store_dir.h"
 #include "store_s3.h"
@@ -190,15 +191,12 @@ err_t store_url_normalize(const char *url, char **out, char **why_out)
 	return 0;
 }
 
-err_t store_open_with(const char *url, bool create, const struct store_options *options, struct store **out,
+static err_t open_kind(const char *url, bool create, const struct store_options *options, struct store **out,
     char **why_out)
 {
 	CLEANUP(free_ptr) char *path = NULL;
-	err_t err;
+	err_t err = check_url(url, why_out);
 
-	if (why_out)
-		*why_out = NULL;
-	err = check_url(url, why_out);
 	if (err == 0 && starts_with(url, S3_SCHEME))
 		return store_s3_open(url, create, options, out, why_out);
 	if (err == 0)
@@ -206,6 +204,25 @@ err_t store_open_with(const char *url, bool create, const struct store_options *
 	if (err)
 		return err;
 	return store_dir_open(path, create, out, why_out);
+}
+
+err_t store_open_with(const char *url, bool create, const struct store_options *options, struct store **out,
+    char **why_out)
+{
+	struct store_options with = *options;
+	err_t err;
+
+	if (why_out)
+		*why_out = NULL;
+	err = limit_new(&with.limit);
+	if (err)
+		return err;
+	err = open_kind(url, create, &with, out, why_out);
+	if (err)
+		limit_free(with.limit);
+	else
+		(*out)->limit = with.limit;
+	return err;
 }
 
 err_t store_open(const char *url, bool create, struct store **out, char **why_out)
@@ -217,8 +234,11 @@ err_t store_open(const char *url, bool create, struct store **out, char **why_ou
 
 void store_free(struct store *s)
 {
+	struct limit *limit = s ? s->limit : NULL;
+
 	if (s)
 		s->ops->free(s);
+	limit_free(limit);
 }
 
 void store_free_ptr(struct store **s)
@@ -268,8 +288,25 @@ err_t store_space(struct store *s, uint64_t *free_out, uint64_t *total_out)
 
 void store_cancel(struct store *s, bool cancelled)
 {
+	limit_cancel(s->limit, cancelled);
 	if (s->ops->cancel)
 		s->ops->cancel(s, cancelled);
+}
+
+void store_set_rates(struct store *s, uint64_t up, uint64_t down)
+{
+	limit_set(s->limit, LIMIT_UP, up);
+	limit_set(s->limit, LIMIT_DOWN, down);
+}
+
+void store_get_traffic(struct store *s, struct store_traffic *out)
+{
+	*out = (struct store_traffic){
+		.up = limit_total(s->limit, LIMIT_UP),
+		.down = limit_total(s->limit, LIMIT_DOWN),
+		.up_per_s = limit_speed(s->limit, LIMIT_UP),
+		.down_per_s = limit_speed(s->limit, LIMIT_DOWN),
+	};
 }
 
 unsigned store_wait_ms(struct store *s)

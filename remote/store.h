@@ -28,6 +28,7 @@
 
 #define STORE_NAME_MAX 200
 
+struct limit;
 struct store;
 
 /* Called once for each object that list finds; a non-zero return ends the listing and is handed on. */
@@ -62,6 +63,7 @@ struct store_ops {
 struct store {
 	const struct store_ops *ops;
 	char *url; /* as a person would type it again, without credentials */
+	struct limit *limit; /* limit.h; of a store that store_open made, else NULL; store_free frees it */
 };
 
 /*
@@ -83,6 +85,7 @@ struct store_options {
 	const struct store_credentials *credentials; /* NULL: from the usual places (s3_credentials.h) */
 	unsigned connect_timeout_s;
 	unsigned stall_timeout_s; /* so long nothing moves, then it is -EAGAIN */
+	struct limit *limit;      /* store_open_with's own */
 };
 MUST_CHECK err_t store_open_with(const char *url, bool create, const struct store_options *options, struct store **out,
     char **why_out);
@@ -107,6 +110,14 @@ MUST_CHECK err_t store_space(struct store *s, uint64_t *free_out, uint64_t *tota
 /* true: calls that are under way and those to come end with -ECANCELED as soon as they can; false: no longer.  A store that
  * never waits for a network may ignore it. */
 void store_cancel(struct store *s, bool cancelled);
+/* At most so many bytes a second, of all calls together; 0: no limit.  Also for what is under way. */
+void store_set_rates(struct store *s, uint64_t up, uint64_t down);
+/* What has passed so far, and the bytes a second lately. */
+struct store_traffic {
+	uint64_t up, down;
+	uint64_t up_per_s, down_per_s;
+};
+void store_get_traffic(struct store *s, struct store_traffic *out);
 /* How long the store asked to be left alone (Retry-After); 0: it did not. */
 unsigned store_wait_ms(struct store *s);
 /* How far the store's clock is ahead of ours, as of its last answer; -ENOTSUP: it has shown none. */

@@ -32,6 +32,7 @@ static err_t translate(err_t err)
 	case EBADMSG:
 	case EAGAIN:
 	case ENOMEM:
+	case ECANCELED:
 		return err;
 	case EACCES:
 	case EPERM:
@@ -106,7 +107,7 @@ static err_t dir_write(struct store *s, const char *name, const uint8_t *data, s
 		return -EINVAL;
 	err = open_root(d, &root);
 	if (err == 0)
-		err = dirobj_write(&d->writer, root, name, data, len, exclusive);
+		err = dirobj_write(&d->writer, root, name, data, len, exclusive, s->limit);
 	/* The disk was taken away under us, or somebody tidied up an empty folder. */
 	return err == -ENOENT ? -EAGAIN : translate(err);
 }
@@ -146,7 +147,7 @@ static err_t dir_get(struct store *s, const char *name, size_t max_len, struct b
 		return err;
 	if (size > max_len)
 		return -EBADMSG;
-	return translate(dirobj_append(fd, 0, (size_t)size, out));
+	return translate(dirobj_append(fd, 0, (size_t)size, s->limit, out));
 }
 
 static err_t dir_get_range(struct store *s, const char *name, uint64_t off, size_t len, struct bytes *out)
@@ -159,7 +160,7 @@ static err_t dir_get_range(struct store *s, const char *name, uint64_t off, size
 		return err;
 	if (off > size || len > size - off)
 		return -EBADMSG;
-	return translate(dirobj_append(fd, off, len, out));
+	return translate(dirobj_append(fd, off, len, s->limit, out));
 }
 
 static err_t dir_size(struct store *s, const char *name, uint64_t *size_out)
