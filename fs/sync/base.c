@@ -335,14 +335,12 @@ is_due(const struct vault *v)
 }
 
 err_t
-base_write_if_due(struct sync *s)
+base_write(struct sync *s)
 {
 	CLEANUP(writing_clear) struct writing w = { .s = s, .m = s->v->meta };
 	struct meta_pending_summary p;
 	err_t err;
 
-	if (!is_due(s->v))
-		return 0;
 	meta_pending_summary(w.m, &p);
 	w.change = p.change;
 	err = check_quiet(&w);
@@ -351,6 +349,14 @@ base_write_if_due(struct sync *s)
 		err = write_manifest(&w);
 	if (err == 0)
 		log_info("wrote a base of commit %llu to %s", (unsigned long long)s->v->head_seq, s->store->url);
+	return err;
+}
+
+err_t
+base_write_if_due(struct sync *s)
+{
+	err_t err = is_due(s->v) ? base_write(s) : 0;
+
 	return err == -EBUSY || err == -ECANCELED ? 0 : err;
 }
 

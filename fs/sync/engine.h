@@ -156,6 +156,8 @@ MUST_CHECK err_t push_seal(struct sync *s, enum envelope_kind kind, uint64_t seq
 
 /* base.c.  [round] Writes a base if one is due; that it could not be done now is no error. */
 MUST_CHECK err_t base_write_if_due(struct sync *s);
+/* Writes one, due or not.  -EBUSY: something is pending here: not now. */
+MUST_CHECK err_t base_write(struct sync *s);
 /* Applies the parts of a base to an empty vault. */
 MUST_CHECK err_t base_apply_parts(struct sync *s, const struct changes *manifest,
     const uint8_t author[static IDENTITY_ID_LEN]);

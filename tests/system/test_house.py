@@ -67,6 +67,7 @@ ALSO = {
     "join": ["sync_"],
     "report": ["sync_"],
     "sync": ["engine_"],
+    "verify": ["sync_"],
     "dirobj": ["close_fd"],
     "prompt": ["secret_"],
 }

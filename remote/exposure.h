@@ -1,0 +1,32 @@
+/*
+ * exposure.h: what whoever runs the store sees: names that are numbers or random, and padded sizes.  No key is needed to count
+ * them.  Uses store.h, objname.h.
+ */
+#ifndef SNUGFS_EXPOSURE_H
+#define SNUGFS_EXPOSURE_H
+
+#include <stdint.h>
+
+#include "objname.h"
+#include "store.h"
+
+struct exposure_kind {
+	uint64_t count;
+	uint64_t bytes;
+	uint64_t smallest; /* valid with count > 0, and so are the rest */
+	uint64_t largest;
+	uint64_t first;    /* numbers of commits and bases, epochs of boxes */
+	uint64_t last;
+};
+
+struct exposure {
+	struct exposure_kind kinds[OBJNAME_KIND_COUNT];
+	uint64_t count;
+	uint64_t bytes;
+	uint64_t off_step; /* objects of ours whose size is no padding step: a foreign hand */
+};
+
+/* Lists the whole store; the store's errors. */
+MUST_CHECK err_t exposure_read(struct store *s, struct exposure *out);
+
+#endif
