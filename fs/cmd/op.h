@@ -44,5 +44,6 @@ json_t *op_refuse_no_store(const struct op *op);
 /* ops.c's table; each in the file of its name. */
 json_t *op_sync(struct op *op, const json_t *request);
 json_t *op_check_recovery(struct op *op, const json_t *request);
+json_t *op_verify(struct op *op, const json_t *request);
 
 #endif

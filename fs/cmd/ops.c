@@ -13,6 +13,7 @@ static const struct {
 } ops[] = {
 	{ "sync", op_sync },
 	{ "check-recovery", op_check_recovery },
+	{ "verify", op_verify },
 };
 
 op_fn *

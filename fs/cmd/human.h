@@ -1,0 +1,16 @@
+/* human.h: numbers and foreign text as people read them.  Uses jansson. */
+#ifndef SNUGFS_HUMAN_H
+#define SNUGFS_HUMAN_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HUMAN_BYTES_LEN 24
+
+/* "4096 bytes", "1.5 MiB", … */
+void human_bytes(uint64_t bytes, char out[static HUMAN_BYTES_LEN]);
+/* A path as a JSON string: what is no UTF-8 becomes \xNN.  NULL: no memory. */
+json_t *human_path(const char *path);
+
+#endif
