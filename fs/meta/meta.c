@@ -15,7 +15,7 @@ load_counters(struct meta *m)
 {
 	struct bytes b = { 0 };
 	struct cursor c;
-	uint64_t ino, cookie, segment, inodes, dentries;
+	uint64_t ino, cookie, segment, inodes, dentries, bytes = 0;
 	err_t err;
 
 	m->next_ino = FIRST_INO;
@@ -29,12 +29,13 @@ load_counters(struct meta *m)
 	c = (struct cursor){ b.data, b.len };
 	if ((err = cursor_u64(&c, &ino)) == 0 && (err = cursor_u64(&c, &cookie)) == 0 &&
 	    (err = cursor_u64(&c, &segment)) == 0 && (err = cursor_u64(&c, &inodes)) == 0 &&
-	    (err = cursor_u64(&c, &dentries)) == 0) {
+	    (err = cursor_u64(&c, &dentries)) == 0 && (c.len == 0 || (err = cursor_u64(&c, &bytes)) == 0)) {
 		m->next_ino = ino;
 		m->next_cookie = cookie;
 		m->next_segment = segment;
 		m->pending_inodes = inodes;
 		m->pending_dentries = dentries;
+		m->pending_bytes = bytes;
 	}
 	bytes_clear(&b);
 	return err;

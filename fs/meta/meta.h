@@ -165,6 +165,7 @@ MUST_CHECK err_t meta_pending_chunks(struct meta *m, struct inode *i, uint64_t *
 struct meta_pending_summary {
 	uint64_t inode_count;
 	uint64_t dentry_count;
+	uint64_t bytes; /* about so many, of files whose content is pending; no less than is to be sent */
 	uint64_t change; /* moves on with every local change */
 };
 void meta_pending_summary(struct meta *m, struct meta_pending_summary *out);

@@ -131,13 +131,14 @@ freeze_counters(struct meta *m, struct batch *b)
 		return -ENOMEM;
 	row->table = DB_KV;
 	row->a = DB_KEY_COUNTERS;
-	row->len = 40;
+	row->len = 48;
 	row->data = (const uint8_t *)1;
 	if ((err = bytes_append_u64(&b->data, m->next_ino)) != 0 ||
 	    (err = bytes_append_u64(&b->data, m->next_cookie)) != 0 ||
 	    (err = bytes_append_u64(&b->data, m->next_segment)) != 0 ||
 	    (err = bytes_append_u64(&b->data, m->pending_inodes)) != 0 ||
-	    (err = bytes_append_u64(&b->data, m->pending_dentries)) != 0)
+	    (err = bytes_append_u64(&b->data, m->pending_dentries)) != 0 ||
+	    (err = bytes_append_u64(&b->data, m->pending_bytes)) != 0)
 		return err;
 	return 0;
 }

@@ -31,6 +31,12 @@ inode_insert(struct meta *m, uint64_t ino, bool stored)
 }
 
 /* Into the cache, from a row. */
+static uint64_t
+inode_pending_bytes(const struct inode *i)
+{
+	return S_ISREG(i->mode) && i->pending & (PENDING_CONTENT | PENDING_NEW) ? i->mapped : 0;
+}
+
 static err_t
 inode_adopt_row(struct meta *m, uint64_t ino, const uint8_t *data, size_t len, struct cached_inode **out)
 {
@@ -47,6 +53,7 @@ inode_adopt_row(struct meta *m, uint64_t ino, const uint8_t *data, size_t len, s
 	}
 	ci->inode = *i;
 	ci->counted = i->pending != 0;
+	ci->counted_bytes = inode_pending_bytes(i);
 	ci->was_named = true;
 	free(i); /* the shell only: its parts have moved */
 	if (ci->inode.chunk0 != NULL)
@@ -172,13 +179,27 @@ meta_inode_adopt(struct meta *m, uint64_t ino, struct inode **out)
 	return 0;
 }
 
+/* These are stored when a count changes; a commit for every write would be one row longer else. */
+static void
+inode_count_bytes(struct meta *m, struct cached_inode *ci, bool pending)
+{
+	uint64_t bytes = pending ? inode_pending_bytes(&ci->inode) : 0;
+
+	m->pending_bytes -= m->pending_bytes < ci->counted_bytes ? m->pending_bytes : ci->counted_bytes;
+	m->pending_bytes += bytes;
+	ci->counted_bytes = bytes;
+}
+
 static void
 inode_count(struct meta *m, struct cached_inode *ci, bool pending)
 {
+	inode_count_bytes(m, ci, pending);
 	if (pending == ci->counted)
 		return;
 	ci->counted = pending;
 	m->pending_inodes += pending ? 1 : (uint64_t)-1;
+	if (m->pending_inodes == 0)
+		m->pending_bytes = 0;
 	m->counters_dirty = true;
 }
 

@@ -41,6 +41,7 @@ struct cached_inode {
 	struct node node;
 	UT_hash_handle hh;
 	bool counted; /* in meta->pending_inodes */
+	uint64_t counted_bytes; /* in meta->pending_bytes */
 	bool was_named; /* has had a name since it was loaded or made */
 	struct inode inode;
 };
@@ -171,6 +172,7 @@ struct meta {
 	bool shrunk; /* nothing was written to the database since it was made smaller */
 	uint64_t pending_inodes; /* this and the next are stored with the counters: nobody counts a million rows at each opening */
 	uint64_t pending_dentries;
+	uint64_t pending_bytes;  /* as good as it is: a crash may make it wrong until nothing is pending */
 	uint64_t change;
 	uint64_t stamp; /* of the last change of any chunk: never goes back, so struct chunk's `change` has no ABA */
 	err_t poison;

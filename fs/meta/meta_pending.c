@@ -219,6 +219,7 @@ meta_pending_summary(struct meta *m, struct meta_pending_summary *out)
 	meta_lock(m);
 	out->inode_count = m->pending_inodes;
 	out->dentry_count = m->pending_dentries;
+	out->bytes = m->pending_bytes;
 	out->change = m->change;
 	meta_unlock(m);
 }

@@ -63,7 +63,7 @@ check_quiet(struct writing *w)
 {
 	struct meta_pending_summary p;
 
-	if (atomic_load(&w->s->stop))
+	if (engine_is_interrupted(w->s))
 		return -ECANCELED;
 	meta_pending_summary(w->m, &p);
 	return p.inode_count == 0 && p.dentry_count == 0 && p.change == w->change ? 0 : -EBUSY;

@@ -18,6 +18,7 @@
 
 #include "envelope.h"
 #include "numset.h"
+#include "settings.h"
 #include "sync.h"
 
 struct sync {
@@ -27,6 +28,8 @@ struct sync {
 	struct chain *chain;
 	struct sync_hooks hooks; /* set before any thread */
 	atomic_bool stop;
+	atomic_int hold;     /* enum settings_hold, as of now */
+	atomic_bool asked;   /* the running round is one that somebody waits for: a pause does not end it */
 
 	/* As whom key boxes are opened: this device, or while joining the recovery key.  Borrowed. */
 	const struct identity *box_identity;
@@ -47,6 +50,7 @@ struct sync {
 
 	pthread_mutex_t lock;
 	/* under lock */
+	struct settings settings;
 	struct sync_status status; /* times, busy, bytes and problem; the rest is computed */
 	char why[512];            /* why the running round failed, if a place knew better than its errno */
 	char **messages;
@@ -65,8 +69,10 @@ struct sync {
 MUST_CHECK err_t engine_new(struct vault *v, struct store *store, struct sync **out);
 void engine_free(struct sync *s);
 uint64_t engine_now_ns(void);
-/* One push, pull or base at a time; the end hands the error on. */
-void engine_round_begin(struct sync *s);
+/* The round is to end here, with -ECANCELED. */
+bool engine_is_interrupted(struct sync *s);
+/* One push, pull or base at a time; the end hands the error on.  asked: somebody waits for it. */
+void engine_round_begin(struct sync *s, bool asked);
 err_t engine_round_end(struct sync *s, err_t err);
 /* A round pushes again what came meanwhile, but not for ever. */
 #define ENGINE_PUSH_PASSES 5u

@@ -285,7 +285,7 @@ pull_what_is_there(struct sync *s, bool *news_out)
 
 	while ((err = pull_one(s)) == 0) {
 		news = true;
-		if (atomic_load(&s->stop))
+		if (engine_is_interrupted(s))
 			return -ECANCELED;
 	}
 	if (err != -ENOENT)

@@ -249,7 +249,7 @@ push_all(struct sync *s, bool *pushed_out)
 		if ((err = upload_pending(s)) != 0)
 			return err;
 		do {
-			if (atomic_load(&s->stop))
+			if (engine_is_interrupted(s))
 				return -ECANCELED;
 			if ((err = push_step(s, round == SETTLE_ROUNDS, &found, &pushed)) != 0)
 				return err;

@@ -11,9 +11,6 @@
 
 /* How often the store is asked again when it does not answer, within one call. */
 #define STORE_TRIES 5u
-/* Status reads the sizes of so many pending files. */
-#define STATUS_INODES 10000u
-
 uint64_t
 engine_now_ns(void)
 {
@@ -108,9 +105,10 @@ sync_free(struct sync *s)
 /* Rounds. */
 
 void
-engine_round_begin(struct sync *s)
+engine_round_begin(struct sync *s, bool asked)
 {
 	pthread_mutex_lock(&s->round);
+	atomic_store(&s->asked, asked);
 	pthread_mutex_lock(&s->lock);
 	s->status.busy = true;
 	s->status.bytes_done = s->status.bytes_total = 0;
@@ -140,65 +138,97 @@ engine_exchange(struct sync *s, unsigned passes, bool *news_out)
 	return err;
 }
 
+/* A store that is not to be asked now. */
+static err_t
+check_online(struct sync *s)
+{
+	if (atomic_load(&s->hold) != SETTINGS_OFFLINE)
+		return 0;
+	return report_why(s, -ENETDOWN, "this folder is offline, as was asked for: \"snugfs resume\" ends that");
+}
+
 err_t
 sync_once(struct sync *s)
 {
 	bool news;
+	err_t err;
 
-	engine_round_begin(s);
-	return engine_round_end(s, engine_exchange(s, ENGINE_PUSH_PASSES, &news));
+	engine_round_begin(s, true);
+	if ((err = check_online(s)) == 0)
+		err = engine_exchange(s, ENGINE_PUSH_PASSES, &news);
+	return engine_round_end(s, err);
 }
 
 err_t
 sync_push(struct sync *s)
 {
 	bool news;
+	err_t err;
 
-	engine_round_begin(s);
-	return engine_round_end(s, engine_exchange(s, 1, &news));
+	engine_round_begin(s, true);
+	if ((err = check_online(s)) == 0)
+		err = engine_exchange(s, 1, &news);
+	return engine_round_end(s, err);
 }
 
 err_t
 sync_pull(struct sync *s)
 {
 	bool news;
+	err_t err;
 
-	engine_round_begin(s);
-	return engine_round_end(s, pull_all(s, &news));
+	engine_round_begin(s, true);
+	if ((err = check_online(s)) == 0)
+		err = pull_all(s, &news);
+	return engine_round_end(s, err);
+}
+
+/* What the user wants. */
+
+bool
+engine_is_interrupted(struct sync *s)
+{
+	int hold = atomic_load(&s->hold);
+
+	return atomic_load(&s->stop) || hold == SETTINGS_OFFLINE || (hold == SETTINGS_PAUSED && !atomic_load(&s->asked));
+}
+
+void
+sync_apply_settings(struct sync *s, const struct settings *st)
+{
+	enum settings_hold hold = settings_hold_at(st, time(NULL));
+
+	pthread_mutex_lock(&s->lock);
+	s->settings = *st;
+	atomic_store(&s->hold, hold);
+	pthread_mutex_unlock(&s->lock);
+	store_set_rates(s->store, st->up, st->down);
+	store_cancel(s->store, hold == SETTINGS_OFFLINE || atomic_load(&s->stop));
 }
 
 /* Status. */
-
-static uint64_t
-pending_bytes(struct meta *m)
-{
-	CLEANUP(free_ptr) uint64_t *inos = NULL;
-	uint64_t bytes = 0;
-	size_t count = 0;
-	struct inode *i;
-
-	meta_lock(m);
-	if (meta_pending_inodes(m, &inos, &count) != 0)
-		count = 0;
-	for (size_t k = 0; k < count && k < STATUS_INODES; k++)
-		if (meta_inode_get(m, inos[k], &i) == 0 && i->pending & (PENDING_CONTENT | PENDING_NEW))
-			bytes += i->size;
-	meta_unlock(m);
-	return bytes;
-}
 
 void
 sync_get_status(struct sync *s, struct sync_status *out)
 {
 	struct meta_pending_summary sum;
+	struct settings settings;
 
 	pthread_mutex_lock(&s->lock);
 	*out = s->status;
+	settings = s->settings;
 	pthread_mutex_unlock(&s->lock);
 	meta_pending_summary(s->v->meta, &sum);
 	out->pending_inodes = sum.inode_count;
 	out->pending_names = sum.dentry_count;
-	out->pending_bytes = sum.inode_count == 0 ? 0 : pending_bytes(s->v->meta);
+	out->pending_bytes = sum.bytes;
+	if (sum.inode_count == 0 && sum.dentry_count == 0)
+		out->pending_since = 0;
+	out->hold = settings_hold_at(&settings, time(NULL));
+	out->hold_until = out->hold != SETTINGS_GO ? settings.hold_until : 0;
+	out->up_rate = settings.up;
+	out->down_rate = settings.down;
+	store_get_traffic(s->store, &out->traffic);
 	meta_lock(s->v->meta);
 	out->has_head = s->v->has_head;
 	out->head_seq = s->v->head_seq;

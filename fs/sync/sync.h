@@ -12,6 +12,7 @@
 
 #include "chain.h"
 #include "merge.h"
+#include "settings.h"
 #include "vault.h"
 
 struct sync;
@@ -45,10 +46,17 @@ void sync_stop(struct sync *s); /* interrupts a wait, not a transfer that is und
 /* Waits until everything that was pending at the call is in the store, or an error that needs a person. */
 MUST_CHECK err_t sync_drain(struct sync *s);
 
+/*
+ * What the user wants: from now on, also in what is under way.  Paused: nothing happens by itself, but what somebody asks for.
+ * Offline: nothing at all, also no fetch: -ECANCELED, and -ENETDOWN from sync_drain, sync_once and the like.
+ */
+void sync_apply_settings(struct sync *s, const struct settings *st);
+
 struct sync_status {
 	uint64_t pending_inodes;
 	uint64_t pending_names;
 	uint64_t pending_bytes;   /* estimate: content not yet in the store */
+	time_t pending_since;     /* 0: nothing is pending */
 	time_t last_push;         /* 0: never */
 	time_t last_pull;
 	time_t last_contact;
@@ -57,6 +65,11 @@ struct sync_status {
 	bool busy;
 	uint64_t bytes_done;      /* of the running push */
 	uint64_t bytes_total;
+	enum settings_hold hold;  /* as of now, and until when */
+	time_t hold_until;        /* 0: until told otherwise */
+	uint64_t up_rate;         /* limits, bytes a second; 0: none */
+	uint64_t down_rate;
+	struct store_traffic traffic;
 	err_t problem;            /* 0, or the last error that still stands */
 	char problem_text[512];   /* what, why, what to do next */
 };

@@ -42,6 +42,34 @@ wait_a_while(struct background *b, uint64_t *round_out)
 	return !atomic_load(&s->stop);
 }
 
+/* A pause may be over by now. */
+static bool
+is_held(struct sync *s)
+{
+	enum settings_hold hold;
+	bool over;
+
+	pthread_mutex_lock(&s->lock);
+	hold = settings_hold_at(&s->settings, time(NULL));
+	over = hold != (enum settings_hold)atomic_load(&s->hold);
+	atomic_store(&s->hold, hold);
+	pthread_mutex_unlock(&s->lock);
+	if (over)
+		store_cancel(s->store, hold == SETTINGS_OFFLINE || atomic_load(&s->stop));
+	return hold != SETTINGS_GO;
+}
+
+static void
+note_pending(struct sync *s, bool pending)
+{
+	pthread_mutex_lock(&s->lock);
+	if (!pending)
+		s->status.pending_since = 0;
+	else if (s->status.pending_since == 0)
+		s->status.pending_since = time(NULL);
+	pthread_mutex_unlock(&s->lock);
+}
+
 static void
 look(struct background *b)
 {
@@ -55,6 +83,8 @@ look(struct background *b)
 	b->view.pending = sum.inode_count > 0 || sum.dentry_count > 0;
 	b->view.use = s->hooks.use != NULL ? s->hooks.use(s->hooks.ctx) : 0;
 	b->view.network = netwatch_has_news(b->network);
+	b->view.held = is_held(s);
+	note_pending(s, b->view.pending);
 }
 
 static err_t
@@ -64,8 +94,10 @@ act(struct background *b, enum schedule_action action)
 	bool news = false;
 	err_t err;
 
-	engine_round_begin(s);
-	if (action == SCHEDULE_PUSH)
+	engine_round_begin(s, b->view.kicked);
+	if (engine_is_interrupted(s))
+		err = -ECANCELED;
+	else if (action == SCHEDULE_PUSH)
 		err = engine_exchange(s, ENGINE_PUSH_PASSES, &news);
 	else
 		err = pull_poll(s, &news);
@@ -133,8 +165,8 @@ sync_stop(struct sync *s)
 		return;
 	store_cancel(s->store, true); /* a transfer may take minutes */
 	pthread_join(s->thread, NULL);
-	store_cancel(s->store, false);
 	atomic_store(&s->stop, false); /* for whoever pushes once more by hand */
+	store_cancel(s->store, atomic_load(&s->hold) == SETTINGS_OFFLINE);
 }
 
 err_t
@@ -144,7 +176,7 @@ sync_drain(struct sync *s)
 	err_t err;
 
 	pthread_mutex_lock(&s->lock);
-	if (!s->running) {
+	if (!s->running || atomic_load(&s->hold) == SETTINGS_OFFLINE) {
 		pthread_mutex_unlock(&s->lock);
 		return sync_once(s);
 	}

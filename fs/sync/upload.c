@@ -85,7 +85,7 @@ settle_portion(struct sync *s, const struct candidate *v, size_t count, size_t *
 	if ((err = settle_begin(vault->content, vault->meta, vault->segments, vault->keys, &st)) != 0)
 		return err;
 	while (*at < count && len < PORTION_LEN && *at - start < PORTION_FILES) {
-		err = atomic_load(&s->stop) ? -ECANCELED : settle_inode(st, v[*at].ino);
+		err = engine_is_interrupted(s) ? -ECANCELED : settle_inode(st, v[*at].ino);
 		if (err != 0 && err != -EAGAIN && err != -ENOENT) { /* written to meanwhile, or gone: not now */
 			settle_abandon(st);
 			return err;
@@ -229,7 +229,7 @@ upload_next(struct upload *u)
 	const struct segment *seg = NULL;
 
 	pthread_mutex_lock(&u->lock);
-	if (u->err == 0 && atomic_load(&u->s->stop))
+	if (u->err == 0 && engine_is_interrupted(u->s))
 		u->err = -ECANCELED;
 	while (u->err == 0 && seg == NULL && u->next < u->count) {
 		seg = &u->v[u->next++];

@@ -433,12 +433,137 @@ asking_for_news_takes_one_request_and_now_and_then_two(void **state)
 	gets = store_fault_calls(f->a.fault, STORE_OP_GET);
 	all = store_fault_calls(f->a.fault, STORE_OP_ALL);
 	for (int k = 0; k < 40; k++) {
-		engine_round_begin(f->a.sync);
+		engine_round_begin(f->a.sync, true);
 		assert_int_equal(engine_round_end(f->a.sync, pull_poll(f->a.sync, &news)), 0);
 		assert_false(news);
 	}
 	assert_int_equal(store_fault_calls(f->a.fault, STORE_OP_GET) - gets, 40);
 	assert_in_range(store_fault_calls(f->a.fault, STORE_OP_ALL) - all, 41, 42);
+}
+
+static void
+apply(struct side *s, enum settings_hold hold, int64_t until)
+{
+	const struct settings st = { .hold = hold, .hold_until = until };
+
+	assert_int_equal(settings_save(s->v->meta, &st), 0);
+	sync_apply_settings(s->sync, &st);
+}
+
+/* The thread has looked at the world at least twice more. */
+static void
+wait_for_looks(struct side *s)
+{
+	uint64_t begun, now;
+
+	pthread_mutex_lock(&s->sync->lock);
+	begun = now = s->sync->rounds_begun;
+	pthread_mutex_unlock(&s->sync->lock);
+	while (now < begun + 3) {
+		usleep(50000);
+		pthread_mutex_lock(&s->sync->lock);
+		now = s->sync->rounds_begun;
+		pthread_mutex_unlock(&s->sync->lock);
+	}
+}
+
+static void
+while_paused_only_what_is_asked_for_is_done(void **state)
+{
+	struct fixture *f = *state;
+	struct sync_status st;
+	uint64_t calls;
+
+	sync_ok(&f->a);
+	apply(&f->a, SETTINGS_PAUSED, 0);
+	calls = store_fault_calls(f->a.fault, STORE_OP_ALL);
+	assert_int_equal(sync_start(f->a.sync), 0);
+	make_text(&f->a, "file", "text");
+	wait_for_looks(&f->a);
+	sync_get_status(f->a.sync, &st);
+	assert_int_equal(st.hold, SETTINGS_PAUSED);
+	assert_true(st.pending_since != 0);
+	assert_int_equal(store_fault_calls(f->a.fault, STORE_OP_ALL), calls);
+	assert_int_equal(sync_drain(f->a.sync), 0);
+	sync_get_status(f->a.sync, &st);
+	assert_int_equal(st.pending_inodes, 0);
+	assert_int_equal(st.pending_since, 0);
+	sync_stop(f->a.sync);
+	join_side(f, &f->b);
+	assert_text(&f->b, "file", "text");
+}
+
+static void
+a_pause_that_is_over_is_none(void **state)
+{
+	struct fixture *f = *state;
+	struct sync_status st;
+
+	sync_ok(&f->a);
+	make_text(&f->a, "file", "text");
+	apply(&f->a, SETTINGS_PAUSED, time(NULL) - 1);
+	sync_get_status(f->a.sync, &st);
+	assert_int_equal(st.hold, SETTINGS_GO);
+	assert_int_equal(st.hold_until, 0);
+	assert_int_equal(sync_start(f->a.sync), 0);
+	do {
+		usleep(50000);
+		sync_get_status(f->a.sync, &st);
+	} while (st.pending_inodes > 0);
+	sync_stop(f->a.sync);
+}
+
+static void
+offline_nothing_goes_to_the_store_until_it_is_over(void **state)
+{
+	struct fixture *f = *state;
+	struct sync_status st;
+	struct settings kept;
+
+	make_text(&f->a, "old", "old text");
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	apply(&f->b, SETTINGS_OFFLINE, 0);
+	make_text(&f->b, "new", "new text");
+	sync_fails(&f->b, -ENETDOWN);
+	sync_get_status(f->b.sync, &st);
+	assert_non_null(strstr(st.problem_text, "resume"));
+	assert_int_equal(sync_start(f->b.sync), 0);
+	assert_int_equal(sync_drain(f->b.sync), -ENETDOWN);
+	sync_stop(f->b.sync);
+	reopen_side(&f->b, f->store);
+	assert_int_equal(settings_load(f->b.v->meta, &kept), 0);
+	assert_int_equal(kept.hold, SETTINGS_OFFLINE);
+	apply(&f->b, SETTINGS_GO, 0);
+	sync_ok(&f->b);
+	sync_ok(&f->a);
+	assert_text(&f->a, "new", "new text");
+}
+
+static void
+what_is_pending_is_known_in_bytes_without_looking(void **state)
+{
+	struct fixture *f = *state;
+	static uint8_t block[4096];
+	struct sync_status st;
+	uint64_t ino;
+
+	sync_ok(&f->a);
+	ino = make_text(&f->a, "file", "x");
+	for (int k = 0; k < 100; k++) {
+		block[0] = (uint8_t)k;
+		write_at(&f->a, ino, (uint64_t)k * sizeof(block), (const char *)block, sizeof(block));
+	}
+	sync_get_status(f->a.sync, &st);
+	assert_int_equal(st.pending_bytes, 100 * sizeof(block));
+	reopen_side(&f->a, f->store);
+	sync_get_status(f->a.sync, &st);
+	assert_int_equal(st.pending_bytes, 100 * sizeof(block));
+	assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "file"), 0);
+	make_text(&f->a, "small", "12345");
+	sync_ok(&f->a);
+	sync_get_status(f->a.sync, &st);
+	assert_int_equal(st.pending_bytes, 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -460,7 +585,10 @@ main(void)
 		TEST(files_that_are_written_to_while_they_are_pushed_arrive_in_the_end),
 		TEST(by_itself_everything_reaches_the_other_side),
 		TEST(draining_says_when_the_store_does_not_answer),
-		TEST(asking_for_news_takes_one_request_and_now_and_then_two), TEST(the_kernel_is_asked_and_told),
+		TEST(asking_for_news_takes_one_request_and_now_and_then_two), TEST(while_paused_only_what_is_asked_for_is_done),
+		TEST(a_pause_that_is_over_is_none), TEST(offline_nothing_goes_to_the_store_until_it_is_over),
+		TEST(what_is_pending_is_known_in_bytes_without_looking),
+		TEST(the_kernel_is_asked_and_told),
 		TEST(a_conflict_is_kept_and_told_even_after_reopening),
 	};
 
