@@ -17,7 +17,7 @@ struct identity {
 	struct identity_public pub;
 };
 
-/* The salt says what kind of secret it is, so that a device and a recovery key never derive the same keys. */
+/* The salt says what kind of secret it is, so that no two kinds of member ever derive the same keys. */
 static err_t
 from_secret(const char *salt, const uint8_t *secret, size_t secret_len, struct identity **out)
 {
@@ -52,6 +52,12 @@ err_t
 identity_from_recovery_key(const uint8_t key[static RECOVERY_KEY_LEN], struct identity **out)
 {
 	return from_secret("snugfs/1 recovery", key, RECOVERY_KEY_LEN, out);
+}
+
+err_t
+identity_from_invitation(const uint8_t secret[static INVITATION_SECRET_LEN], struct identity **out)
+{
+	return from_secret("snugfs/1 invitation", secret, INVITATION_SECRET_LEN, out);
 }
 
 void

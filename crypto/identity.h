@@ -1,6 +1,6 @@
 /*
  * identity.h: a member of the vault: an Ed25519 signing key (RFC 8032) and an X25519 box key (RFC 7748), both derived
- * from one secret: a device's 32 random bytes, or the 16 bytes of the recovery key.
+ * from one secret: a device's 32 random bytes, the 16 bytes of the recovery key, or the 16 bytes of an invitation.
  *
  * Uses err.h, secmem.h, kdf.h, hash.h, OpenSSL.
  */
@@ -16,6 +16,7 @@
 #define IDENTITY_SIG_LEN 64
 #define DEVICE_SECRET_LEN 32
 #define RECOVERY_KEY_LEN 16
+#define INVITATION_SECRET_LEN 16
 
 /* What everybody may know. */
 struct identity_public {
@@ -29,6 +30,7 @@ struct identity;
 /* Derivation: PRK = HKDF-Extract("snugfs/1 device", secret); seeds by labels; the page snugfs-format(5) has them. */
 MUST_CHECK err_t identity_from_device_secret(const uint8_t secret[static DEVICE_SECRET_LEN], struct identity **out);
 MUST_CHECK err_t identity_from_recovery_key(const uint8_t key[static RECOVERY_KEY_LEN], struct identity **out);
+MUST_CHECK err_t identity_from_invitation(const uint8_t secret[static INVITATION_SECRET_LEN], struct identity **out);
 void identity_free(struct identity *id);
 void identity_free_ptr(struct identity **id);
 

@@ -66,7 +66,7 @@ err_t statement_set_name(const char *name, char out[static TRUST_NAME_MAX + 1])
 /* A name that a store may be asked for, whoever wrote it. */
 static bool is_box_name(const char *name, size_t len)
 {
-	if (len < 3 || len > STATEMENT_BOX_NAME_MAX || memcmp(name, "k/", 2) != 0)
+	if (len < 3 || len > TRUST_BOX_NAME_MAX || memcmp(name, "k/", 2) != 0)
 		return false;
 	for (size_t i = 2; i < len; i++) {
 		char c = name[i];
@@ -76,7 +76,7 @@ static bool is_box_name(const char *name, size_t len)
 	return true;
 }
 
-static err_t get_box_name(struct cursor *c, char out[static STATEMENT_BOX_NAME_MAX + 1])
+static err_t get_box_name(struct cursor *c, char out[static TRUST_BOX_NAME_MAX + 1])
 {
 	const char *text;
 	size_t len;
@@ -90,7 +90,7 @@ static err_t get_box_name(struct cursor *c, char out[static STATEMENT_BOX_NAME_M
 	return 0;
 }
 
-err_t statement_set_box_name(const char *name, char out[static STATEMENT_BOX_NAME_MAX + 1])
+err_t statement_set_box_name(const char *name, char out[static TRUST_BOX_NAME_MAX + 1])
 {
 	size_t len = strlen(name);
 	if (!is_box_name(name, len))
@@ -110,30 +110,38 @@ static err_t get_key(struct cursor *c, int64_t *last, uint64_t want)
 	return key == want ? 0 : -EBADMSG;
 }
 
-static err_t get_map_of(struct cursor *c, size_t want)
+static size_t member_pairs(enum member_kind kind)
 {
-	size_t pair_count;
-	err_t err = cbor_get_map(c, &pair_count);
-	if (err != 0)
+	return kind == MEMBER_INVITATION ? 7 : 4;
+}
+
+static err_t get_invitation(struct cursor *c, int64_t *last, struct statement_member *out)
+{
+	err_t err;
+	if ((err = get_key(c, last, 4)) || (err = cbor_get_uint(c, &out->expires_ns)) || (err = get_key(c, last, 5)) ||
+	    (err = get_box_name(c, out->box_name)) || (err = get_key(c, last, 6)))
 		return err;
-	return pair_count == want ? 0 : -EBADMSG;
+	return cbor_get_bytes_exact(c, out->box_sha256, sizeof(out->box_sha256));
 }
 
 static err_t get_member(struct cursor *c, struct statement_member *out)
 {
 	int64_t last = -1;
+	size_t pair_count;
 	uint64_t kind;
 	err_t err;
-	if ((err = get_map_of(c, 4)) || (err = get_key(c, &last, 0)) || (err = cbor_get_uint(c, &kind)))
+	if ((err = cbor_get_map(c, &pair_count)) || (err = get_key(c, &last, 0)) || (err = cbor_get_uint(c, &kind)))
 		return err;
-	if (kind > MEMBER_RECOVERY)
+	if (kind > MEMBER_INVITATION)
 		return -EPROTO;
 	out->kind = (enum member_kind)kind;
+	if (pair_count != member_pairs(out->kind))
+		return -EBADMSG;
 	if ((err = get_key(c, &last, 1)) || (err = cbor_get_bytes_exact(c, out->pub.sign, sizeof(out->pub.sign))) ||
 	    (err = get_key(c, &last, 2)) || (err = cbor_get_bytes_exact(c, out->pub.box, sizeof(out->pub.box))) ||
 	    (err = get_key(c, &last, 3)) || (err = get_name(c, out->name)))
 		return err;
-	return 0;
+	return out->kind == MEMBER_INVITATION ? get_invitation(c, &last, out) : 0;
 }
 
 static err_t get_genesis(struct cursor *c, int64_t *last, struct statement *s)
@@ -293,13 +301,18 @@ err_t statement_verify(const struct statement *s, const uint8_t signature[static
 static err_t put_member(struct bytes *b, uint64_t key, const struct statement_member *m)
 {
 	err_t err;
-	if ((err = cbor_put_uint(b, key)) || (err = cbor_put_map(b, 4)) || (err = cbor_put_uint(b, 0)) ||
+	if ((err = cbor_put_uint(b, key)) || (err = cbor_put_map(b, member_pairs(m->kind))) || (err = cbor_put_uint(b, 0)) ||
 	    (err = cbor_put_uint(b, (uint64_t)m->kind)) || (err = cbor_put_uint(b, 1)) ||
 	    (err = cbor_put_bytes(b, m->pub.sign, sizeof(m->pub.sign))) || (err = cbor_put_uint(b, 2)) ||
 	    (err = cbor_put_bytes(b, m->pub.box, sizeof(m->pub.box))) || (err = cbor_put_uint(b, 3)) ||
 	    (err = cbor_put_text(b, m->name)))
 		return err;
-	return 0;
+	if (m->kind != MEMBER_INVITATION)
+		return 0;
+	if ((err = cbor_put_uint(b, 4)) || (err = cbor_put_uint(b, m->expires_ns)) || (err = cbor_put_uint(b, 5)) ||
+	    (err = cbor_put_text(b, m->box_name)) || (err = cbor_put_uint(b, 6)))
+		return err;
+	return cbor_put_bytes(b, m->box_sha256, sizeof(m->box_sha256));
 }
 
 static err_t put_subject(struct bytes *b, const struct statement *s)

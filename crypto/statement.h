@@ -16,12 +16,15 @@
 
 #define STATEMENT_FORMAT 1
 #define STATEMENT_CIPHER 1
-#define STATEMENT_BOX_NAME_MAX 64
 
 struct statement_member {
 	enum member_kind kind;
 	struct identity_public pub;
 	char name[TRUST_NAME_MAX + 1];
+	/* of an invitation only */
+	uint64_t expires_ns;
+	char box_name[TRUST_BOX_NAME_MAX + 1];
+	uint8_t box_sha256[32];
 };
 
 /* One statement, taken apart.  The fields from member on belong to the kinds named beside them and are else zero. */
@@ -37,7 +40,7 @@ struct statement {
 	uint8_t subject[IDENTITY_ID_LEN]; /* remove, rename */
 	char name[TRUST_NAME_MAX + 1];    /* rename */
 	uint32_t epoch;                   /* epoch, and the two below */
-	char box_name[STATEMENT_BOX_NAME_MAX + 1];
+	char box_name[TRUST_BOX_NAME_MAX + 1];
 	uint8_t box_sha256[32];
 	struct trust_policy policy;       /* policy */
 
@@ -50,7 +53,7 @@ struct statement {
 /* -EINVAL unless name is 1 to TRUST_NAME_MAX bytes of UTF-8 without control characters; else copied. */
 MUST_CHECK err_t statement_set_name(const char *name, char out[static TRUST_NAME_MAX + 1]);
 /* -EINVAL unless name is "k/" and up to 62 of [0-9a-z-]; else copied. */
-MUST_CHECK err_t statement_set_box_name(const char *name, char out[static STATEMENT_BOX_NAME_MAX + 1]);
+MUST_CHECK err_t statement_set_box_name(const char *name, char out[static TRUST_BOX_NAME_MAX + 1]);
 
 /* -EBADMSG: not well-formed; -EPROTO: a kind of statement or member, or a format, that is not known. */
 MUST_CHECK err_t statement_parse(const uint8_t *data, size_t len, struct statement *out);

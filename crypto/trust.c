@@ -14,7 +14,7 @@
 static const uint8_t zeros[32];
 
 struct epoch_box {
-	char name[STATEMENT_BOX_NAME_MAX + 1];
+	char name[TRUST_BOX_NAME_MAX + 1];
 	uint8_t sha256[32];
 };
 
@@ -38,6 +38,8 @@ struct trust {
 	struct list statements; /* struct stored */
 	bool needs_epoch;
 	struct trust_policy policy;
+	bool entering; /* an invitation has added a device, and its own removal is what comes next */
+	uint32_t guest; /* with entering: the invitation's number */
 };
 
 static err_t list_reserve(struct list *l, size_t more)
@@ -142,11 +144,18 @@ err_t trust_clone(const struct trust *t, struct trust **out)
 	memcpy(copy->head, t->head, sizeof(copy->head));
 	copy->needs_epoch = t->needs_epoch;
 	copy->policy = t->policy;
+	copy->entering = t->entering;
+	copy->guest = t->guest;
 	*out = STEAL(copy);
 	return 0;
 }
 
 /* Looking */
+
+const uint8_t *trust_head(const struct trust *t)
+{
+	return t->head;
+}
 
 const uint8_t *trust_vault_id(const struct trust *t)
 {
@@ -264,6 +273,9 @@ static err_t member_new(const struct trust *t, const struct statement *s, const 
 	memcpy(m->name, from->name, sizeof(m->name));
 	m->added_ns = s->time_ns;
 	memcpy(m->added_by, s->issuer, sizeof(m->added_by));
+	m->expires_ns = from->expires_ns;
+	memcpy(m->box_name, from->box_name, sizeof(m->box_name));
+	memcpy(m->box_sha256, from->box_sha256, sizeof(m->box_sha256));
 	*out = STEAL(m);
 	return 0;
 }
@@ -290,15 +302,35 @@ static err_t fold_genesis(struct trust *t, const struct statement *s, const uint
 	return 0;
 }
 
+/* In whose name a member speaks: an invitation in that of whoever gave it out. */
+static enum member_kind authority(const struct trust *t, const struct trust_member *issuer)
+{
+	if (issuer->kind != MEMBER_INVITATION)
+		return issuer->kind;
+	const struct trust_member *host = find_member(t, issuer->added_by);
+	return host != NULL ? host->kind : MEMBER_INVITATION;
+}
+
 static err_t fold_add(struct trust *t, const struct statement *s, const struct trust_member *issuer)
 {
-	if ((s->member.kind == MEMBER_RECOVERY || !t->policy.devices_may_add) && issuer->kind != MEMBER_RECOVERY)
+	if (s->member.kind == MEMBER_RECOVERY && issuer->kind != MEMBER_RECOVERY)
+		return -EPERM;
+	if (!t->policy.devices_may_add && authority(t, issuer) != MEMBER_RECOVERY)
+		return -EPERM;
+	if (s->member.kind == MEMBER_INVITATION && (t->epochs.count == 0 || s->member.expires_ns <= s->time_ns))
+		return -EPERM;
+	if (issuer->kind == MEMBER_INVITATION && s->member.kind != MEMBER_DEVICE)
 		return -EPERM;
 	struct trust_member *m;
 	err_t err = member_new(t, s, &s->member, t->members.count, &m);
 	if (err != 0)
 		return err;
 	list_push(&t->members, m);
+	if (issuer->kind == MEMBER_INVITATION) {
+		t->entering = true;
+		t->guest = issuer->number;
+		t->needs_epoch = true;
+	}
 	return 0;
 }
 
@@ -313,6 +345,19 @@ static err_t find_subject(const struct trust *t, const struct statement *s, cons
 	return 0;
 }
 
+/* And with it the invitations that it has given out: else it could let itself in again. */
+static void put_out(struct trust *t, const struct trust_member *subject, const struct statement *s)
+{
+	for (size_t i = 0; i < t->members.count; i++) {
+		struct trust_member *m = t->members.at[i];
+		bool guest = m->kind == MEMBER_INVITATION && memcmp(m->added_by, subject->id, sizeof(m->added_by)) == 0;
+		if (m->removed || (m != subject && !guest))
+			continue;
+		m->removed = true;
+		m->removed_ns = s->time_ns;
+	}
+}
+
 static err_t fold_remove(struct trust *t, const struct statement *s, const struct trust_member *issuer)
 {
 	struct trust_member *subject;
@@ -322,13 +367,13 @@ static err_t fold_remove(struct trust *t, const struct statement *s, const struc
 	size_t others = 0;
 	for (size_t i = 0; i < t->members.count; i++) {
 		const struct trust_member *m = t->members.at[i];
-		others += m != subject && !m->removed;
+		others += m != subject && !m->removed && m->kind != MEMBER_INVITATION;
 	}
 	if (others == 0)
 		return -EPERM;
-	subject->removed = true;
-	subject->removed_ns = s->time_ns;
+	put_out(t, subject, s);
 	t->needs_epoch = true;
+	t->entering = false;
 	return 0;
 }
 
@@ -352,6 +397,8 @@ static err_t fold_rename(struct trust *t, const struct statement *s, const struc
 	err_t err = find_subject(t, s, issuer, &subject);
 	if (err != 0)
 		return err;
+	if (subject->kind == MEMBER_INVITATION)
+		return -EPERM;
 	memcpy(subject->name, s->name, sizeof(subject->name));
 	return 0;
 }
@@ -370,6 +417,20 @@ static err_t fold_policy(struct trust *t, const struct statement *s, const struc
 	return 0;
 }
 
+/* What an invitation may say, and what may be said while one is being used: an addition, and then its own removal. */
+static bool guest_may(const struct trust *t, const struct statement *s, const struct trust_member *issuer)
+{
+	if (t->entering && issuer->number != t->guest)
+		return false;
+	if (issuer->kind != MEMBER_INVITATION)
+		return true;
+	if (s->time_ns > issuer->expires_ns)
+		return false;
+	if (!t->entering)
+		return s->kind == TRUST_ADD;
+	return s->kind == TRUST_REMOVE && memcmp(s->subject, issuer->id, sizeof(issuer->id)) == 0;
+}
+
 static err_t fold(struct trust *t, const struct statement *s, const uint8_t hash[static 32])
 {
 	if (s->number != t->statements.count || memcmp(s->previous, t->head, sizeof(t->head)) != 0)
@@ -385,7 +446,7 @@ static err_t fold(struct trust *t, const struct statement *s, const uint8_t hash
 	err_t err = statement_verify(s, s->signature, t->vault_id, issuer->pub.sign);
 	if (err != 0)
 		return err;
-	if (issuer->removed)
+	if (issuer->removed || !guest_may(t, s, issuer))
 		return -EPERM;
 	switch (s->kind) {
 	case TRUST_ADD:
@@ -428,71 +489,4 @@ err_t trust_apply(struct trust *t, const uint8_t *statement, size_t len)
 	list_push(&t->statements, STEAL(stored));
 	memcpy(t->head, hash, sizeof(t->head));
 	return 0;
-}
-
-/* Saying */
-
-static err_t make_next(const struct trust *t, const struct identity *issuer, struct statement *s, struct bytes *out)
-{
-	if (t->statements.count == 0)
-		return -EINVAL;
-	s->number = t->statements.count;
-	memcpy(s->previous, t->head, sizeof(s->previous));
-	return statement_write(s, issuer, NULL, t->vault_id, out);
-}
-
-err_t trust_make_genesis(const struct identity *device, const char *device_name, const struct identity *recovery,
-    uint64_t time_ns, struct bytes *out)
-{
-	struct statement s = {
-	    .kind = TRUST_GENESIS,
-	    .time_ns = time_ns,
-	    .member = {.kind = MEMBER_DEVICE, .pub = *identity_public(device)},
-	    .recovery = {.kind = MEMBER_RECOVERY, .pub = *identity_public(recovery), .name = "recovery key"},
-	};
-	err_t err = statement_set_name(device_name, s.member.name);
-	return err != 0 ? err : statement_write(&s, device, recovery, zeros, out);
-}
-
-err_t trust_make_add(const struct trust *t, const struct identity *issuer, enum member_kind kind,
-    const struct identity_public *member, const char *name, uint64_t time_ns, struct bytes *out)
-{
-	struct statement s = {.kind = TRUST_ADD, .time_ns = time_ns, .member = {.kind = kind, .pub = *member}};
-	err_t err = statement_set_name(name, s.member.name);
-	return err != 0 ? err : make_next(t, issuer, &s, out);
-}
-
-err_t trust_make_remove(const struct trust *t, const struct identity *issuer,
-    const uint8_t member_id[static IDENTITY_ID_LEN], uint64_t time_ns, struct bytes *out)
-{
-	struct statement s = {.kind = TRUST_REMOVE, .time_ns = time_ns};
-	memcpy(s.subject, member_id, sizeof(s.subject));
-	return make_next(t, issuer, &s, out);
-}
-
-err_t trust_make_epoch(const struct trust *t, const struct identity *issuer, uint32_t epoch, const char *box_name,
-    const uint8_t box_sha256[static 32], uint64_t time_ns, struct bytes *out)
-{
-	struct statement s = {.kind = TRUST_EPOCH, .time_ns = time_ns, .epoch = epoch};
-	memcpy(s.box_sha256, box_sha256, sizeof(s.box_sha256));
-	err_t err = statement_set_box_name(box_name, s.box_name);
-	return err != 0 ? err : make_next(t, issuer, &s, out);
-}
-
-err_t trust_make_rename(const struct trust *t, const struct identity *issuer,
-    const uint8_t member_id[static IDENTITY_ID_LEN], const char *name, uint64_t time_ns, struct bytes *out)
-{
-	struct statement s = {.kind = TRUST_RENAME, .time_ns = time_ns};
-	memcpy(s.subject, member_id, sizeof(s.subject));
-	err_t err = statement_set_name(name, s.name);
-	return err != 0 ? err : make_next(t, issuer, &s, out);
-}
-
-err_t trust_make_policy(const struct trust *t, const struct identity *issuer, const struct trust_policy *p,
-    uint64_t time_ns, struct bytes *out)
-{
-	struct statement s = {.kind = TRUST_POLICY, .time_ns = time_ns, .policy = *p};
-	if (p->format_floor == 0 || p->cipher_floor == 0)
-		return -EINVAL;
-	return make_next(t, issuer, &s, out);
 }

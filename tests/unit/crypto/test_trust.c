@@ -702,7 +702,7 @@ static void a_box_name_that_could_lead_elsewhere_is_refused(void **state)
 	struct bytes b = {0};
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		assert_int_equal(trust_make_epoch(f->t, f->first, 1, bad[i], box_hash, 1, &b), -EINVAL);
-		if (strlen(bad[i]) > STATEMENT_BOX_NAME_MAX)
+		if (strlen(bad[i]) > TRUST_BOX_NAME_MAX)
 			continue;
 		const uint8_t *last;
 		size_t len;
