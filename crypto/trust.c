@@ -355,6 +355,7 @@ static void put_out(struct trust *t, const struct trust_member *subject, const s
 			continue;
 		m->removed = true;
 		m->removed_ns = s->time_ns;
+		memcpy(m->removed_by, s->issuer, sizeof(m->removed_by));
 	}
 }
 

@@ -55,6 +55,7 @@ struct trust_member {
 	uint8_t added_by[IDENTITY_ID_LEN];
 	bool removed;
 	uint64_t removed_ns;
+	uint8_t removed_by[IDENTITY_ID_LEN];
 	/* of an invitation only: it may do nothing after that, and finds the epoch key of when it was made in that box */
 	uint64_t expires_ns;
 	char box_name[TRUST_BOX_NAME_MAX + 1];

@@ -72,7 +72,7 @@ open_with_box(struct sync *s, uint64_t seq, const uint8_t *object, size_t len, c
 		return -ENOMEM;
 	if ((err = chain_read_box(s->chain, box->name, &b)) != 0)
 		return err == -ENOENT ? -EKEYREJECTED : report_store(s, err);
-	err = keybox_open(b.data, b.len, s->v->id, box->epoch, s->box_identity, s->joining, s->box_psk, secrets);
+	err = keybox_open(b.data, b.len, s->v->id, box->epoch, s->box_identity, s->box_is_recovery, s->box_psk, secrets);
 	if (err == 0)
 		err = open_with(s, seq, object, len, secrets->epoch_key, a);
 	if (err != 0)
@@ -81,6 +81,26 @@ open_with_box(struct sync *s, uint64_t seq, const uint8_t *object, size_t len, c
 	if ((err = hash_sha256(b.data, b.len, used->sha256)) != 0 ||
 	    (err = keyring_add(a->learned, box->epoch, secrets->epoch_key)) != 0)
 		return err;
+	a->box = STEAL(secrets);
+	return 0;
+}
+
+/* The epoch that this device begins itself: its box is in the store, and known here. */
+static err_t
+open_with_fresh(struct sync *s, uint64_t seq, const uint8_t *object, size_t len, struct admitted *a, struct box_used *used)
+{
+	CLEANUP(secmem_free_ptr) struct keybox_secrets *secrets = secmem_new(sizeof(*secrets));
+	const struct fresh_epoch *f = s->fresh;
+	err_t err;
+
+	if (secrets == NULL)
+		return -ENOMEM;
+	if ((err = open_with(s, seq, object, len, f->secrets->epoch_key, a)) != 0 ||
+	    (err = keyring_add(a->learned, f->epoch, f->secrets->epoch_key)) != 0)
+		return err;
+	memcpy(secrets, f->secrets, sizeof(*secrets));
+	memcpy(used->name, f->box_name, sizeof(used->name));
+	memcpy(used->sha256, f->box_sha256, sizeof(used->sha256));
 	a->box = STEAL(secrets);
 	return 0;
 }
@@ -118,6 +138,8 @@ open_object(struct sync *s, uint64_t seq, const uint8_t *object, size_t len, str
 	if ((err = envelope_epoch(object, len, &epoch)) != 0)
 		return err;
 	err = keyring_get(s->v->keys, epoch, &key);
+	if (err == -ENOENT && s->fresh != NULL && s->fresh->epoch == epoch)
+		return open_with_fresh(s, seq, object, len, a, used);
 	if (err == -ENOENT)
 		return open_by_boxes(s, seq, object, len, epoch, a, used);
 	return err != 0 ? err : open_with(s, seq, object, len, key.b, a);
@@ -225,11 +247,14 @@ check_epoch(const struct trust *t, uint32_t epoch, const struct box_used *used)
 }
 
 static err_t
-check_place(struct sync *s, uint64_t seq, const struct envelope *e)
+check_place(struct sync *s, uint64_t seq, const struct envelope *e, const uint8_t hash[static 32])
 {
 	static const uint8_t zeros[32];
 	const uint8_t *previous = s->v->has_head ? s->v->head_hash : zeros;
 
+	if (s->pinned != NULL && s->pinned->seq == seq && memcmp(s->pinned->hash, hash, sizeof(zeros)) != 0)
+		return report_why(s, -ESTALE, "the history in %s is another one than that which was seen when the invitation was made: "
+		    "it was rolled back or exchanged; do not use this store", s->store->url);
 	if (memcmp(e->previous, previous, sizeof(zeros)) == 0)
 		return 0;
 	return report_why(s, -ESTALE, "the history in %s has been forked: its commit %" PRIu64 " does not follow the one that "
@@ -244,7 +269,7 @@ check_content(struct sync *s, uint64_t seq, struct admitted *a, const struct box
 	const struct trust_member *me;
 	err_t err;
 
-	if ((err = check_place(s, seq, e)) != 0 ||
+	if ((err = check_place(s, seq, e, a->hash)) != 0 ||
 	    (err = changes_decode(a->opened->body, a->opened->body_len, &a->changes)) != 0 ||
 	    (err = trust_clone(s->v->trust, &a->trust)) != 0)
 		return err;

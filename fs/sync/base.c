@@ -13,7 +13,6 @@
 
 #include "engine.h"
 #include "hash.h"
-#include "keywrap.h"
 #include "log.h"
 #include "random.h"
 
@@ -293,15 +292,7 @@ add_epoch_keys(struct keyring *keys, struct changes *c)
 
 	if ((err = keyring_current(keys, &newest)) != 0 || (err = keyring_get(keys, newest, &current)) != 0)
 		return err;
-	for (uint32_t epoch = 0; epoch < newest; epoch++) {
-		CLEANUP(key32_wipe) struct key32 key = { 0 };
-		uint8_t wrapped[KEYWRAP_LEN];
-
-		if ((err = keyring_get(keys, epoch, &key)) != 0 || (err = keywrap_wrap(current.b, key.b, wrapped)) != 0 ||
-		    (err = changes_add_epoch_key(c, epoch, wrapped)) != 0)
-			return err;
-	}
-	return 0;
+	return members_add_epoch_keys(keys, newest, current.b, c);
 }
 
 static err_t

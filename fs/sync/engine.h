@@ -6,7 +6,8 @@
  *   pull.c     commits from the store, applied          admit.c    what is believed: keys, statements, authors
  *   push.c     commits to the store                     collect.c  what the next commit says
  *   upload.c   settling, segments                       describe.c inodes in the words of changes.h
- *   base.c     bases                                    join.c     a new device
+ *   base.c     bases                                    members.c  commits that change who is in
+ *   join.c     a new device: by the recovery key        join_invited.c  by an invitation
  *
  * LOCKING: `round` first; then file locks and the meta lock (never across the network); `lock` last, for short.
  */
@@ -17,9 +18,23 @@
 #include <stdatomic.h>
 
 #include "envelope.h"
+#include "members.h"
 #include "numset.h"
 #include "settings.h"
 #include "sync.h"
+
+/* A new epoch, its key box already in the store. */
+struct fresh_epoch {
+	uint32_t epoch;
+	char box_name[CHAIN_NAME_MAX];
+	uint8_t box_sha256[32];
+	const struct keybox_secrets *secrets;
+};
+
+struct pinned_commit {
+	uint64_t seq;
+	uint8_t hash[32];
+};
 
 struct sync {
 	struct vault *v;
@@ -31,9 +46,14 @@ struct sync {
 	atomic_int hold;     /* enum settings_hold, as of now */
 	atomic_bool asked;   /* the running round is one that somebody waits for: a pause does not end it */
 
-	/* As whom key boxes are opened: this device, or while joining the recovery key.  Borrowed. */
+	/* As whom key boxes are opened: this device, or while joining the recovery key or an invitation.  Borrowed. */
 	const struct identity *box_identity;
 	const uint8_t *box_psk;
+	bool box_is_recovery;
+	/* [round] An epoch that this device is about to begin; NULL else.  Borrowed. */
+	const struct fresh_epoch *fresh;
+	/* What the chain must contain, as somebody else has seen it; NULL: not known.  Borrowed. */
+	const struct pinned_commit *pinned;
 	bool joining; /* a history is read for the first time: nothing in it is news */
 
 	/*
@@ -154,11 +174,20 @@ size_t describe_chunk_cost(const struct chunk *chunk);
 
 /* push.c.  [round] */
 MUST_CHECK err_t push_all(struct sync *s, bool *pushed_out);
-/* Makes c the next commit and applies it here.  -EEXIST: pull and collect again. */
+/* Makes c the next commit, sealed under s->fresh if there is one, and applies it here.  -EEXIST: pull and collect again. */
 MUST_CHECK err_t push_commit(struct sync *s, struct changes *c);
 /* Seals an object under the current epoch key, in this device's name. */
 MUST_CHECK err_t push_seal(struct sync *s, enum envelope_kind kind, uint64_t seq, const uint8_t previous[static 32],
     struct changes *c, struct bytes *out);
+
+/* members.c.  [round] A key box for all members in force. */
+MUST_CHECK err_t members_seal_box(const struct vault *v, const struct trust *t, uint32_t epoch,
+    const struct keybox_secrets *secrets, struct bytes *out);
+/* As members_commit, within a round: neither pulls at first nor ends anything.  -EEXIST: pull, and try again. */
+struct members_done;
+MUST_CHECK err_t members_try(struct sync *s, members_say_fn *say, void *ctx, char **why_out, struct members_done *done_out);
+/* The keys of epochs before that one, wrapped under its key.  base.c and members.c. */
+MUST_CHECK err_t members_add_epoch_keys(struct keyring *keys, uint32_t epoch, const uint8_t key[static 32], struct changes *c);
 
 /* base.c.  [round] Writes a base if one is due; that it could not be done now is no error. */
 MUST_CHECK err_t base_write_if_due(struct sync *s);

@@ -253,6 +253,7 @@ make_vault(struct join *j, const struct start *st)
 		return err;
 	j->s->box_identity = j->recovery;
 	j->s->box_psk = j->psk.b;
+	j->s->box_is_recovery = true;
 	j->s->joining = true;
 	return 0;
 }

@@ -42,10 +42,15 @@ MUST_CHECK err_t members_write_box_for(struct members_saying *w, const struct id
 /* Why it can't be done, in a sentence; hands err on.  The status shows nothing of it: the one who asked is told. */
 __attribute__((format(printf, 3, 4))) err_t members_refuse(struct members_saying *w, err_t err, const char *fmt, ...);
 
+/* The commit that it became, or the head if nothing was said. */
+struct members_done {
+	uint64_t seq;
+	uint8_t hash[32];
+};
 /*
- * Pulls, says, commits; -EEXIST is never returned.  *why_out (may be NULL): a malloc'ed sentence on failure.  What is pending
- * here stays so: it is pushed by the next round.
+ * Pulls, says, commits; -EEXIST is never returned.  *why_out (may be NULL): a malloc'ed sentence on failure.  done_out may be
+ * NULL.  What is pending here stays so: it is pushed by the next round.
  */
-MUST_CHECK err_t members_commit(struct sync *s, members_say_fn *say, void *ctx, char **why_out);
+MUST_CHECK err_t members_commit(struct sync *s, members_say_fn *say, void *ctx, char **why_out, struct members_done *done_out);
 
 #endif

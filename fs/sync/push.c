@@ -17,7 +17,7 @@
 /* The first commit: the marker, the key box of epoch 0 and the statement that pins it. */
 
 static err_t
-fill_box(struct vault *v, struct keybox_secrets *secrets)
+fill_secrets(struct vault *v, struct keybox_secrets *secrets)
 {
 	CLEANUP(key32_wipe) struct key32 key = { 0 };
 	err_t err = keyring_get(v->keys, 0, &key);
@@ -30,39 +30,21 @@ fill_box(struct vault *v, struct keybox_secrets *secrets)
 	return 0;
 }
 
-/* A box for all members in force. */
-static err_t
-seal_box(struct vault *v, struct bytes *out)
-{
-	CLEANUP(secmem_free_ptr) struct keybox_secrets *secrets = secmem_new(sizeof(*secrets));
-	CLEANUP(free_ptr) struct keybox_member *members = calloc(trust_member_count(v->trust) + 1, sizeof(*members));
-	size_t count = 0;
-	err_t err;
-
-	if (secrets == NULL || members == NULL)
-		return -ENOMEM;
-	for (size_t i = 0; i < trust_member_count(v->trust); i++) {
-		const struct trust_member *m = trust_member_at(v->trust, i);
-
-		if (!m->removed)
-			members[count++] = (struct keybox_member){ m->pub, m->kind == MEMBER_RECOVERY };
-	}
-	if ((err = fill_box(v, secrets)) != 0)
-		return err;
-	return keybox_seal(v->id, 0, secrets, members, count, out);
-}
-
 static err_t
 make_opening(struct sync *s)
 {
 	CLEANUP(bytes_clear) struct bytes box = { 0 };
+	CLEANUP(secmem_free_ptr) struct keybox_secrets *secrets = secmem_new(sizeof(*secrets));
 	char name[CHAIN_NAME_MAX];
 	uint8_t sha256[32];
 	err_t err;
 
 	if (s->opening.len > 0)
 		return 0; /* an earlier try came so far */
-	if ((err = seal_box(s->v, &box)) != 0 || (err = hash_sha256(box.data, box.len, sha256)) != 0)
+	if (secrets == NULL)
+		return -ENOMEM;
+	if ((err = fill_secrets(s->v, secrets)) != 0 || (err = members_seal_box(s->v, s->v->trust, 0, secrets, &box)) != 0 ||
+	    (err = hash_sha256(box.data, box.len, sha256)) != 0)
 		return err;
 	if ((err = chain_write_box(s->chain, 0, box.data, box.len, name)) != 0)
 		return report_store(s, err);
@@ -122,6 +104,22 @@ add_opening(struct sync *s, struct changes *c)
 
 /* Any commit. */
 
+/* The epoch that begins with this commit, or the current one. */
+static err_t
+sealing_key(struct sync *s, uint32_t *epoch_out, struct key32 *out)
+{
+	err_t err;
+
+	if (s->fresh != NULL) {
+		*epoch_out = s->fresh->epoch;
+		memcpy(out->b, s->fresh->secrets->epoch_key, sizeof(out->b));
+		return 0;
+	}
+	if ((err = keyring_current(s->v->keys, epoch_out)) != 0)
+		return err;
+	return keyring_get(s->v->keys, *epoch_out, out);
+}
+
 err_t
 push_seal(struct sync *s, enum envelope_kind kind, uint64_t seq, const uint8_t previous[static 32], struct changes *c,
     struct bytes *out)
@@ -133,8 +131,7 @@ push_seal(struct sync *s, enum envelope_kind kind, uint64_t seq, const uint8_t p
 
 	memcpy(e.previous, previous, sizeof(e.previous));
 	memcpy(e.author, s->v->my_id, sizeof(e.author));
-	if ((err = keyring_current(s->v->keys, &e.epoch)) != 0 || (err = keyring_get(s->v->keys, e.epoch, &key)) != 0 ||
-	    (err = changes_encode(c, &body)) != 0)
+	if ((err = sealing_key(s, &e.epoch, &key)) != 0 || (err = changes_encode(c, &body)) != 0)
 		return err;
 	return envelope_seal(&e, s->v->id, key.b, s->v->me, body.data, body.len, out);
 }

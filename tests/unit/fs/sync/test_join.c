@@ -48,52 +48,16 @@ two_computers_that_join_at_once_both_get_in(void **state)
 	close_side(&c);
 }
 
-/* What `snugfs device remove` will do: the statement, a new epoch without the device, and its box. */
-static void
-remove_member(struct side *s, const uint8_t id[static IDENTITY_ID_LEN])
+static err_t
+say_removal(struct members_saying *w, void *ctx)
 {
-	struct vault *v = s->v;
-	struct keybox_secrets *secrets = secmem_new(sizeof(*secrets));
-	struct bytes remove = { 0 }, epoch = { 0 }, box = { 0 };
-	uint8_t wrapped[KEYWRAP_LEN], sha256[32];
-	struct keybox_member members[8];
-	struct changes *c = NULL;
-	char name[CHAIN_NAME_MAX];
-	struct trust *t = NULL;
-	struct key32 old;
-	size_t count = 0;
+	return members_say_remove(w, ctx);
+}
 
-	assert_int_equal(trust_clone(v->trust, &t), 0);
-	assert_int_equal(trust_make_remove(t, v->me, id, engine_now_ns(), &remove), 0);
-	assert_int_equal(trust_apply(t, remove.data, remove.len), 0);
-	for (size_t i = 0; i < trust_member_count(t); i++) {
-		const struct trust_member *m = trust_member_at(t, i);
-
-		if (!m->removed)
-			members[count++] = (struct keybox_member){ m->pub, m->kind == MEMBER_RECOVERY };
-	}
-	*secrets = *v->secrets;
-	assert_int_equal(random_bytes(secrets->epoch_key, 32), 0);
-	assert_int_equal(keybox_seal(v->id, 1, secrets, members, count, &box), 0);
-	assert_int_equal(chain_write_box(s->sync->chain, 1, box.data, box.len, name), 0);
-	assert_int_equal(hash_sha256(box.data, box.len, sha256), 0);
-	assert_int_equal(trust_make_epoch(t, v->me, 1, name, sha256, engine_now_ns(), &epoch), 0);
-	assert_int_equal(keyring_get(v->keys, 0, &old), 0);
-	assert_int_equal(keywrap_wrap(secrets->epoch_key, old.b, wrapped), 0);
-	assert_int_equal(changes_new(&c), 0);
-	assert_int_equal(changes_add_statement(c, remove.data, remove.len), 0);
-	assert_int_equal(changes_add_statement(c, epoch.data, epoch.len), 0);
-	assert_int_equal(changes_add_epoch_key(c, 0, wrapped), 0);
-	meta_lock(v->meta);
-	assert_int_equal(vault_save_epoch_key(v, 1, secrets->epoch_key), 0);
-	meta_unlock(v->meta);
-	assert_int_equal(push_commit(s->sync, c), 0);
-	changes_free(c);
-	trust_free(t);
-	bytes_clear(&remove);
-	bytes_clear(&epoch);
-	bytes_clear(&box);
-	secmem_free(secrets);
+static void
+remove_member(struct side *s, uint8_t id[static IDENTITY_ID_LEN])
+{
+	assert_int_equal(members_commit(s->sync, say_removal, id, NULL, NULL), 0);
 }
 
 static void
