@@ -301,7 +301,8 @@ take_why(struct sync *s, err_t err, char **why_out)
 		*why_out = strdup(s->why);
 	pthread_mutex_unlock(&s->lock);
 	if (*why_out == NULL)
-		store_say(why_out, "the change could not be made: %s", strerror(-err));
+		store_say(why_out, err == -EPERM ? "the rules of the vault do not allow this device to do that" :
+		    "the change could not be made: %s", strerror(-err));
 }
 
 err_t
@@ -316,7 +317,7 @@ members_commit(struct sync *s, members_say_fn *say, void *ctx, char **why_out, s
 		if ((err = catch_up(s)) == 0)
 			err = members_try(s, say, ctx, &refusal, done_out);
 	}
-	refused = refusal != NULL;
+	refused = refusal != NULL || err == -EPERM || err == -EINVAL;
 	if (err == -EEXIST && !refused)
 		err = report_why(s, -EAGAIN, "other devices change the vault all the time; try again");
 	if (err != 0 && why_out != NULL) {

@@ -282,6 +282,18 @@ a_removal_whose_answer_was_lost_is_found_in_the_chain(void **state)
 	sync_fails(&f->b, -EKEYREVOKED);
 }
 
+static void
+newest_key(struct side *s, uint64_t ino, struct file_key *out)
+{
+	struct inode *i = NULL;
+
+	meta_lock(s->v->meta);
+	assert_int_equal(meta_inode_get(s->v->meta, ino, &i), 0);
+	assert_true(i->key_count > 0);
+	*out = i->keys[i->key_count - 1];
+	meta_unlock(s->v->meta);
+}
+
 /* With a full copy of its keys: neither a commit nor a key box nor an epoch that came after opens. */
 static void
 what_a_removed_device_has_opens_nothing_that_came_after(void **state)
@@ -292,6 +304,7 @@ what_a_removed_device_has_opens_nothing_that_came_after(void **state)
 	struct bytes object = { 0 };
 	struct envelope_opened opened;
 	struct keybox_secrets secrets;
+	struct file_key file_key;
 	struct key32 key;
 	size_t count = 0;
 	uint64_t removal;
@@ -325,13 +338,12 @@ what_a_removed_device_has_opens_nothing_that_came_after(void **state)
 	}
 	free(boxes);
 
-	/* The file that it could read before: what is written now is under a key that it never had. */
-	meta_lock(f->a.v->meta);
-	struct inode *i = NULL;
-	assert_int_equal(meta_inode_get(f->a.v->meta, lookup(&f->a, INODE_ROOT, "new"), &i), 0);
-	for (uint32_t k = 0; k < i->key_count; k++)
-		assert_int_equal(keyring_open_file_key(f->b.v->keys, &i->keys[k], &key), -ENOENT);
-	meta_unlock(f->a.v->meta);
+	/* A new file, and what is written to one that it could read before. */
+	newest_key(&f->a, lookup(&f->a, INODE_ROOT, "new"), &file_key);
+	assert_int_equal(keyring_open_file_key(f->b.v->keys, &file_key, &key), -ENOENT);
+	newest_key(&f->a, lookup(&f->a, INODE_ROOT, "old"), &file_key);
+	assert_int_equal(file_key.version, 2);
+	assert_int_equal(keyring_open_file_key(f->b.v->keys, &file_key, &key), -ENOENT);
 	sync_fails(&f->b, -EKEYREVOKED);
 }
 
