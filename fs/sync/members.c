@@ -312,7 +312,7 @@ members_commit(struct sync *s, members_say_fn *say, void *ctx, char **why_out, s
 	bool refused;
 	err_t err = -EEXIST;
 
-	engine_round_begin(s);
+	engine_round_begin(s, true);
 	for (unsigned i = 0; i < TRIES && err == -EEXIST && refusal == NULL; i++) {
 		if ((err = catch_up(s)) == 0)
 			err = members_try(s, say, ctx, &refusal, done_out);

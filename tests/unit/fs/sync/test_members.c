@@ -140,7 +140,7 @@ who_loses_the_race_says_it_again(void **state)
 	sync_ok(&c);
 	wish = removal_of(&f->b);
 	/* A has not heard of C yet when it tries. */
-	engine_round_begin(f->a.sync);
+	engine_round_begin(f->a.sync, true);
 	assert_int_equal(members_try(f->a.sync, say, &wish, NULL, NULL), -EEXIST);
 	assert_int_equal(count_objects(f, "k"), 1); /* the box of the epoch that did not begin is gone again */
 	(void)engine_round_end(f->a.sync, 0);
