@@ -436,6 +436,12 @@ settle_one(struct settle *s, uint64_t ino, uint64_t no, err_t *result)
 	return e == -EAGAIN ? 0 : e;
 }
 
+uint64_t
+settle_progress(const struct settle *s)
+{
+	return s->settled_len;
+}
+
 err_t
 settle_inode(struct settle *s, uint64_t ino)
 {

@@ -31,6 +31,8 @@ MUST_CHECK err_t settle_begin_local(struct content *c, struct meta *m, struct se
 /* Called between chunks, without any lock; a non-zero return ends settle_inode and is handed on. */
 typedef err_t settle_pause_fn(void *ctx);
 void settle_set_pause(struct settle *s, settle_pause_fn *fn, void *ctx);
+/* Plain bytes that were settled so far. */
+uint64_t settle_progress(const struct settle *s);
 
 /*
  * Settles the pending chunks of one inode that have hot extents; for this computer all that have extents in a source.  A chunk

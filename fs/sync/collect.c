@@ -3,7 +3,8 @@
  *
  * A commit must be applicable on its own.  So an inode is introduced together with a name of it; a name only in a directory
  * that the chain knows or that is introduced with it; and names that the chain has something under (moves, replacements,
- * deletions) all go into one commit, since half of a move would be a loss.  What is left, new names of new files, may be
+ * deletions) all go into one commit, since half of a move would be a loss; but a file that is replaced by one whose content is
+ * not in the store yet may stay until it is.  What is left, new names of new files, may be
  * spread over several commits, directories first.
  */
 #include <dirent.h>
@@ -67,7 +68,7 @@ chunk_is_ready(struct collecting *b, const struct chunk *c, bool *ready_out)
 		last_seg = c->current.v[k].seg;
 		if ((err = meta_segment_get(b->m, last_seg, &seg)) != 0)
 			return err;
-		if (seg.kind != SEGMENT_SETTLED || (!seg.in_store && !numset_has(b->s->uploaded, last_seg))) {
+		if (seg.kind != SEGMENT_SETTLED || (!seg.in_store && !upload_is_done(b->s, last_seg))) {
 			*ready_out = false;
 			return 0;
 		}
@@ -171,7 +172,8 @@ take_inode(struct collecting *b, struct inode *i, bool *taken_out)
 	}
 	if (cc.cost > INODE_COST_MAX || (!cc.ready && !b->partial)) {
 		*taken_out = (fields & CHANGE_NEW) == 0;
-		fields &= ~(uint32_t)CHANGE_CONTENT; /* all of its content at once, or none */
+		/* All of its content at once, or none; and a time of its own would say that nothing is to come. */
+		fields &= ~(uint32_t)(CHANGE_CONTENT | CHANGE_MTIME);
 	}
 	if (!*taken_out || fields == 0)
 		return 0;
@@ -291,6 +293,18 @@ is_structural(struct collecting *b, const struct dentry *d, bool *out)
 	return 0;
 }
 
+/*
+ * A new file takes the place of another, and must wait: the chain may go on having the old one there, which at worst has a
+ * second name then.  A directory can't have two.
+ */
+static bool
+may_wait(struct collecting *b, const struct dentry *d)
+{
+	struct inode *i;
+
+	return d->chain_ino != 0 && meta_inode_get(b->m, d->chain_ino, &i) == 0 && !S_ISDIR(i->mode);
+}
+
 /* -EAGAIN: one of them leads to a file that must wait, and they can't be parted. */
 static err_t
 take_structural(struct collecting *b)
@@ -305,7 +319,7 @@ take_structural(struct collecting *b)
 			continue;
 		if ((err = take_name(b, k, &added)) != 0)
 			return err;
-		if (!added)
+		if (!added && !may_wait(b, &b->dentries[k]))
 			return -EAGAIN;
 	}
 	return 0;

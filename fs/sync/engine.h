@@ -65,11 +65,21 @@ struct sync {
 	bool head_checked;        /* the same: c/<head> was read and is what we know */
 	unsigned polls;           /* since our head was last looked at */
 	struct bytes opening;     /* the statement of epoch 0, once its key box is in the store */
-	struct numset *uploaded;  /* segments in the store that no commit names yet */
+	struct interlude {        /* what push_interlude knows of the running push */
+		bool allowed;
+		bool pushed;
+		time_t began;     /* files that have changed since then are recent */
+		uint64_t handled; /* local changes up to here went, or are in the portion that is under way */
+		uint64_t seen;
+		int64_t seen_ms;
+		int64_t next_ms;  /* not again before */
+		int64_t polled_ms;
+	} interlude;
 	bool swept;               /* left-over segments were looked for since something was settled */
 
 	pthread_mutex_t lock;
 	/* under lock */
+	struct numset *uploaded;  /* segments in the store that no commit names yet */
 	struct settings settings;
 	struct sync_status status; /* times, busy, bytes and problem; the rest is computed */
 	char why[512];            /* why the running round failed, if a place knew better than its errno */
@@ -147,8 +157,12 @@ MUST_CHECK err_t pull_poll(struct sync *s, bool *news_out);
 /* Applies the commit that follows the head. */
 MUST_CHECK err_t pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len);
 
-/* upload.c.  [round] Settles pending content and uploads its segments. */
+/* upload.c.  [round] Settles pending content and uploads its segments: small files first, the rest as it grows. */
 MUST_CHECK err_t upload_pending(struct sync *s);
+/* The same for small files that have changed since a time (seconds since 1970), and not too much of them. */
+MUST_CHECK err_t upload_recent(struct sync *s, time_t since);
+/* Is the segment in the store, though no commit says so yet? */
+bool upload_is_done(struct sync *s, uint64_t seg);
 /* Drops settled segments that nothing points at any more; for when nothing is left to push. */
 MUST_CHECK err_t upload_sweep(struct sync *s);
 
@@ -172,7 +186,13 @@ size_t describe_cost(const struct change_inode *ci);
 MUST_CHECK err_t describe_chunk(struct meta *m, struct changes *c, struct change_inode *ci, const struct chunk *chunk);
 size_t describe_chunk_cost(const struct chunk *chunk);
 
-/* push.c.  [round] */
+/*
+ * push.c.  [round]
+ * While much is being settled and uploaded, what is small and recent does not wait for it, nor does what others did: to be
+ * called now and then, it does what is due.
+ */
+bool push_interlude_is_due(struct sync *s);
+MUST_CHECK err_t push_interlude(struct sync *s);
 MUST_CHECK err_t push_all(struct sync *s, bool *pushed_out);
 /* Makes c the next commit, sealed under s->fresh if there is one, and applies it here.  -EEXIST: pull and collect again. */
 MUST_CHECK err_t push_commit(struct sync *s, struct changes *c);

@@ -9,10 +9,14 @@
 #include "engine.h"
 #include "hash.h"
 #include "log.h"
+#include "schedule.h"
 #include "secmem.h"
 
 /* Files that are written to again and again while they are settled are taken as they are after so many tries. */
 #define SETTLE_ROUNDS 5u
+/* Of the time that a long upload takes, looking after the rest may take one part in that many. */
+#define INTERLUDE_SHARE 10
+#define INTERLUDE_PENDING_MAX 200000u
 
 /* The first commit: the marker, the key box of epoch 0 and the statement that pins it. */
 
@@ -220,6 +224,90 @@ push_step(struct sync *s, bool partial, struct collected *found_out, bool *pushe
 	return err;
 }
 
+/* What must not wait for a long upload. */
+
+static int64_t
+now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void
+begin_interludes(struct sync *s)
+{
+	struct meta_pending_summary sum;
+
+	meta_pending_summary(s->v->meta, &sum);
+	s->interlude = (struct interlude){ .allowed = true, .handled = sum.change, .seen = sum.change, .polled_ms = now_ms(),
+		.began = time(NULL) };
+}
+
+static bool
+changes_are_due(struct sync *s, int64_t now)
+{
+	struct interlude *in = &s->interlude;
+	struct meta_pending_summary sum;
+
+	meta_pending_summary(s->v->meta, &sum);
+	if (sum.change != in->seen) {
+		in->seen = sum.change;
+		in->seen_ms = now;
+	}
+	/* To look through very much takes longer than it is worth. */
+	return in->seen != in->handled && now - in->seen_ms >= SCHEDULE_QUIET_MS &&
+	    sum.inode_count + sum.dentry_count <= INTERLUDE_PENDING_MAX;
+}
+
+bool
+push_interlude_is_due(struct sync *s)
+{
+	int64_t now = now_ms();
+
+	if (!s->interlude.allowed || now < s->interlude.next_ms)
+		return false;
+	return changes_are_due(s, now) || now - s->interlude.polled_ms >= SCHEDULE_POLL_MIN_MS;
+}
+
+static err_t
+push_recent(struct sync *s)
+{
+	struct interlude *in = &s->interlude;
+	struct collected found;
+	uint64_t change = in->seen;
+	err_t err = upload_recent(s, in->began);
+
+	if (err == 0)
+		err = push_step(s, false, &found, &in->pushed);
+	if (err == 0)
+		in->handled = change;
+	return err;
+}
+
+err_t
+push_interlude(struct sync *s)
+{
+	struct interlude *in = &s->interlude;
+	int64_t began = now_ms();
+	bool news;
+	err_t err = 0;
+
+	if (!push_interlude_is_due(s))
+		return 0;
+	in->allowed = false; /* this one is not to be interrupted by another */
+	if (s->v->has_head && began - in->polled_ms >= SCHEDULE_POLL_MIN_MS) {
+		err = pull_poll(s, &news);
+		in->polled_ms = began;
+	}
+	if (err == 0 && changes_are_due(s, began))
+		err = push_recent(s);
+	in->next_ms = now_ms() + (now_ms() - began) * INTERLUDE_SHARE;
+	in->allowed = true;
+	return err;
+}
+
 static bool
 is_idle(const struct sync *s)
 {
@@ -242,6 +330,7 @@ push_all(struct sync *s, bool *pushed_out)
 	}
 	if ((err = write_marker(s)) != 0)
 		return err;
+	begin_interludes(s);
 	for (unsigned round = 0; round == 0 || (found.unsettled && round <= SETTLE_ROUNDS); round++) {
 		if ((err = upload_pending(s)) != 0)
 			return err;
@@ -252,13 +341,17 @@ push_all(struct sync *s, bool *pushed_out)
 				return err;
 		} while (found.more);
 	}
+	s->interlude.allowed = false;
+	pushed = pushed || s->interlude.pushed;
 	if (pushed)
 		report_save(s);
 	if (found.too_large)
 		return report_why(s, -EFBIG, "\"%s\" is too large to be sent to the store; it stays on this computer only; all else "
 		    "is synced", found.path);
 	if (is_idle(s)) {
+		pthread_mutex_lock(&s->lock);
 		numset_clear(&s->uploaded); /* commits name them all */
+		pthread_mutex_unlock(&s->lock);
 		if ((err = upload_sweep(s)) != 0)
 			log_warn("left-over segments stay: %s", strerror(-err));
 	}

@@ -14,6 +14,14 @@
 #define PORTION_LEN (256u << 20)
 #define PORTION_FILES 20000u
 #define UPLOAD_THREADS 4u
+/* What takes longer than this to upload is looked after meanwhile. */
+#define LONG_UPLOAD_LEN (32u << 20)
+#define LOOK_INTERVAL_MS 250
+/* Files up to this size go first, and the most of what goes while something larger is under way. */
+#define SMALL_LEN (1u << 20)
+#define RECENT_FILE_LEN (8u << 20)
+#define RECENT_LEN (32u << 20)
+#define RECENT_FILES 2000u
 /* The meta lock is let go after so many inodes. */
 #define LOCK_SLICE 1000u
 
@@ -23,11 +31,17 @@ struct candidate {
 	uint64_t size;
 };
 
+/* Small files first, those of one directory together; then the others, the smallest first. */
 static int
-by_parent(const void *a, const void *b)
+by_urgency(const void *a, const void *b)
 {
 	const struct candidate *x = a, *y = b;
+	bool x_small = x->size <= SMALL_LEN, y_small = y->size <= SMALL_LEN;
 
+	if (x_small != y_small)
+		return x_small ? -1 : 1;
+	if (!x_small && x->size != y->size)
+		return x->size < y->size ? -1 : 1;
 	if (x->parent != y->parent)
 		return x->parent < y->parent ? -1 : 1;
 	return x->ino < y->ino ? -1 : x->ino > y->ino;
@@ -39,9 +53,9 @@ has_pending_content(const struct inode *i)
 	return S_ISREG(i->mode) && i->nlink > 0 && (i->pending & (PENDING_CONTENT | PENDING_NEW)) != 0;
 }
 
-/* Pending files with content, those of one directory together. */
+/* Pending files with content that have changed since a time, and are no larger than that. */
 static err_t
-find_candidates(struct meta *m, struct candidate **out, size_t *count_out)
+find_candidates(struct meta *m, time_t since, uint64_t max, struct candidate **out, size_t *count_out)
 {
 	CLEANUP(free_ptr) uint64_t *inos = NULL;
 	CLEANUP(free_ptr) struct candidate *v = NULL;
@@ -59,41 +73,65 @@ find_candidates(struct meta *m, struct candidate **out, size_t *count_out)
 			meta_lock(m);
 		}
 		err = meta_inode_get(m, inos[k], &i);
-		if (err == 0 && has_pending_content(i))
+		if (err == 0 && has_pending_content(i) && i->ctime.tv_sec >= since && i->size <= max)
 			v[n++] = (struct candidate){ i->ino, i->parent, i->size };
 		err = err == -ENOENT ? 0 : err;
 	}
 	meta_unlock(m);
 	if (err != 0)
 		return err;
-	qsort(v, n, sizeof(*v), by_parent);
+	qsort(v, n, sizeof(*v), by_urgency);
 	*out = STEAL(v);
 	*count_out = n;
 	return 0;
+}
+
+struct portion {
+	struct sync *s;
+	struct settle *settle;
+};
+
+static bool
+is_full(const struct portion *p)
+{
+	return settle_progress(p->settle) >= PORTION_LEN;
+}
+
+/* Between two chunks of a file.  -EINPROGRESS: the rest of it is for another portion. */
+static err_t
+end_portion_in_time(void *ctx)
+{
+	const struct portion *p = ctx;
+
+	if (engine_is_interrupted(p->s))
+		return -ECANCELED;
+	return is_full(p) || push_interlude_is_due(p->s) ? -EINPROGRESS : 0;
 }
 
 /* Settles candidates from *at on until a portion is full. */
 static err_t
 settle_portion(struct sync *s, const struct candidate *v, size_t count, size_t *at)
 {
+	struct portion p = { .s = s };
 	struct vault *vault = s->v;
-	struct settle *st = NULL;
-	uint64_t len = 0, settled = 0;
+	uint64_t settled = 0;
 	size_t start = *at;
 	err_t err;
 
-	if ((err = settle_begin(vault->content, vault->meta, vault->segments, vault->keys, &st)) != 0)
+	if ((err = settle_begin(vault->content, vault->meta, vault->segments, vault->keys, &p.settle)) != 0)
 		return err;
-	while (*at < count && len < PORTION_LEN && *at - start < PORTION_FILES) {
-		err = engine_is_interrupted(s) ? -ECANCELED : settle_inode(st, v[*at].ino);
+	settle_set_pause(p.settle, end_portion_in_time, &p);
+	while (*at < count && !is_full(&p) && *at - start < PORTION_FILES) {
+		err = engine_is_interrupted(s) ? -ECANCELED : settle_inode(p.settle, v[*at].ino);
+		if (err == -EINPROGRESS)
+			break;
 		if (err != 0 && err != -EAGAIN && err != -ENOENT) { /* written to meanwhile, or gone: not now */
-			settle_abandon(st);
+			settle_abandon(p.settle);
 			return err;
 		}
-		len += v[*at].size;
 		(*at)++;
 	}
-	if ((err = settle_finish(st, &settled)) != 0)
+	if ((err = settle_finish(p.settle, &settled)) != 0)
 		return err;
 	return meta_sync(vault->meta);
 }
@@ -201,8 +239,21 @@ struct upload {
 	pthread_mutex_t lock;
 	/* under lock */
 	size_t next;
+	size_t working; /* threads */
 	err_t err; /* the first */
+	pthread_cond_t ended; /* one of the threads */
 };
+
+bool
+upload_is_done(struct sync *s, uint64_t seg)
+{
+	bool done;
+
+	pthread_mutex_lock(&s->lock);
+	done = numset_has(s->uploaded, seg);
+	pthread_mutex_unlock(&s->lock);
+	return done;
+}
 
 static err_t
 upload_one(struct sync *s, const struct segment *seg)
@@ -233,55 +284,137 @@ upload_next(struct upload *u)
 		u->err = -ECANCELED;
 	while (u->err == 0 && seg == NULL && u->next < u->count) {
 		seg = &u->v[u->next++];
-		if (numset_has(u->s->uploaded, seg->id))
+		if (upload_is_done(u->s, seg->id))
 			seg = NULL;
 	}
 	pthread_mutex_unlock(&u->lock);
 	return seg;
 }
 
-static void *
-upload_worker(void *arg)
+static void
+upload_fail(struct upload *u, err_t err)
 {
-	struct upload *u = arg;
+	pthread_mutex_lock(&u->lock);
+	if (u->err == 0)
+		u->err = err;
+	pthread_mutex_unlock(&u->lock);
+}
+
+static void
+upload_all(struct upload *u)
+{
 	const struct segment *seg;
 
 	while ((seg = upload_next(u)) != NULL) {
 		err_t err = upload_one(u->s, seg);
 
-		pthread_mutex_lock(&u->lock);
+		pthread_mutex_lock(&u->s->lock);
 		if (err == 0)
 			err = numset_add(&u->s->uploaded, seg->id);
-		if (err != 0 && err != -ENODATA && u->err == 0)
-			u->err = err;
-		pthread_mutex_unlock(&u->lock);
-		pthread_mutex_lock(&u->s->lock);
 		u->s->status.bytes_done += seg->size;
 		if (err == 0)
 			u->s->status.last_contact = time(NULL);
 		pthread_mutex_unlock(&u->s->lock);
+		if (err != 0 && err != -ENODATA)
+			upload_fail(u, err);
 	}
+}
+
+static void *
+upload_worker(void *arg)
+{
+	struct upload *u = arg;
+
+	upload_all(u);
+	pthread_mutex_lock(&u->lock);
+	u->working--;
+	pthread_cond_signal(&u->ended);
+	pthread_mutex_unlock(&u->lock);
 	return NULL;
+}
+
+/* Waits a moment; false: they have all ended. */
+static bool
+are_working(struct upload *u)
+{
+	struct timespec until;
+	bool working;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += LOOK_INTERVAL_MS * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
+	pthread_mutex_lock(&u->lock);
+	while (u->working > 0 && pthread_cond_clockwait(&u->ended, &u->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
+		;
+	working = u->working > 0;
+	pthread_mutex_unlock(&u->lock);
+	return working;
+}
+
+/* While the others work: what shall not wait for them. */
+static void
+look_after(struct upload *u)
+{
+	err_t err = 0;
+
+	while (err == 0 && are_working(u))
+		err = push_interlude(u->s);
+	if (err != 0)
+		upload_fail(u, err);
 }
 
 static err_t
 upload_segments(struct sync *s, const struct segment *v, size_t count)
 {
-	struct upload u = { .s = s, .v = v, .count = count, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct upload u = { .s = s, .v = v, .count = count, .lock = PTHREAD_MUTEX_INITIALIZER,
+		.ended = PTHREAD_COND_INITIALIZER };
 	pthread_t threads[UPLOAD_THREADS];
-	size_t thread_count = 0;
+	size_t thread_count = 0, wanted;
+	uint64_t len = 0;
 
-	pthread_mutex_lock(&s->lock);
 	for (size_t i = 0; i < count; i++)
-		s->status.bytes_total += v[i].size;
+		len += v[i].size;
+	pthread_mutex_lock(&s->lock);
+	s->status.bytes_total += len;
 	pthread_mutex_unlock(&s->lock);
-	while (thread_count + 1 < UPLOAD_THREADS && thread_count + 1 < count &&
-	       pthread_create(&threads[thread_count], NULL, upload_worker, &u) == 0)
+	/* Unless it looks after the others this thread works, too, so that it goes on even if no other can be had. */
+	wanted = len > LONG_UPLOAD_LEN ? UPLOAD_THREADS : UPLOAD_THREADS - 1;
+	while (thread_count < wanted && thread_count + 1 < count) {
+		pthread_mutex_lock(&u.lock);
+		u.working++;
+		pthread_mutex_unlock(&u.lock);
+		if (pthread_create(&threads[thread_count], NULL, upload_worker, &u) != 0) {
+			pthread_mutex_lock(&u.lock);
+			u.working--;
+			pthread_mutex_unlock(&u.lock);
+			break;
+		}
 		thread_count++;
-	(void)upload_worker(&u); /* this thread works, too, so that it goes on even if no other can be had */
+	}
+	if (len > LONG_UPLOAD_LEN && thread_count > 0)
+		look_after(&u);
+	else
+		upload_all(&u);
 	while (thread_count > 0)
 		pthread_join(threads[--thread_count], NULL);
 	return u.err;
+}
+
+/* *at: the first candidate that is left. */
+static err_t
+upload_portion(struct sync *s, const struct candidate *v, size_t count, size_t *at)
+{
+	CLEANUP(segment_list_clear) struct segment_list l = { 0 };
+	size_t start = *at, end;
+	err_t err;
+
+	s->swept = false; /* what is settled now may be overwritten before a commit names it */
+	if ((err = settle_portion(s, v, count, at)) != 0)
+		return err;
+	end = *at < count ? *at + 1 : count; /* of the last one perhaps a part */
+	err = list_portion(s, v + start, end - start, &l);
+	return err != 0 ? err : upload_segments(s, l.v, l.count);
 }
 
 err_t
@@ -289,17 +422,28 @@ upload_pending(struct sync *s)
 {
 	CLEANUP(free_ptr) struct candidate *v = NULL;
 	size_t count = 0, at = 0;
-	err_t err = find_candidates(s->v->meta, &v, &count);
+	err_t err = find_candidates(s->v->meta, 0, UINT64_MAX, &v, &count);
 
 	while (err == 0 && at < count) {
-		CLEANUP(segment_list_clear) struct segment_list l = { 0 };
-		size_t start = at;
-
-		s->swept = false; /* what is settled now may be overwritten before a commit names it */
-		if ((err = settle_portion(s, v, count, &at)) == 0 &&
-		    (err = list_portion(s, v + start, at - start, &l)) == 0)
-			err = upload_segments(s, l.v, l.count);
+		err = upload_portion(s, v, count, &at);
+		if (err == 0 && at < count)
+			err = push_interlude(s);
 	}
+	return err;
+}
+
+err_t
+upload_recent(struct sync *s, time_t since)
+{
+	CLEANUP(free_ptr) struct candidate *v = NULL;
+	size_t count = 0, n = 0, at = 0;
+	uint64_t len = 0;
+	err_t err = find_candidates(s->v->meta, since, RECENT_FILE_LEN, &v, &count);
+
+	while (n < count && n < RECENT_FILES && len < RECENT_LEN)
+		len += v[n++].size;
+	while (err == 0 && at < n)
+		err = upload_portion(s, v, n, &at);
 	return err;
 }
 

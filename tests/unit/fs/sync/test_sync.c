@@ -566,6 +566,131 @@ what_is_pending_is_known_in_bytes_without_looking(void **state)
 	assert_int_equal(st.pending_bytes, 0);
 }
 
+/* A push that takes for ever, until the rate is lifted. */
+struct slow_push {
+	struct store *store;
+	pthread_t thread;
+	err_t err;
+	struct sync *sync;
+};
+
+static void *
+push_slowly(void *arg)
+{
+	struct slow_push *p = arg;
+
+	p->err = sync_once(p->sync);
+	return NULL;
+}
+
+static void
+begin_slow_push(struct side *s, const char *store, struct slow_push *p)
+{
+	struct sync_status st;
+
+	sync_free(s->sync);
+	s->fault = NULL;
+	assert_int_equal(store_open(store, false, &p->store, NULL), 0);
+	store_set_rates(p->store, 256 << 10, 0);
+	assert_int_equal(sync_new(s->v, p->store, &s->sync), 0);
+	p->sync = s->sync;
+	assert_int_equal(pthread_create(&p->thread, NULL, push_slowly, p), 0);
+	do {
+		usleep(10000);
+		sync_get_status(s->sync, &st);
+	} while (st.bytes_total == 0);
+}
+
+static void
+end_slow_push(struct slow_push *p)
+{
+	store_set_rates(p->store, 0, 0);
+	pthread_join(p->thread, NULL);
+	assert_int_equal(p->err, 0);
+}
+
+static void
+make_big(struct side *s, const char *name)
+{
+	enum { PIECE = 1 << 20, PIECES = 40 };
+	uint8_t *noise = malloc(PIECE);
+	uint64_t ino = make_text(s, name, "x");
+
+	for (uint64_t k = 0; k < PIECES; k++) {
+		assert_int_equal(random_bytes(noise, PIECE), 0);
+		write_at(s, ino, k * PIECE, noise, PIECE);
+	}
+	free(noise);
+}
+
+static void
+wait_for_name(struct side *looking, const char *name, struct side *syncing)
+{
+	while (lookup(looking, INODE_ROOT, name) == 0) {
+		usleep(100000);
+		if (syncing != NULL)
+			sync_ok(syncing);
+	}
+}
+
+static void
+a_letter_does_not_wait_for_a_long_upload_nor_does_the_answer(void **state)
+{
+	struct fixture *f = *state;
+	struct slow_push p = { 0 };
+
+	make_text(&f->a, "one", "1");
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	make_big(&f->a, "big");
+	begin_slow_push(&f->a, f->store, &p);
+	make_text(&f->a, "letter", "dear b");
+	wait_for_name(&f->b, "letter", &f->b);
+	assert_text(&f->b, "letter", "dear b");
+	assert_int_equal(lookup(&f->b, INODE_ROOT, "big"), 0);
+	make_text(&f->b, "answer", "dear a");
+	sync_ok(&f->b);
+	wait_for_name(&f->a, "answer", NULL);
+	assert_int_equal(lookup(&f->b, INODE_ROOT, "big"), 0);
+	end_slow_push(&p);
+	sync_ok(&f->b);
+	assert_same_tree(&f->a, &f->b);
+}
+
+static void
+nor_does_it_when_large_files_take_the_places_of_others(void **state)
+{
+	struct fixture *f = *state;
+	struct slow_push p = { 0 };
+
+	make_text(&f->a, "letter", "draft");
+	make_text(&f->a, "large", "small so far");
+	make_text(&f->a, "moved", "from here");
+	make_text(&f->a, "grows", "x");
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	make_big(&f->a, "large.new");
+	assert_int_equal(vfs_rename(f->a.fs, INODE_ROOT, "moved", INODE_ROOT, "kept", 0), 0);
+	make_big(&f->a, "moved");
+	assert_int_equal(vfs_rename(f->a.fs, INODE_ROOT, "large.new", INODE_ROOT, "large", 0), 0);
+	begin_slow_push(&f->a, f->store, &p);
+	make_text(&f->a, "letter.new", "dear b");
+	assert_int_equal(vfs_rename(f->a.fs, INODE_ROOT, "letter.new", INODE_ROOT, "letter", 0), 0);
+	wait_for_name(&f->b, "kept", &f->b);
+	while (lookup(&f->b, INODE_ROOT, "letter") != lookup(&f->a, INODE_ROOT, "letter")) {
+		usleep(100000);
+		sync_ok(&f->b);
+	}
+	assert_text(&f->b, "letter", "dear b");
+	assert_text(&f->b, "large", "small so far");
+	assert_text(&f->b, "moved", "from here");
+	assert_text(&f->b, "kept", "from here");
+	end_slow_push(&p);
+	sync_ok(&f->b);
+	assert_same_tree(&f->a, &f->b);
+	assert_text(&f->b, "kept", "from here");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -588,6 +713,8 @@ main(void)
 		TEST(asking_for_news_takes_one_request_and_now_and_then_two), TEST(while_paused_only_what_is_asked_for_is_done),
 		TEST(a_pause_that_is_over_is_none), TEST(offline_nothing_goes_to_the_store_until_it_is_over),
 		TEST(what_is_pending_is_known_in_bytes_without_looking),
+		TEST(a_letter_does_not_wait_for_a_long_upload_nor_does_the_answer),
+		TEST(nor_does_it_when_large_files_take_the_places_of_others),
 		TEST(the_kernel_is_asked_and_told),
 		TEST(a_conflict_is_kept_and_told_even_after_reopening),
 	};
