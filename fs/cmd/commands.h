@@ -14,5 +14,6 @@ extern const struct command cmd_join;
 extern const struct command cmd_recovery_key;
 extern const struct command cmd_verify;
 extern const struct command cmd_exposure;
+extern const struct command cmd_export;
 
 #endif

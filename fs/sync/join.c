@@ -487,3 +487,89 @@ sync_join(const struct vault_create_params *p, struct store *store, const uint8_
 		take_why(&j, err);
 	return err;
 }
+
+/* Reading only. */
+
+struct sync_reading {
+	struct join j;
+	char *gap;
+};
+
+void
+sync_reading_close(struct sync_reading *r)
+{
+	if (r == NULL)
+		return;
+	join_clear(&r->j);
+	free(r->gap);
+	free(r);
+}
+
+static void
+close_reading(struct sync_reading **r)
+{
+	sync_reading_close(*r);
+}
+
+struct vault *
+sync_reading_vault(struct sync_reading *r)
+{
+	return r->j.v;
+}
+
+const char *
+sync_reading_gap(struct sync_reading *r)
+{
+	return r->gap;
+}
+
+/* What can be read ends where a commit is damaged; what is before it is whole. */
+static err_t
+read_on(struct sync_reading *r)
+{
+	bool news;
+	err_t err = pull_all(r->j.s, &news);
+
+	if (err != -EBADMSG && err != -EPROTO && err != -ESTALE && err != -EKEYREVOKED)
+		return err;
+	r->gap = strdup(r->j.s->why[0] != '\0' ? r->j.s->why : "a commit is damaged");
+	return r->gap != NULL ? 0 : -ENOMEM;
+}
+
+static err_t
+reading_steps(struct sync_reading *r, const uint8_t recovery_key[static RECOVERY_KEY_LEN])
+{
+	struct join *j = &r->j;
+	err_t err;
+
+	if ((err = identity_from_recovery_key(recovery_key, &j->recovery)) != 0 ||
+	    (err = identity_id(identity_public(j->recovery), j->recovery_id)) != 0 ||
+	    (err = identity_derive(j->recovery, "recovery psk", j->psk.b)) != 0 ||
+	    (err = chain_new(j->store, &j->chain)) != 0 || (err = find_vault(j)) != 0 || (err = open_boxes(j)) != 0 ||
+	    (err = begin(j)) != 0)
+		return err;
+	return read_on(r);
+}
+
+err_t
+sync_reading_open(const struct vault_create_params *p, struct store *store,
+    const uint8_t recovery_key[static RECOVERY_KEY_LEN], struct sync_reading **out, char **why_out)
+{
+	CLEANUP(close_reading) struct sync_reading *r = calloc(1, sizeof(*r));
+	err_t err;
+
+	if (r == NULL)
+		return -ENOMEM;
+	if (why_out != NULL)
+		*why_out = NULL;
+	r->j.p = p;
+	r->j.store = store;
+	r->j.why_out = why_out;
+	if ((err = reading_steps(r, recovery_key)) != 0) {
+		take_why(&r->j, err);
+		return err;
+	}
+	r->j.why_out = NULL;
+	*out = STEAL(r);
+	return 0;
+}

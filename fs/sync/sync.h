@@ -88,4 +88,17 @@ MUST_CHECK err_t sync_fetch_segment(void *ctx, const struct segment *seg);
 MUST_CHECK err_t sync_join(const struct vault_create_params *p, struct store *store,
     const uint8_t recovery_key[static RECOVERY_KEY_LEN], char **why_out);
 
+/*
+ * Reads a vault with the recovery key without joining it: nothing is written to the store.  The tree is unfolded in a
+ * directory beside p->dir, which sync_reading_close removes again; contents are fetched as they are read.  p->lock: with a
+ * random passphrase, what a crash leaves behind is closed for good.  Errors as sync_join's.
+ */
+struct sync_reading;
+MUST_CHECK err_t sync_reading_open(const struct vault_create_params *p, struct store *store,
+    const uint8_t recovery_key[static RECOVERY_KEY_LEN], struct sync_reading **out, char **why_out);
+struct vault *sync_reading_vault(struct sync_reading *r);
+/* Why the tree is not the newest one: the commit at which reading ended, in a sentence; NULL: it is. */
+const char *sync_reading_gap(struct sync_reading *r);
+void sync_reading_close(struct sync_reading *r);
+
 #endif

@@ -23,8 +23,9 @@ BELOW = {
     "fs/data": ["crypto", "fs/meta"],
     "fs/vault": ["crypto", "fs/meta", "fs/data"],
     "fs/sync": ["crypto", "remote", "fs/meta", "fs/data", "fs/vault"],
+    "fs/export": ["crypto", "remote", "fs/meta", "fs/data", "fs/vault", "fs/sync"],
     "fs/mount": ["crypto", "fs/meta", "fs/data"],
-    "fs/cmd": ["crypto", "remote", "fs/meta", "fs/data", "fs/vault", "fs/sync", "fs/mount"],
+    "fs/cmd": ["crypto", "remote", "fs/meta", "fs/data", "fs/vault", "fs/sync", "fs/export", "fs/mount"],
 }
 
 # Vendors' headers and the only files that may include them.
@@ -36,6 +37,7 @@ OWNERS = [
     (r"openssl/\w+\.h", r"crypto/\w+\.c"),
     (r"curl/\w+\.h", r"remote/http\w*\.c"),
     (r"expat\w*\.h", r"remote/s3_xml\.c"),
+    (r"archive\w*\.h", r"fs/export/archiver\.c"),
     (r"ini\.h", r"fs/cmd/config\.c|remote/s3_credentials\.c"),
     (r"jansson\.h", r"fs/cmd/\w+\.[ch]"),  # the control socket's requests are JSON, and only the commands know of them
 ]

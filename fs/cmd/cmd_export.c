@@ -1,0 +1,258 @@
+/*
+ * snugfs export: everything out of the store as plain files, with the recovery key and nothing else: no mount, no device, and
+ * nothing left behind here.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <dirent.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "commands.h"
+#include "config.h"
+#include "create.h"
+#include "export.h"
+#include "human.h"
+#include "progress.h"
+#include "random.h"
+#include "session.h"
+#include "sync.h"
+#include "tell.h"
+
+#define SCRATCH_KEY_LEN 32
+
+static volatile sig_atomic_t interrupted;
+
+static void
+on_signal(int number)
+{
+	(void)number;
+	interrupted = 1;
+}
+
+struct run {
+	struct progress bar;
+	struct sync_reading *reading;
+	struct archiver *archiver;
+	char scratch[64];   /* a folder of our own; "": not made */
+	char passphrase[2 * SCRATCH_KEY_LEN + 1];
+};
+
+static void
+run_clear(struct run *r)
+{
+	sync_reading_close(r->reading);
+	archiver_free(r->archiver);
+	if (r->scratch[0] != '\0')
+		(void)rmdir(r->scratch);
+	explicit_bzero(r->passphrase, sizeof(r->passphrase));
+}
+
+static void
+failed(void *ctx, const char *path, const char *why)
+{
+	struct run *r = ctx;
+
+	progress_end(&r->bar);
+	fprintf(stderr, "snugfs: \"%s\" is left out: %s.\n", path, why);
+}
+
+static bool
+progress(void *ctx, uint64_t files, uint64_t bytes)
+{
+	struct run *r = ctx;
+
+	(void)files;
+	progress_show(&r->bar, "exporting", bytes, 0, PROGRESS_BYTES);
+	return !interrupted;
+}
+
+/* Where from. */
+
+/* Is it the folder of a vault that is known here?  Then its store. */
+static bool
+find_mountpoint(const char *text, char **out)
+{
+	CLEANUP(config_clear) struct config c = { 0 };
+	CLEANUP(free_ptr) char *path = realpath(text, NULL);
+
+	if (path == NULL || config_load(&c) != 0)
+		return false;
+	for (size_t i = 0; *out == NULL && i < c.count; i++)
+		if (strcmp(c.entries[i].mountpoint, path) == 0 && c.entries[i].remote != NULL)
+			*out = strdup(c.entries[i].remote);
+	return *out != NULL;
+}
+
+static int
+find_url(const struct options *o, char **out)
+{
+	CLEANUP(place_clear) struct place p = { 0 };
+	int status;
+
+	if (o->remote != NULL)
+		return find_mountpoint(o->remote, out) ? 0 : create_remote_url(o, out);
+	if ((status = session_find_place(o, &p)) != 0)
+		return status;
+	if (p.remote == NULL)
+		return tell_failure("%s has no store to export from; copy the files from the folder", p.mountpoint);
+	*out = strdup(p.remote);
+	return *out != NULL ? 0 : tell_failure("out of memory");
+}
+
+/* What stands on the disk meanwhile is closed by a passphrase that nobody ever sees. */
+static err_t
+make_scratch(struct run *r)
+{
+	const char *tmp = getenv("TMPDIR");
+	uint8_t key[SCRATCH_KEY_LEN];
+	err_t err = random_bytes(key, sizeof(key));
+
+	if (err != 0)
+		return err;
+	for (size_t i = 0; i < sizeof(key); i++)
+		snprintf(r->passphrase + 2 * i, 3, "%02x", key[i]);
+	explicit_bzero(key, sizeof(key));
+	if ((size_t)snprintf(r->scratch, sizeof(r->scratch), "%s/snugfs-export-XXXXXX", tmp != NULL ? tmp : "/tmp") >=
+	    sizeof(r->scratch))
+		(void)snprintf(r->scratch, sizeof(r->scratch), "/tmp/snugfs-export-XXXXXX");
+	if (mkdtemp(r->scratch) == NULL) {
+		err = -errno;
+		r->scratch[0] = '\0';
+	}
+	return err;
+}
+
+static int
+open_reading(struct run *r, struct store *store, const uint8_t key[static RECOVERY_KEY_LEN])
+{
+	char dir[sizeof(r->scratch) + 8];
+	struct vault_create_params p = { .dir = dir, .device_name = "export", .root_uid = geteuid(), .root_gid = getegid(),
+		.lock = { .passphrase = r->passphrase } };
+	char *why = NULL;
+	err_t err = make_scratch(r);
+
+	if (err != 0)
+		return tell_failure("no room for temporary files: %s; set TMPDIR to a folder that has some", tell_reason(err));
+	p.lock.passphrase_len = strlen(r->passphrase);
+	snprintf(dir, sizeof(dir), "%s/vault", r->scratch);
+	progress_show(&r->bar, "reading the vault's commits", 0, 0, PROGRESS_COUNT);
+	err = sync_reading_open(&p, store, key, &r->reading, &why);
+	progress_end(&r->bar);
+	return err != 0 ? tell_why(why, store->url, err) : 0;
+}
+
+/* Where to. */
+
+static bool
+is_empty(const char *path)
+{
+	DIR *d = opendir(path);
+	const struct dirent *e;
+	bool empty = d != NULL;
+
+	while (d != NULL && (e = readdir(d)) != NULL)
+		empty = empty && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0);
+	if (d != NULL)
+		closedir(d);
+	return empty;
+}
+
+static int
+enter_folder(const char *path)
+{
+	if (mkdir(path, 0700) != 0 && errno != EEXIST)
+		return tell_failure("%s cannot be made: %s", path, tell_reason(-errno));
+	if (!is_empty(path))
+		return tell_failure("%s is not an empty folder; name one that is, or that is not there yet", path);
+	return chdir(path) != 0 ? tell_failure("%s cannot be written to: %s", path, tell_reason(-errno)) : 0;
+}
+
+static int
+open_target(struct run *r, const struct options *o)
+{
+	bool tar = options_get(o, "tar") != NULL;
+	err_t err;
+	int status;
+
+	if (tar && isatty(STDOUT_FILENO))
+		return tell_usage("export", "a tar file would go to the terminal: redirect it, as in \"> vault.tar\"");
+	if (!tar && (status = enter_folder(o->args[0])) != 0)
+		return status;
+	err = tar ? archiver_new_tar(STDOUT_FILENO, &r->archiver) : archiver_new_folder(geteuid() == 0, &r->archiver);
+	return err != 0 ? tell_failure("nothing could be written: %s", tell_reason(err)) : 0;
+}
+
+static int
+export(struct run *r, const struct options *o)
+{
+	bool tar = options_get(o, "tar") != NULL;
+	const struct export_hooks hooks = { r, failed, progress };
+	const char *gap = sync_reading_gap(r->reading);
+	struct export_report report = { 0 };
+	char bytes[HUMAN_BYTES_LEN];
+	err_t err = export_tree(sync_reading_vault(r->reading), r->archiver, tar, &hooks, &report);
+
+	progress_end(&r->bar);
+	if (err == -ECANCELED)
+		return tell_failure("the export was interrupted; what was written is not whole");
+	if (err != 0)
+		return tell_failure("the export ended early: %s", archiver_why(r->archiver)[0] != '\0' ?
+		    archiver_why(r->archiver) : tell_reason(err));
+	human_bytes(report.bytes, bytes);
+	fprintf(tar ? stderr : stdout, "Exported %" PRIu64 " files and folders, %s.\n", report.entries, bytes);
+	if (gap != NULL)
+		return tell_failure("this is not the newest state: %s", gap);
+	if (report.failed > 0)
+		return tell_failure("%" PRIu64 " %s left out; \"snugfs verify --repair\" on a device that has them may put them back",
+		    report.failed, report.failed == 1 ? "entry was" : "entries were");
+	return 0;
+}
+
+static int
+run(struct options *o)
+{
+	CLEANUP(key32_wipe) struct key32 key = { 0 };
+	CLEANUP(free_ptr) char *url = NULL;
+	CLEANUP(store_free_ptr) struct store *store = NULL;
+	CLEANUP(run_clear) struct run r = { .archiver = NULL };
+	struct sigaction act = { .sa_handler = on_signal };
+	char *why = NULL;
+	err_t err;
+	int status;
+
+	if ((options_get(o, "tar") != NULL) == (o->arg_count == 1))
+		return tell_usage("export", "name a folder to export to, or --tar");
+	if ((status = find_url(o, &url)) != 0 || (status = prompt_recovery_key(o, key.b)) != 0)
+		return status;
+	if ((err = store_open(url, false, &store, &why)) != 0)
+		return tell_why(why, url, err);
+	(void)sigaction(SIGINT, &act, NULL); /* so that the temporary files go */
+	(void)sigaction(SIGTERM, &act, NULL);
+	if ((status = open_reading(&r, store, key.b)) != 0 || (status = open_target(&r, o)) != 0)
+		return status;
+	return export(&r, o);
+}
+
+const struct command cmd_export = {
+	.name = "export",
+	.synopsis = "FOLDER | --tar [--remote URL | MOUNTPOINT]",
+	.summary = "write all files out of the store, with the recovery key alone",
+	.details = "Decrypts everything that the vault has in its store into FOLDER, which must be empty or new, or as a tar\n"
+	    "file (pax format) to standard output.  Asks for the recovery key.  The store is the one that --remote names,\n"
+	    "by its URL or by the mount point of a vault that is known here, or that of the only known vault.  This\n"
+	    "computer need not have the vault, and does not become a device of it.  Files that are damaged in the store\n"
+	    "are named and left out; then the exit status is 1.\n",
+	.accepts = ACCEPT_REMOTE,
+	.options = (const struct option_spec[]){ { "tar", NULL, "write a tar file to standard output" }, { 0 } },
+	.place = PLACE_NONE,
+	.args_are = "a folder",
+	.args_min = 0,
+	.args_max = 1,
+	.run = run,
+};

@@ -1,0 +1,285 @@
+/* archiver.c: libarchive's writers for tar and for the disk behind one door. */
+#include "archiver.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define ZEROS_LEN 65536u
+/* libarchive leaves this name space to its own model of ACLs; here it is what the vault keeps. */
+#define ACL_PREFIX "system."
+
+struct archiver {
+	struct archive *archive;
+	struct archive_entry *entry; /* reused */
+	bool tar;
+	bool open;           /* an entry is under way */
+	bool regular;
+	uint64_t at;         /* tar: bytes of it that were written */
+	uint64_t size;
+	char *path;
+	bool has_top;        /* folder: what libarchive sets too early */
+	struct timespec top_mtime;
+};
+
+static void
+entry_clear(struct archiver *a)
+{
+	free(a->path);
+	a->path = NULL;
+	a->open = false;
+}
+
+void
+archiver_free(struct archiver *a)
+{
+	if (a == NULL)
+		return;
+	entry_clear(a);
+	if (a->entry != NULL)
+		archive_entry_free(a->entry);
+	if (a->archive != NULL)
+		(void)archive_write_free(a->archive);
+	free(a);
+}
+
+void
+archiver_free_ptr(struct archiver **a)
+{
+	archiver_free(*a);
+}
+
+const char *
+archiver_why(const struct archiver *a)
+{
+	const char *why = archive_error_string(a->archive);
+
+	return why != NULL ? why : "";
+}
+
+/* Warnings are of what the target's file system can't take, as an xattr: the entry is there. */
+static err_t
+translate(struct archiver *a, int result)
+{
+	int e;
+
+	if (result >= ARCHIVE_WARN)
+		return 0;
+	e = archive_errno(a->archive);
+	return e > 0 ? -e : -EIO;
+}
+
+static err_t
+make(struct archive *archive, bool tar, struct archiver **out)
+{
+	CLEANUP(archiver_free_ptr) struct archiver *a = calloc(1, sizeof(*a));
+
+	if (a == NULL || archive == NULL) {
+		if (archive != NULL)
+			(void)archive_write_free(archive);
+		return -ENOMEM;
+	}
+	a->archive = archive;
+	a->tar = tar;
+	a->entry = archive_entry_new();
+	if (a->entry == NULL)
+		return -ENOMEM;
+	*out = STEAL(a);
+	return 0;
+}
+
+err_t
+archiver_new_folder(bool owners, struct archiver **out)
+{
+	int flags = ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_XATTR | ARCHIVE_EXTRACT_SECURE_SYMLINKS |
+	    ARCHIVE_EXTRACT_SECURE_NODOTDOT | ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS;
+	err_t err = make(archive_write_disk_new(), false, out);
+
+	return err != 0 ? err : translate(*out, archive_write_disk_set_options((*out)->archive, owners ?
+	    flags | ARCHIVE_EXTRACT_OWNER : flags));
+}
+
+err_t
+archiver_new_tar(int fd, struct archiver **out)
+{
+	CLEANUP(archiver_free_ptr) struct archiver *a = NULL;
+	err_t err;
+
+	/* So that names which are UTF-8 are taken as such; others travel as bytes. */
+	(void)setlocale(LC_CTYPE, "C.UTF-8");
+	if ((err = make(archive_write_new(), true, &a)) != 0 ||
+	    (err = translate(a, archive_write_set_format_pax(a->archive))) != 0 ||
+	    (err = translate(a, archive_write_set_options(a->archive, "xattrheader=SCHILY"))) != 0 ||
+	    (err = translate(a, archive_write_set_bytes_in_last_block(a->archive, 1))) != 0 ||
+	    (err = translate(a, archive_write_open_fd(a->archive, fd))) != 0)
+		return err;
+	*out = STEAL(a);
+	return 0;
+}
+
+err_t
+archiver_finish(struct archiver *a)
+{
+	const struct timespec times[2] = { { 0, UTIME_OMIT }, a->top_mtime };
+	err_t err = translate(a, archive_write_close(a->archive));
+
+	return err == 0 && a->has_top && utimensat(AT_FDCWD, ".", times, 0) != 0 ? -errno : err;
+}
+
+/* Entries. */
+
+static void
+describe(struct archive_entry *to, const struct archiver_entry *e, bool tar)
+{
+	archive_entry_clear(to);
+	archive_entry_copy_pathname(to, e->path);
+	archive_entry_set_mode(to, (__LA_MODE_T)e->mode);
+	archive_entry_set_uid(to, e->uid);
+	archive_entry_set_gid(to, e->gid);
+	archive_entry_set_mtime(to, e->mtime.tv_sec, e->mtime.tv_nsec);
+	if (e->link != NULL) {
+		archive_entry_copy_hardlink(to, e->link);
+		archive_entry_unset_size(to);
+		return;
+	}
+	if (S_ISLNK(e->mode))
+		archive_entry_copy_symlink(to, e->target);
+	if (S_ISCHR(e->mode) || S_ISBLK(e->mode)) {
+		archive_entry_set_rdevmajor(to, major(e->rdev));
+		archive_entry_set_rdevminor(to, minor(e->rdev));
+	}
+	archive_entry_set_size(to, S_ISREG(e->mode) ? (la_int64_t)e->size : 0);
+	for (size_t i = 0; i < e->xattr_count; i++)
+		if (tar || strncmp(e->xattrs[i].name, ACL_PREFIX, strlen(ACL_PREFIX)) != 0)
+			archive_entry_xattr_add_entry(to, e->xattrs[i].name, e->xattrs[i].value, e->xattrs[i].len);
+	for (size_t i = 0; tar && e->data != NULL && i < e->data_count; i++)
+		archive_entry_sparse_add_entry(to, (la_int64_t)e->data[i].off, (la_int64_t)e->data[i].len);
+	if (tar && e->data != NULL && e->data_count == 0)
+		archive_entry_sparse_add_entry(to, (la_int64_t)e->size, 0);
+}
+
+/* Those that libarchive left out. */
+static err_t
+set_acls(const struct archiver_entry *e)
+{
+	for (size_t i = 0; i < e->xattr_count; i++) {
+		const struct archiver_xattr *x = &e->xattrs[i];
+
+		if (strncmp(x->name, ACL_PREFIX, strlen(ACL_PREFIX)) == 0 &&
+		    lsetxattr(e->path, x->name, x->value, x->len, 0) != 0 && errno != ENOTSUP && errno != EPERM)
+			return -errno;
+	}
+	return 0;
+}
+
+/* libarchive makes a plain file of a socket. */
+static err_t
+make_socket(const struct archiver_entry *e)
+{
+	const struct timespec times[2] = { { 0, UTIME_OMIT }, e->mtime };
+
+	if (mknod(e->path, (mode_t)e->mode, 0) != 0 || chmod(e->path, e->mode & 07777u) != 0)
+		return -errno;
+	if (geteuid() == 0 && lchown(e->path, e->uid, e->gid) != 0)
+		return -errno;
+	return utimensat(AT_FDCWD, e->path, times, AT_SYMLINK_NOFOLLOW) != 0 ? -errno : 0;
+}
+
+err_t
+archiver_begin(struct archiver *a, const struct archiver_entry *e)
+{
+	err_t err;
+
+	if (S_ISSOCK(e->mode) && e->link == NULL)
+		return a->tar ? -ENOTSUP : make_socket(e);
+	describe(a->entry, e, a->tar);
+	if ((err = translate(a, archive_write_header(a->archive, a->entry))) != 0)
+		return err;
+	if (!a->tar && e->link == NULL && !S_ISLNK(e->mode) && (err = set_acls(e)) != 0)
+		return err;
+	if (!a->tar && strcmp(e->path, ".") == 0) {
+		a->has_top = true;
+		a->top_mtime = e->mtime;
+	}
+	a->path = strdup(e->path);
+	if (a->path == NULL)
+		return -ENOMEM;
+	a->open = true;
+	a->regular = S_ISREG(e->mode) && e->link == NULL;
+	a->at = 0;
+	a->size = e->size;
+	return 0;
+}
+
+static err_t
+write_stream(struct archiver *a, const uint8_t *data, size_t len)
+{
+	while (len > 0) {
+		la_ssize_t n = archive_write_data(a->archive, data, len);
+
+		if (n < 0)
+			return translate(a, (int)n);
+		if (n == 0)
+			return -EIO;
+		data += n;
+		len -= (size_t)n;
+		a->at += (uint64_t)n;
+	}
+	return 0;
+}
+
+static err_t
+write_zeros(struct archiver *a, uint64_t until)
+{
+	static const uint8_t zeros[ZEROS_LEN];
+	err_t err = 0;
+
+	while (err == 0 && a->at < until)
+		err = write_stream(a, zeros, until - a->at < ZEROS_LEN ? (size_t)(until - a->at) : ZEROS_LEN);
+	return err;
+}
+
+err_t
+archiver_write(struct archiver *a, uint64_t off, const uint8_t *data, size_t len)
+{
+	err_t err;
+
+	if (!a->tar)
+		return translate(a, (int)archive_write_data_block(a->archive, data, len, (la_int64_t)off));
+	err = write_zeros(a, off);
+	return err != 0 ? err : write_stream(a, data, len);
+}
+
+err_t
+archiver_end(struct archiver *a)
+{
+	err_t err;
+
+	if (!a->open)
+		return 0; /* a socket */
+	err = a->tar && a->regular ? write_zeros(a, a->size) : 0;
+	if (err == 0)
+		err = translate(a, archive_write_finish_entry(a->archive));
+	entry_clear(a);
+	return err;
+}
+
+err_t
+archiver_give_up(struct archiver *a)
+{
+	char *path = STEAL(a->path);
+	err_t err = archiver_end(a);
+
+	if (err == 0 && !a->tar && path != NULL && unlink(path) != 0)
+		err = -errno;
+	free(path);
+	return err;
+}
