@@ -235,12 +235,12 @@ uplink_stop(struct uplink *u)
 }
 
 err_t
-uplink_fetch(void *ctx, const struct segment *seg)
+uplink_fetch(void *ctx, const struct segment *seg, uint64_t off, size_t len, struct bytes *out)
 {
 	struct uplink *u = ctx;
 	struct sync *s = current_sync(u);
 
-	return s != NULL ? sync_fetch_segment(s, seg) : -EAGAIN;
+	return s != NULL ? sync_fetch_segment(s, seg, off, len, out) : -EAGAIN;
 }
 
 err_t

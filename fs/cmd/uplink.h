@@ -23,8 +23,8 @@ MUST_CHECK err_t uplink_start(struct uplink *u, const struct sync_hooks *hooks);
 /* Ends all that runs in the background; drains that wait return -ECANCELED. */
 void uplink_stop(struct uplink *u);
 
-/* content_fetch_fn; ctx is the uplink.  -EAGAIN while the store is away. */
-MUST_CHECK err_t uplink_fetch(void *ctx, const struct segment *seg);
+/* fetcher_source_fn; ctx is the uplink.  -EAGAIN while the store is away. */
+MUST_CHECK err_t uplink_fetch(void *ctx, const struct segment *seg, uint64_t off, size_t len, struct bytes *out);
 
 /*
  * Runs fn with the sync engine, connecting to the store first if that has not been done yet; hands fn's error on.

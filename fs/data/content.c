@@ -38,8 +38,9 @@ content_new(struct meta *meta, struct segstore *ss, struct keyring *keys, struct
 
 	if (e)
 		return e;
-	(void)pthread_mutex_init(&c->fetch_lock, NULL);
-	(void)pthread_cond_init(&c->fetch_done, NULL);
+	e = fetcher_new(meta, ss, &c->fetcher);
+	if (e)
+		return e;
 	*out = STEAL(c);
 	return 0;
 }
@@ -49,20 +50,22 @@ content_free(struct content *c)
 {
 	if (!c)
 		return;
+	fetcher_free(c->fetcher);
 	for (size_t k = 0; k < FILE_LOCKS; k++)
 		pthread_rwlock_destroy(&c->file_locks[k]);
-	pthread_cond_destroy(&c->fetch_done);
-	pthread_mutex_destroy(&c->fetch_lock);
 	free(c);
 }
 
-void
-content_set_fetch(struct content *c, content_fetch_fn *fn, void *ctx)
+struct fetcher *
+content_fetcher(struct content *c)
 {
-	pthread_mutex_lock(&c->fetch_lock);
-	c->fetch = fn;
-	c->fetch_ctx = ctx;
-	pthread_mutex_unlock(&c->fetch_lock);
+	return c->fetcher;
+}
+
+void
+content_set_fetch(struct content *c, fetcher_source_fn *fn, void *ctx)
+{
+	fetcher_set_source(c->fetcher, fn, ctx);
 }
 
 void

@@ -5,27 +5,24 @@
  * a read's segment I/O and decryption happen under that alone.  A write encrypts and appends under no lock at all, and holds
  * the file's only to map what it has appended.  Two files may share a lock: a thread holds one at a time, or several by
  * content_lock_files.
- * Uses meta.h, segstore.h, keyring.h, compress.h, frame.h.
+ * Uses meta.h, segstore.h, fetcher.h, keyring.h, compress.h, frame.h.
  */
 #ifndef SNUGFS_CONTENT_H
 #define SNUGFS_CONTENT_H
 
 #include "err.h"
+#include "fetcher.h"
 #include "keyring.h"
 #include "meta.h"
 #include "segstore.h"
 
 struct content;
 
-/*
- * Brings a settled segment that is not local (whole, from the store).  0, or why not: -EAGAIN (unreachable: a reader gets
- * -EIO), -EBADMSG.  A read calls it without any lock, settling and merging with the file's; may block for a bounded time.
- */
-typedef err_t content_fetch_fn(void *ctx, const struct segment *s);
-
 MUST_CHECK err_t content_new(struct meta *meta, struct segstore *ss, struct keyring *keys, struct content **out);
 void content_free(struct content *c);
-void content_set_fetch(struct content *c, content_fetch_fn *fn, void *ctx);
+/* Where bytes come from that are not local.  A read waits for them without any lock, settling and merging with the file's. */
+void content_set_fetch(struct content *c, fetcher_source_fn *fn, void *ctx);
+struct fetcher *content_fetcher(struct content *c);
 
 /* Reads at most len bytes up to the end of the file; holes are zeros.  -EIO: damaged (logged with path and segment) or not to
  * be had; never a wrong byte. */

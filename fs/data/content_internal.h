@@ -11,23 +11,12 @@
 
 #define FILE_LOCKS 256
 
-/* A segment that some thread is bringing right now; on that thread's stack. */
-struct fetching {
-	uint64_t seg;
-	struct fetching *next;
-};
-
 struct content {
 	struct meta *meta;
 	struct segstore *ss;
 	struct keyring *keys;
-	content_fetch_fn *fetch;
-	void *fetch_ctx;
+	struct fetcher *fetcher;
 	pthread_rwlock_t file_locks[FILE_LOCKS];
-
-	pthread_mutex_t fetch_lock; /* all below; nothing else is taken under it */
-	pthread_cond_t fetch_done;
-	struct fetching *fetching;
 };
 
 /* A part of a mapped range that is to be read. */

@@ -12,69 +12,8 @@
 
 /* A sealed extent that is not larger, or of which most is wanted, is read whole, to save a second read for the index. */
 #define READ_WHOLE_LEN 32768u
+#define BRING_TRIES 8u
 #define ZSTD_FRAMES_MAX (EXTENT_MAX_LEN / FRAME_ZSTD_LEN)
-
-/* Bringing segments. */
-
-/* [fetch_lock] */
-static bool
-is_being_fetched(const struct content *c, uint64_t seg)
-{
-	const struct fetching *f = c->fetching;
-
-	while (f && f->seg != seg)
-		f = f->next;
-	return f != NULL;
-}
-
-/* [fetch_lock, given up meanwhile] */
-static err_t
-run_fetch(struct content *c, const struct segment *row)
-{
-	struct fetching mine = {row->id, c->fetching};
-	content_fetch_fn *fn = c->fetch;
-	void *ctx = c->fetch_ctx;
-
-	c->fetching = &mine;
-	pthread_mutex_unlock(&c->fetch_lock);
-
-	err_t e = fn ? fn(ctx, row) : -ENODATA;
-
-	pthread_mutex_lock(&c->fetch_lock);
-
-	struct fetching **at = &c->fetching;
-
-	while (*at != &mine)
-		at = &(*at)->next;
-	*at = mine.next;
-	pthread_cond_broadcast(&c->fetch_done);
-	return e;
-}
-
-/* Brings the segment, or waits while another thread does.  0: worth another look at the disk. */
-static err_t
-fetch(struct content *c, uint64_t seg)
-{
-	struct segment row;
-
-	meta_lock(c->meta);
-
-	err_t e = meta_segment_get(c->meta, seg, &row);
-
-	meta_unlock(c->meta);
-	if (e || row.kind != SEGMENT_SETTLED)
-		return -ENODATA;
-	pthread_mutex_lock(&c->fetch_lock);
-	if (is_being_fetched(c, seg)) {
-		/* Once is enough: whatever comes of it shows on the disk. */
-		while (is_being_fetched(c, seg))
-			pthread_cond_wait(&c->fetch_done, &c->fetch_lock);
-	} else {
-		e = run_fetch(c, &row);
-	}
-	pthread_mutex_unlock(&c->fetch_lock);
-	return e;
-}
 
 /* Part of a sealed extent, from off bytes behind its start: into s->sealed, *at_out is where. */
 static err_t
@@ -238,7 +177,7 @@ open_range(struct content *c, uint64_t origin, const struct key32 *key, const st
 	return x->x_encoding == FRAME_RAW ? open_raw(c, s, &fc, &id, x, &r) : open_packed(c, s, &fc, &id, x, &r);
 }
 
-/* It came damaged from the store, and is here for what is whole in it. */
+/* It came from the store, and was not checked as a whole (yet), or is here for what is whole in it. */
 static bool
 is_damaged(struct content *c, uint64_t seg)
 {
@@ -252,14 +191,19 @@ is_damaged(struct content *c, uint64_t seg)
 	return !e && row.kind == SEGMENT_SETTLED && row.in_store && !row.local;
 }
 
-/* What can be done about a failure to open something of that segment.  0: worth another try. */
+/* What can be done about a failure to open that extent.  0: worth another try. */
 static err_t
-bring(struct content *c, uint64_t seg, err_t why)
+bring(struct content *c, const struct extent *x, err_t why)
 {
-	if (why == -ENODATA)
-		return fetch(c, seg);
-	/* The store may have been mended since. */
-	return why == -EBADMSG && is_damaged(c, seg) && !fetch(c, seg) ? 0 : why;
+	/* What is damaged: the store may have been mended since. */
+	bool anew = why == -EBADMSG && is_damaged(c, x->seg);
+
+	if (why != -ENODATA && !anew)
+		return why;
+
+	err_t e = fetcher_bring(c->fetcher, x->seg, x->seg_off, x->stored_len, anew);
+
+	return e && anew ? why : e;
 }
 
 err_t
@@ -270,7 +214,7 @@ content_open_range(struct content *c, uint64_t origin, const struct key32 *key, 
 
 	if (!e)
 		return 0;
-	e = bring(c, x->seg, e);
+	e = bring(c, x, e);
 	return e ? e : open_range(c, origin, key, x, off, len, buf);
 }
 
@@ -388,7 +332,8 @@ use_key(struct content *c, const struct scratch *s, uint64_t ino, uint32_t versi
 static void
 complain(struct content *c, uint64_t ino, const struct piece *p, err_t e)
 {
-	const char *why = e == -EBADMSG ? "it does not authenticate" : e == -ENODATA ? "it is not there" : strerror(-e);
+	bool absent = e == -ENODATA || e == -ENOENT;
+	const char *why = e == -EBADMSG ? "it does not authenticate" : absent ? "it is not there" : strerror(-e);
 	char path[1024];
 
 	if (e == -EAGAIN)
@@ -454,7 +399,8 @@ content_read(struct content *c, uint64_t ino, uint64_t off, size_t len, uint8_t 
 {
 	struct scratch *s = scratch_get();
 	struct reading r;
-	uint64_t brought = 0;
+	struct extent brought = {0};
+	unsigned tries = 0; /* with that one */
 	err_t e;
 
 	if (!s)
@@ -463,10 +409,17 @@ content_read(struct content *c, uint64_t ino, uint64_t off, size_t len, uint8_t 
 	for (;;) {
 		r = (struct reading){.ino = ino, .off = off, .len = len, .buf = buf};
 		e = read_local(c, s, &r);
-		if (!e || !r.failed.len || r.failed.x.seg == brought)
+		if (!e || !r.failed.len)
 			break;
-		brought = r.failed.x.seg;
-		e = bring(c, brought, e);
+
+		bool again = r.failed.x.seg == brought.seg && r.failed.x.seg_off == brought.seg_off;
+
+		/* What has come may have been given up again before it was read; what is damaged stays so. */
+		tries = again ? tries + 1 : 0;
+		if (again && (e != -ENODATA || tries == BRING_TRIES))
+			break;
+		brought = r.failed.x;
+		e = bring(c, &brought, e);
 		if (e)
 			break;
 	}

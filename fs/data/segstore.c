@@ -30,6 +30,9 @@ segstore_alloc(struct meta *meta)
 	(void)pthread_mutex_init(&ss->sweep_lock, NULL);
 	(void)pthread_mutex_init(&ss->begin_lock, NULL);
 	(void)pthread_mutex_init(&ss->lock, NULL);
+	(void)pthread_mutex_init(&ss->make_lock, NULL);
+	(void)pthread_mutex_init(&ss->pieces_lock, NULL);
+	(void)pthread_cond_init(&ss->pieces_moved, NULL);
 	(void)pthread_cond_init(&ss->drained, NULL);
 	return ss;
 }
@@ -91,6 +94,7 @@ segstore_free(struct segstore *ss)
 		HASH_DEL(ss->hots, h);
 		hot_free(ss, h);
 	}
+	segstore_free_parts(ss);
 	segfiles_free(ss->files);
 	if (ss->dirfd >= 0)
 		(void)close(ss->dirfd);
@@ -99,6 +103,9 @@ segstore_free(struct segstore *ss)
 	free(ss->redo_data);
 	free(ss->earlier);
 	pthread_cond_destroy(&ss->drained);
+	pthread_cond_destroy(&ss->pieces_moved);
+	pthread_mutex_destroy(&ss->pieces_lock);
+	pthread_mutex_destroy(&ss->make_lock);
 	pthread_mutex_destroy(&ss->lock);
 	pthread_mutex_destroy(&ss->begin_lock);
 	pthread_mutex_destroy(&ss->sweep_lock);
@@ -325,17 +332,43 @@ segstore_is_hot(struct segstore *ss, uint64_t seg)
 	return !meta_segment_get(ss->meta, seg, &row) && row.kind == SEGMENT_HOT;
 }
 
+/* The file of bytes that are here, and stay here until close_here. */
+static err_t
+open_here(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, struct part **part_out, struct segfile **out)
+{
+	err_t e = segstore_begin_read(ss, seg, off, len, part_out);
+
+	if (e)
+		return e;
+	e = segfiles_get(ss->files, seg, out);
+	if (e == -ENODATA)
+		segstore_lost(ss, *part_out, off, len);
+	if (e)
+		segstore_end_read(ss, *part_out);
+	return e;
+}
+
+static err_t
+close_here(struct segstore *ss, struct part *p, struct segfile *f, uint64_t off, uint32_t len, err_t e)
+{
+	segfiles_put(ss->files, f);
+	if (e == -ENODATA)
+		segstore_lost(ss, p, off, len);
+	segstore_end_read(ss, p);
+	return e;
+}
+
 err_t
 segstore_read(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *out)
 {
 	struct segfile *f;
-	err_t e = segfiles_get(ss->files, seg, &f);
+	struct part *p;
+	err_t e = open_here(ss, seg, off, len, &p, &f);
 
 	if (e)
 		return e;
 	e = disk_pread(segfile_fd(f), out, len, off);
-	segfiles_put(ss->files, f);
-	return e;
+	return close_here(ss, p, f, off, len, e);
 }
 
 /* Bytes of blocks that are read past the cache.  A system that does not want to is asked in the other way. */
@@ -355,7 +388,8 @@ err_t
 segstore_read_blocks(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *buf, uint8_t **at_out)
 {
 	struct segfile *f;
-	err_t e = segfiles_get(ss->files, seg, &f);
+	struct part *p;
+	err_t e = open_here(ss, seg, off, len, &p, &f);
 
 	assert((uintptr_t)buf % SEGSTORE_BLOCK_LEN == 0);
 	if (e)
@@ -366,6 +400,5 @@ segstore_read_blocks(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t l
 		if (!e)
 			*at_out = buf;
 	}
-	segfiles_put(ss->files, f);
-	return e;
+	return close_here(ss, p, f, off, len, e);
 }

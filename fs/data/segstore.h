@@ -54,7 +54,7 @@ MUST_CHECK err_t segstore_note_owner(struct segstore *ss, uint64_t seg, uint64_t
  * lock held; may commit.
  */
 MUST_CHECK err_t segstore_sweep(struct segstore *ss);
-/* Just len bytes.  -ENODATA: the local file is not there or shorter (a settled segment may be in the store). */
+/* Just len bytes.  -ENODATA: not all of them are here (a settled segment may be in the store). */
 MUST_CHECK err_t segstore_read(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *out);
 /*
  * The same, past the kernel's cache if it is long enough.  buf begins at a multiple of SEGSTORE_BLOCK_LEN and has room for
@@ -110,12 +110,58 @@ void segstore_build_abandon(struct segstore_build *b);
 
 /* The whole local file of a settled segment, for uploading, appended to out. */
 MUST_CHECK err_t segstore_read_whole(struct segstore *ss, const struct segment *s, struct bytes *out);
-/* Stores one that came from the store (checked against s->sha256 and size by the caller), durably, and marks its row local. */
-MUST_CHECK err_t segstore_store_whole(struct segstore *ss, const struct segment *s, const uint8_t *data, size_t len);
-/* Stores one that came damaged, for the extents in it that still open; its row stays as it is: not local. */
-MUST_CHECK err_t segstore_store_damaged(struct segstore *ss, const struct segment *s, const uint8_t *data, size_t len);
 /* Removes the local file and the row's mark (if there is a row).  Whoever reads it at this moment still can. */
 MUST_CHECK err_t segstore_drop(struct segstore *ss, uint64_t seg);
+/*
+ * Pieces (pieces.h) of settled segments that the store has, too: they come when they are read, and are given up when the disk is to
+ * have room.
+ */
+/* Those of mask that are not here; of a hot segment none is missing.  -ENODATA: there is no such segment. */
+MUST_CHECK err_t segstore_missing(struct segstore *ss, uint64_t seg, uint64_t mask, uint64_t *missing_out);
+/*
+ * Stores pieces that came from the store, whole ones from off on; they can be read at once.  ahead: nobody has asked for them yet.
+ * Nothing happens if the segment is whole and was checked.  -EINVAL: not whole pieces; the disk's errors.
+ */
+MUST_CHECK err_t segstore_put_pieces(struct segstore *ss, uint64_t seg, uint64_t off, const uint8_t *data, size_t len,
+    bool ahead);
+/* Who is told when the first bytes are read of pieces that came ahead; with a file's lock held, perhaps. */
+typedef void segstore_ahead_fn(void *ctx, uint64_t seg, uint64_t mask);
+void segstore_set_on_ahead(struct segstore *ss, segstore_ahead_fn *fn, void *ctx);
+/* Flushes pieces that came since the last time, so that the next run has them; checks segments that are whole by now.  One thread
+ * at a time.  Not with any lock held. */
+MUST_CHECK err_t segstore_save_pieces(struct segstore *ss);
+/* Bytes that segstore_put_pieces has added in this run. */
+uint64_t segstore_brought(struct segstore *ss);
+
+struct segstore_leaving {
+	uint64_t seg;
+	uint64_t mask;  /* out: those that were here */
+	bool done;      /* out: they are gone; false: somebody reads the segment, or nothing was here */
+	uint64_t size;  /* out, if done */
+	struct part *part; /* its own */
+};
+/*
+ * Gives up pieces: nobody finds them from then on, no durable row speaks of them, then their space goes.  That the store has them is
+ * the caller's to know.  Commits.  An error is that of the commit: then nothing is done.  Not with any lock held.
+ */
+MUST_CHECK err_t segstore_drop_pieces(struct segstore *ss, struct segstore_leaving *v, size_t count);
+
+/* What is here of every settled segment. */
+struct segstore_kept {
+	uint64_t seg;
+	uint64_t size;
+	bool in_store;
+	uint64_t here;
+	uint64_t used; /* the larger the later; 0: not read in this run */
+};
+struct segstore_kept_list {
+	struct segstore_kept *v;
+	size_t count;
+	size_t cap;
+};
+void segstore_kept_clear(struct segstore_kept_list *l);
+MUST_CHECK err_t segstore_list_kept(struct segstore *ss, struct segstore_kept_list *out);
+
 /* Bytes on the local disk used by segments. */
 MUST_CHECK err_t segstore_usage(struct segstore *ss, uint64_t *bytes_out);
 

@@ -249,61 +249,6 @@ segstore_read_whole(struct segstore *ss, const struct segment *s, struct bytes *
 	return e;
 }
 
-/* Changes the row's mark, if there is one. [meta lock] */
-static err_t
-mark_local(struct segstore *ss, uint64_t seg, bool local)
-{
-	struct segment row;
-	err_t e = meta_segment_get(ss->meta, seg, &row);
-
-	if (e)
-		return e == -ENOENT ? 0 : e;
-	if (row.local == local)
-		return 0;
-	row.local = local;
-	return meta_segment_put(ss->meta, &row);
-}
-
-err_t
-segstore_store_damaged(struct segstore *ss, const struct segment *s, const uint8_t *data, size_t len)
-{
-	char name[SEGFILES_NAME_LEN];
-
-	segfiles_name(s->id, name);
-
-	err_t e = disk_write_file(ss->dirfd, name, data, len, 0600);
-
-	if (!e)
-		segfiles_forget(ss->files, s->id);
-	return e;
-}
-
-err_t
-segstore_store_whole(struct segstore *ss, const struct segment *s, const uint8_t *data, size_t len)
-{
-	err_t e = segstore_store_damaged(ss, s, data, len);
-
-	if (e)
-		return e;
-	meta_lock(ss->meta);
-	e = mark_local(ss, s->id, true);
-	meta_unlock(ss->meta);
-	return e;
-}
-
-err_t
-segstore_drop(struct segstore *ss, uint64_t seg)
-{
-	err_t e = segfiles_remove(ss->files, seg);
-
-	if (e)
-		return e;
-	meta_lock(ss->meta);
-	e = mark_local(ss, seg, false);
-	meta_unlock(ss->meta);
-	return e;
-}
-
 static void
 close_dir(DIR **dir)
 {

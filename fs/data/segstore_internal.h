@@ -49,6 +49,25 @@ struct hot {
 	UT_hash_handle hh;
 };
 
+/* What is here of a settled segment (or that it is a hot one). */
+struct part {
+	uint64_t seg;
+	uint64_t size;
+	bool hot;
+	/* pieces_lock */
+	bool whole;      /* the file is the object, checked */
+	bool has_file;   /* also make_lock, to be set */
+	bool leaving;    /* pieces are being given up: others wait with writing */
+	bool removed;    /* not in the hash any more: freed by the last user */
+	unsigned users;  /* who read or write the file just now */
+	uint64_t here;   /* pieces that can be read */
+	uint64_t fresh;  /* ... that may not be on the disk yet */
+	uint64_t ahead;  /* ... that came before anybody wanted them, and that nobody has read yet */
+	uint64_t puts;   /* moves on with every piece that is put */
+	uint64_t used;   /* when it was last read, in segstore's ticks; 0: not in this run */
+	UT_hash_handle hh;
+};
+
 struct segstore {
 	struct meta *meta;
 	int dirfd;
@@ -76,6 +95,16 @@ struct segstore {
 	uint8_t *redo_data;
 	bool riding; /* the commit under way stores redo; otherwise the files were flushed */
 
+	pthread_mutex_t make_lock; /* held by the one that makes the file of a part; before pieces_lock */
+	pthread_mutex_t pieces_lock; /* innermost, as `lock`; no I/O under it */
+	/* under pieces_lock */
+	struct part *parts;
+	uint64_t tick;
+	uint64_t brought; /* bytes of pieces that were put, in this run */
+	pthread_cond_t pieces_moved;
+	segstore_ahead_fn *on_ahead;
+	void *on_ahead_ctx;
+
 	pthread_mutex_t sweep_lock; /* all below; taken before any other lock */
 	uint64_t *earlier; /* ids, ascending, of the hot segments of earlier runs that are left */
 	size_t earlier_count;
@@ -99,5 +128,14 @@ void hot_free(struct segstore *ss, struct hot *h); /* out of the hash already */
 MUST_CHECK err_t segstore_find_earlier(struct segstore *ss);
 /* The file and the row of a hot segment that nothing points at, durably. */
 MUST_CHECK err_t segstore_remove_hot(struct segstore *ss, uint64_t seg);
+
+/* segstore_pieces.c.  begin_read: -ENODATA: not all of it is here; else it stays here until end_read. */
+MUST_CHECK err_t segstore_begin_read(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, struct part **out);
+void segstore_end_read(struct segstore *ss, struct part *p);
+/* [between the two] The file has not what it should: it was removed or cut behind our back. */
+void segstore_lost(struct segstore *ss, struct part *p, uint64_t off, uint32_t len);
+/* The row is gone. */
+void segstore_forget_part(struct segstore *ss, uint64_t seg);
+void segstore_free_parts(struct segstore *ss);
 
 #endif

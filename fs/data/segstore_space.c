@@ -81,7 +81,11 @@ segstore_remove_hot(struct segstore *ss, uint64_t seg)
 {
 	err_t e = segfiles_remove(ss->files, seg);
 
-	return e ? e : remove_row(ss, seg);
+	if (!e)
+		e = remove_row(ss, seg);
+	if (!e)
+		segstore_forget_part(ss, seg);
+	return e;
 }
 
 static err_t

@@ -137,6 +137,7 @@ struct segment {
 	uint8_t name[16];
 	uint64_t size; /* of the object (settled) */
 	uint8_t sha256[32];
+	uint64_t present; /* settled and not local: pieces (pieces.h) of which the bytes are in the local file, durably */
 	/* hot ones only */
 	bool tidied;        /* what is in it was looked at since it was written: packed where that pays, and in few pieces */
 	uint64_t live;      /* bytes that extents map, as of the last time somebody counted: a hint */

@@ -25,7 +25,7 @@
 
 enum { INODE_HAS_XATTRS = 1, INODE_HAS_TARGET = 2, INODE_HAS_CHUNK0 = 4, INODE_FLAGS = 7 };
 enum { XATTR_PENDING = 1, XATTR_DELETED = 2, XATTR_FLAGS = 3 };
-enum { SEGMENT_IN_STORE = 1, SEGMENT_LOCAL = 2, SEGMENT_TIDIED = 4, SEGMENT_FLAGS = 7 };
+enum { SEGMENT_IN_STORE = 1, SEGMENT_LOCAL = 2, SEGMENT_TIDIED = 4, SEGMENT_PARTIAL = 8, SEGMENT_FLAGS = 15 };
 
 /* Writing into room that bytes_extend has made, reading from bytes that cursor_take has checked: neither can fail. */
 static void
@@ -648,15 +648,16 @@ err_t
 record_put_segment(struct bytes *b, const struct segment *s)
 {
 	bool hot = s->kind == SEGMENT_HOT;
+	bool partial = !hot && !s->local && s->present;
 	uint8_t *p;
-	err_t e = bytes_extend(b, 1 + SEGMENT_LEN + (hot ? SEGMENT_HOT_LEN : 0), &p);
+	err_t e = bytes_extend(b, 1 + SEGMENT_LEN + (hot ? SEGMENT_HOT_LEN : 0) + (partial ? sizeof(s->present) : 0), &p);
 
 	if (e)
 		return e;
 	w8(&p, VERSION);
 	w8(&p, s->kind);
 	w8(&p, (uint8_t)((s->in_store ? SEGMENT_IN_STORE : 0) | (s->local ? SEGMENT_LOCAL : 0) |
-	    (s->tidied ? SEGMENT_TIDIED : 0)));
+	    (s->tidied ? SEGMENT_TIDIED : 0) | (partial ? SEGMENT_PARTIAL : 0)));
 	wbytes(&p, s->name, sizeof(s->name));
 	w64(&p, s->size);
 	wbytes(&p, s->sha256, sizeof(s->sha256));
@@ -665,6 +666,8 @@ record_put_segment(struct bytes *b, const struct segment *s)
 		w64(&p, s->first_ino);
 		w64(&p, s->last_ino);
 	}
+	if (partial)
+		w64(&p, s->present);
 	return 0;
 }
 
@@ -680,6 +683,19 @@ get_segment_use(struct cursor *in, struct segment *s)
 	s->first_ino = r64(&p);
 	s->last_ino = r64(&p);
 	return s->first_ino > s->last_ino ? -EBADMSG : 0;
+}
+
+/* A row says so only of a segment of which some is here, and not all. */
+static err_t
+get_segment_pieces(struct cursor *in, struct segment *s)
+{
+	const uint8_t *p;
+	err_t e = cursor_take(in, sizeof(s->present), &p);
+
+	if (e)
+		return e;
+	s->present = r64(&p);
+	return s->present && !s->local && s->kind == SEGMENT_SETTLED ? 0 : -EBADMSG;
 }
 
 err_t
@@ -710,6 +726,8 @@ record_get_segment(const uint8_t *data, size_t len, uint64_t id, struct segment 
 		return -EBADMSG;
 	if (s.kind == SEGMENT_HOT)
 		e = get_segment_use(&in, &s);
+	if (!e && flags & SEGMENT_PARTIAL)
+		e = get_segment_pieces(&in, &s);
 	if (!e && in.len)
 		e = -EBADMSG;
 	if (e)

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "engine.h"
-#include "hash.h"
 #include "log.h"
 
 /* How often the store is asked again when it does not answer, within one call. */
@@ -235,33 +234,36 @@ sync_get_status(struct sync *s, struct sync_status *out)
 	meta_unlock(s->v->meta);
 }
 
-/* Fetching.  content.h sees to it that one thread at a time asks for a segment. */
+/* Fetching. */
+
+/* What is left of an object that is shorter than it was. */
+static err_t
+fetch_rest(struct sync *s, const char *object, const struct segment *seg, uint64_t off, size_t len, struct bytes *out)
+{
+	uint64_t size;
+	err_t err = store_size(s->store, object, &size);
+
+	if (err != 0 || size >= seg->size)
+		return err != 0 ? err : -EBADMSG;
+	log_error("the object %s is damaged: it is shorter than it was", object);
+	if (off >= size)
+		return 0;
+	return chain_read_segment_range(s->chain, seg->name, off, len < size - off ? len : (size_t)(size - off), out);
+}
 
 err_t
-sync_fetch_segment(void *ctx, const struct segment *seg)
+sync_fetch_segment(void *ctx, const struct segment *seg, uint64_t off, size_t len, struct bytes *out)
 {
 	struct sync *s = ctx;
-	CLEANUP(bytes_clear) struct bytes b = { 0 };
-	char name[CHAIN_NAME_MAX];
-	uint8_t sha256[32];
-	err_t err;
+	char name[CHAIN_NAME_MAX], what[384];
+	err_t err = chain_read_segment_range(s->chain, seg->name, off, len, out);
 
 	chain_segment_object_name(seg->name, name);
-	err = chain_read_segment(s->chain, seg->name, seg->size, &b);
-	if (err == -EBADMSG) /* larger than it ever was: what it was may still be there */
-		err = chain_read_segment_range(s->chain, seg->name, 0, seg->size, &b);
-	if (err == 0)
-		err = hash_sha256(b.data, b.len, sha256);
-	if (err != 0) {
-		char what[384];
-
-		store_explain(s->store, err, what, sizeof(what));
-		log_error("the object %s: %s", name, err == -EBADMSG ? "it is damaged, or not what was stored" : what);
+	if (err == -EBADMSG)
+		err = fetch_rest(s, name, seg, off, len, out);
+	if (err == 0 || err == -ECANCELED)
 		return err;
-	}
-	if (b.len == seg->size && memcmp(sha256, seg->sha256, sizeof(sha256)) == 0)
-		return segstore_store_whole(s->v->segments, seg, b.data, b.len);
-	/* Every frame is authenticated by itself: only what is damaged in it can't be read. */
-	log_error("the object %s is damaged, or not what was stored: only what is whole in it can be read", name);
-	return segstore_store_damaged(s->v->segments, seg, b.data, b.len);
+	store_explain(s->store, err, what, sizeof(what));
+	log_error("the object %s: %s", name, what);
+	return err;
 }

@@ -77,8 +77,8 @@ void sync_get_status(struct sync *s, struct sync_status *out);
 /* Sentences about conflicts and device changes, oldest first, kept until dismissed; malloc'ed array of malloc'ed strings. */
 MUST_CHECK err_t sync_get_messages(struct sync *s, char ***out, size_t *count_out);
 
-/* Fetches one settled segment into the local store (content_fetch_fn; ctx is the sync). */
-MUST_CHECK err_t sync_fetch_segment(void *ctx, const struct segment *seg);
+/* fetcher_source_fn; ctx is the sync. */
+MUST_CHECK err_t sync_fetch_segment(void *ctx, const struct segment *seg, uint64_t off, size_t len, struct bytes *out);
 
 /*
  * Joining with the recovery key: reads the store, proves that it is this key's vault, makes the local half in p->dir, adds

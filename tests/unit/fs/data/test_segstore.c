@@ -622,7 +622,7 @@ a_finished_segment_is_padded_hashed_named_and_comes_back_whole(void **state)
 }
 
 static void
-a_segment_that_came_from_the_store_replaces_a_damaged_one(void **state)
+what_comes_from_the_store_replaces_what_was_cut_off_behind_our_back(void **state)
 {
 	struct fixture *f = *state;
 	struct segstore_build *b;
@@ -637,10 +637,14 @@ a_segment_that_came_from_the_store_replaces_a_damaged_one(void **state)
 	assert_int_equal(segstore_build_add(b, data, sizeof(data), &off), 0);
 	assert_int_equal(segstore_build_finish(b, &row), 0);
 	assert_int_equal(segstore_read_whole(f->ss, &row, &whole), 0);
+	row.in_store = true;
+	meta_lock(f->meta);
+	assert_int_equal(meta_segment_put(f->meta, &row), 0);
+	meta_unlock(f->meta);
 	segment_path(f, row.id, path);
 	assert_int_equal(truncate(path, 100), 0);
 	assert_int_equal(segstore_read(f->ss, row.id, 0, sizeof(data), data), -ENODATA);
-	assert_int_equal(segstore_store_whole(f->ss, &row, whole.data, whole.len), 0);
+	assert_int_equal(segstore_put_pieces(f->ss, row.id, 0, whole.data, whole.len, false), 0);
 	fill(data, sizeof(data), 3);
 	assert_stored(f, row.id, 0, data, sizeof(data));
 	bytes_clear(&whole);
@@ -952,7 +956,7 @@ main(void)
 		TEST(a_sweep_removes_what_an_interrupted_build_or_download_left_and_nothing_of_this_run),
 		TEST(redo_rows_of_a_segment_that_is_gone_are_dropped),
 		TEST(a_finished_segment_is_padded_hashed_named_and_comes_back_whole),
-		TEST(a_segment_that_came_from_the_store_replaces_a_damaged_one),
+		TEST(what_comes_from_the_store_replaces_what_was_cut_off_behind_our_back),
 		TEST(an_abandoned_or_failed_segment_leaves_neither_file_nor_row),
 		TEST(usage_counts_what_the_files_take),
 		TEST(a_commit_waits_for_the_bytes_of_appends_that_began_before_it),

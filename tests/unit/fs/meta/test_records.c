@@ -348,6 +348,25 @@ segments_come_back(void **state)
 	}
 }
 
+static void
+what_is_here_of_a_segment_comes_back_and_only_of_one_that_is_not_whole(void **state)
+{
+	(void)state;
+
+	CLEANUP(bytes_clear) struct bytes b = {0}, whole = {0};
+	struct segment s = {.kind = SEGMENT_SETTLED, .in_store = true, .size = 1 << 24, .present = 0x8001}, got;
+
+	assert_int_equal(record_put_segment(&b, &s), 0);
+	assert_int_equal(record_get_segment(b.data, b.len, 5, &got), 0);
+	assert_int_equal(got.present, 0x8001);
+	s.local = true;
+	assert_int_equal(record_put_segment(&whole, &s), 0);
+	assert_int_equal(record_get_segment(whole.data, whole.len, 5, &got), 0);
+	assert_int_equal(got.present, 0);
+	b.data[2] |= 2; /* whole, and yet in pieces */
+	assert_int_equal(record_get_segment(b.data, b.len, 5, &got), -EBADMSG);
+}
+
 /* One of each kind, and how to decode and encode it again. */
 
 enum kind { FILE_INODE, SYMLINK_INODE, CHUNK, DENTRY, XATTRS, SEGMENT, KIND_COUNT };
@@ -610,6 +629,7 @@ main(void)
 		cmocka_unit_test(names_come_back),
 		cmocka_unit_test(extended_attributes_come_back),
 		cmocka_unit_test(segments_come_back),
+		cmocka_unit_test(what_is_here_of_a_segment_comes_back_and_only_of_one_that_is_not_whole),
 		cmocka_unit_test(every_truncation_and_every_extension_is_refused),
 		cmocka_unit_test(every_flipped_bit_is_refused_or_encodes_to_the_same_bytes_again),
 		cmocka_unit_test(decoding_fails_cleanly_at_every_allocation),

@@ -361,7 +361,8 @@ what_is_damaged_in_a_segment_is_never_read_and_the_rest_is(void **state)
 	make_text(&f->a, "neighbour", "in the same segment");
 	sync_ok(&f->a);
 	join_side(f, &f->b);
-	fault(&f->b, (struct store_fault_rule){ .kind = STORE_FAULT_FLIP, .ops = STORE_OP_GET, .prefix = "s/", .arg = 8 * 1500 });
+	fault(&f->b, (struct store_fault_rule){ .kind = STORE_FAULT_FLIP, .ops = STORE_OP_GET_RANGE, .prefix = "s/",
+	    .arg = 8 * 1500 });
 	assert_int_equal(vfs_read(f->b.fs, lookup(&f->b, INODE_ROOT, "file"), 0, sizeof(buf), buf, &n), -EIO);
 	assert_text(&f->b, "neighbour", "in the same segment");
 	no_fault(&f->b); /* the store is mended */

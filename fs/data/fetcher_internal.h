@@ -1,0 +1,87 @@
+/*
+ * fetcher_internal.h: what fetcher*.c share, and nobody else.
+ *
+ *   fetcher.c        jobs, threads, waiters         fetcher_ahead.c   what is to come next
+ */
+#ifndef SNUGFS_FETCHER_INTERNAL_H
+#define SNUGFS_FETCHER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "fetcher.h"
+
+#define STREAMS 8u
+#define AHEAD_LEN_MAX (UINT64_C(16) << 20)
+#define TRANSFER_LEN_MAX (UINT64_C(4) << 20)
+#define QUEUE_MAX 256u /* jobs; more than a few are only wanted by as many readers */
+
+enum urgency { NOW, AHEAD, LATER, URGENCIES };
+
+/* A run of pieces that is to be transferred at once. */
+struct job {
+	struct segment row;
+	uint64_t mask;
+	enum urgency urgency;
+	bool running;
+	struct job *prev;
+	struct job *next;
+};
+
+/* Somebody who waits for pieces; on his stack. */
+struct waiter {
+	uint64_t seg;
+	uint64_t mask; /* still to come */
+	err_t err;
+	struct waiter *prev;
+	struct waiter *next;
+};
+
+/* Somebody who reads one piece after the other. */
+struct stream {
+	uint64_t seg;        /* where he is */
+	unsigned piece;
+	uint64_t front_seg;  /* what lies before that was asked for */
+	unsigned front_piece;
+	uint64_t window;     /* bytes */
+	uint64_t used;       /* 0: free */
+};
+
+struct fetcher {
+	struct meta *meta;
+	struct segstore *ss;
+
+	pthread_mutex_t lock;
+	/* under lock */
+	pthread_cond_t work;    /* the threads */
+	pthread_cond_t moved;   /* waiters, and those who wait for the end of a source */
+	fetcher_source_fn *source;
+	void *source_ctx;
+	fetcher_brought_fn *brought;
+	void *brought_ctx;
+	unsigned limit_ms;
+	bool stopping;
+	bool held;              /* nothing ahead */
+	struct job *jobs;       /* oldest first */
+	unsigned job_count;
+	unsigned running[URGENCIES];
+	unsigned idle;
+	struct waiter *waiters;
+	pthread_t threads[FETCHER_THREADS];
+	unsigned thread_count;
+	struct stream streams[STREAMS];
+	uint64_t tick;
+	struct fetcher_stats stats;
+};
+
+/* [lock] Jobs for those of the pieces that no job is about yet, in order.  -ENOMEM, -EBUSY: there are too many. */
+MUST_CHECK err_t fetcher_enqueue(struct fetcher *f, const struct segment *row, uint64_t mask, enum urgency urgency);
+/* [lock] Pieces of a segment that jobs are about. */
+uint64_t fetcher_under_way(const struct fetcher *f, uint64_t seg);
+
+/*
+ * Pieces were asked for, or ones that came ahead were read for the first time.  Not with the lock.
+ */
+void fetcher_note_read(struct fetcher *f, const struct segment *row, uint64_t mask);
+
+#endif

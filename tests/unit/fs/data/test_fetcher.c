@@ -1,0 +1,343 @@
+/* test_fetcher.c: pieces come from the store once, a few at a time, ahead of those who read on, and last when they were flushed. */
+#include "shelf_store.h"
+
+static void
+a_read_brings_the_pieces_that_it_touches_and_no_others(void **state)
+{
+	struct shelf_store k;
+	struct segment row;
+	uint64_t ino;
+
+	shelf_open(*state, &k);
+	ino = shelf_file(&k, 10 * MIB, 1);
+	shelf_evict(&k);
+	assert_int_equal(shelf_here(&k, 0), 0);
+	shelf_assert_file(&k, ino, 1, 5 * MIB + 100000, 5000);
+	/* The extent of that MiB ends a little behind it: tags. */
+	assert_true(shelf_here(&k, 0) == 1 << 5 || shelf_here(&k, 0) == 3 << 5);
+	assert_true(k.requests <= 2);
+	assert_int_equal(segstore_save_pieces(k.f->ss), 0);
+	meta_lock(k.f->meta);
+	assert_int_equal(meta_segment_get(k.f->meta, k.rows[0].id, &row), 0);
+	meta_unlock(k.f->meta);
+	assert_false(row.local);
+	assert_true(row.present == shelf_here(&k, 0));
+	shelf_clear(&k);
+}
+
+static void
+a_file_that_is_read_from_end_to_end_comes_ahead_in_few_large_transfers_and_each_piece_once(void **state)
+{
+	struct shelf_store k;
+	uint64_t ino;
+
+	shelf_open(*state, &k);
+	ino = shelf_file(&k, 40 * MIB, 2);
+	assert_true(k.count >= 2);
+	shelf_evict(&k);
+	for (unsigned n = 0; n < 40; n++)
+		shelf_assert_file(&k, ino, 2, n * MIB, MIB);
+	assert_true(k.requests < 25);
+	assert_true(k.at_once_most <= FETCHER_THREADS);
+	for (unsigned n = 0; n < k.count; n++)
+		for (unsigned p = 0; p < PIECES_MAX; p++)
+			assert_true(k.per_piece[n][p] <= 1);
+	shelf_clear(&k);
+}
+
+static void
+reads_here_and_there_bring_nothing_ahead(void **state)
+{
+	static const unsigned places[] = {13, 2, 30, 7, 38, 20};
+	struct shelf_store k;
+	struct fetcher_stats stats;
+	uint64_t ino;
+
+	shelf_open(*state, &k);
+	ino = shelf_file(&k, 40 * MIB, 3);
+	shelf_evict(&k);
+	for (unsigned n = 0; n < ARRAY_LEN(places); n++)
+		shelf_assert_file(&k, ino, 3, places[n] * MIB, 1000);
+	fetcher_stats(content_fetcher(k.f->c), &stats);
+	assert_true(stats.bytes <= 2 * ARRAY_LEN(places) * MIB);
+	shelf_clear(&k);
+}
+
+static void
+small_files_that_were_settled_together_come_together(void **state)
+{
+	struct shelf_store k;
+	struct fixture *f = *state;
+	uint64_t inos[200];
+	uint8_t data[2000];
+	struct settle *s;
+	uint64_t len;
+
+	shelf_open(f, &k);
+	assert_int_equal(settle_begin(f->c, f->meta, f->ss, f->keys, &s), 0);
+	for (unsigned n = 0; n < ARRAY_LEN(inos); n++) {
+		inos[n] = new_file(f);
+		fill(data, sizeof(data), n);
+		write_file(f, inos[n], 0, data, sizeof(data));
+		assert_int_equal(settle_inode(s, inos[n]), 0);
+	}
+	assert_int_equal(settle_finish(s, &len), 0);
+
+	struct extent_list l = extents_of(f, inos[0], 0);
+
+	shelf_add(&k, l.v[0].seg);
+	extent_list_clear(&l);
+	shelf_evict(&k);
+	for (unsigned n = 0; n < ARRAY_LEN(inos); n++)
+		shelf_assert_file(&k, inos[n], n, 0, sizeof(data));
+	assert_int_equal(k.requests, 1);
+	shelf_clear(&k);
+}
+
+struct reader {
+	struct shelf_store *k;
+	uint64_t ino;
+	uint64_t off;
+	err_t result;
+	pthread_t thread;
+};
+
+static void *
+read_some(void *ctx)
+{
+	struct reader *r = ctx;
+	uint8_t buf[4096];
+	size_t n;
+
+	r->result = content_read(r->k->f->c, r->ino, r->off, sizeof(buf), buf, &n);
+	return NULL;
+}
+
+static void
+readers_of_the_same_piece_share_one_request_and_all_wait_a_bounded_time(void **state)
+{
+	struct shelf_store k;
+	struct reader readers[6];
+	uint64_t ino;
+
+	shelf_open(*state, &k);
+	ino = shelf_file(&k, 4 * MIB, 4);
+	shelf_evict(&k);
+	fetcher_set_limit(content_fetcher(k.f->c), 200);
+	k.closed = true;
+	for (unsigned n = 0; n < ARRAY_LEN(readers); n++) {
+		readers[n] = (struct reader){.k = &k, .ino = ino, .off = 1000 * n};
+		assert_int_equal(pthread_create(&readers[n].thread, NULL, read_some, &readers[n]), 0);
+	}
+	for (unsigned n = 0; n < ARRAY_LEN(readers); n++) {
+		pthread_join(readers[n].thread, NULL);
+		assert_int_equal(readers[n].result, -EIO);
+	}
+	fetcher_set_limit(content_fetcher(k.f->c), FETCHER_LIMIT_MS);
+	k.closed = false;
+	shelf_assert_file(&k, ino, 4, 0, 4096);
+	assert_int_equal(k.per_piece[0][0], 1);
+	shelf_clear(&k);
+}
+
+static void
+an_error_of_the_store_is_eio_for_who_reads_and_passes(void **state)
+{
+	struct shelf_store k;
+	struct reader r = {.k = &k};
+
+	shelf_open(*state, &k);
+	r.ino = shelf_file(&k, MIB, 5);
+	shelf_evict(&k);
+	k.error = -EAGAIN;
+	(void)read_some(&r);
+	assert_int_equal(r.result, -EIO);
+	k.error = 0;
+	shelf_assert_file(&k, r.ino, 5, 0, MIB);
+	shelf_clear(&k);
+}
+
+static void
+pieces_that_were_flushed_survive_a_crash_and_others_come_again(void **state)
+{
+	struct fixture *f = *state;
+	struct shelf_store k;
+	uint64_t ino;
+
+	shelf_open(f, &k);
+	ino = shelf_file(&k, 10 * MIB, 6);
+	shelf_evict(&k);
+	shelf_assert_file(&k, ino, 6, 2 * MIB + 5000, 1000);
+
+	uint64_t saved = shelf_here(&k, 0);
+
+	assert_int_equal(segstore_save_pieces(f->ss), 0);
+	assert_int_equal(meta_sync(f->meta), 0);
+	shelf_assert_file(&k, ino, 6, 7 * MIB + 5000, 1000);
+	assert_true(shelf_here(&k, 0) != saved);
+	content_set_fetch(f->c, NULL, NULL);
+	fixture_reopen(f, false);
+	content_set_fetch(f->c, shelf_read, &k);
+	assert_true(shelf_here(&k, 0) == saved);
+	k.requests = 0;
+	shelf_assert_file(&k, ino, 6, 2 * MIB + 5000, 1000);
+	assert_int_equal(k.requests, 0);
+	shelf_assert_file(&k, ino, 6, 0, 10 * MIB);
+	shelf_clear(&k);
+}
+
+static bool
+is_local(struct shelf_store *k, unsigned n)
+{
+	struct segment row;
+
+	meta_lock(k->f->meta);
+	assert_int_equal(meta_segment_get(k->f->meta, k->rows[n].id, &row), 0);
+	meta_unlock(k->f->meta);
+	return row.local;
+}
+
+static void
+a_segment_of_which_all_pieces_came_is_whole_if_it_is_what_it_should_be(void **state)
+{
+	struct shelf_store k;
+	uint64_t ino;
+
+	shelf_open(*state, &k);
+	ino = shelf_file(&k, 3 * MIB, 7);
+	shelf_evict(&k);
+	/* A byte of the padding: nothing that anybody reads. */
+	k.objects[0].data[k.objects[0].len - 1] ^= 1;
+	shelf_assert_file(&k, ino, 7, 0, 3 * MIB);
+	assert_int_equal(fetcher_bring(content_fetcher(k.f->c), k.rows[0].id, 0, k.rows[0].size, false), 0);
+	assert_int_equal(segstore_save_pieces(k.f->ss), 0);
+	assert_false(is_local(&k, 0));
+	shelf_assert_file(&k, ino, 7, 0, 3 * MIB);
+	k.objects[0].data[k.objects[0].len - 1] ^= 1;
+	shelf_evict(&k);
+	assert_int_equal(fetcher_bring(content_fetcher(k.f->c), k.rows[0].id, 0, k.rows[0].size, false), 0);
+	assert_int_equal(segstore_save_pieces(k.f->ss), 0);
+	assert_true(is_local(&k, 0));
+	shelf_clear(&k);
+}
+
+static err_t
+fail_flush(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	(void)ctx, (void)fd, (void)name, (void)data, (void)off, (void)len;
+	return strcmp(operation, "flush") == 0 ? -EIO : 0;
+}
+
+static void
+pieces_whose_flush_failed_are_not_said_to_be_here(void **state)
+{
+	struct shelf_store k;
+	uint64_t ino;
+
+	shelf_open(*state, &k);
+	ino = shelf_file(&k, 3 * MIB, 8);
+	shelf_evict(&k);
+	shelf_assert_file(&k, ino, 8, 0, 1000);
+	disk_watch(fail_flush, NULL);
+	assert_int_equal(segstore_save_pieces(k.f->ss), -EIO);
+	disk_watch(NULL, NULL);
+	assert_int_equal(shelf_here(&k, 0), 0);
+	shelf_assert_file(&k, ino, 8, 0, 3 * MIB);
+	shelf_clear(&k);
+}
+
+static void
+pieces_that_are_given_up_go_from_the_disk_and_come_again_when_they_are_read(void **state)
+{
+	struct shelf_store k;
+	uint64_t ino, before, after;
+
+	shelf_open(*state, &k);
+	ino = shelf_file(&k, 8 * MIB, 9);
+	assert_int_equal(segstore_usage(k.f->ss, &before), 0);
+
+	struct segstore_leaving v[] = {{.seg = k.rows[0].id, .mask = 0x3c}, {.seg = k.rows[0].id, .mask = 0x3c}};
+
+	assert_int_equal(segstore_drop_pieces(k.f->ss, v, 2), 0);
+	assert_true(v[0].done);
+	assert_false(v[1].done);
+	assert_int_equal(segstore_usage(k.f->ss, &after), 0);
+	assert_true(after + 4 * MIB <= before);
+	assert_int_equal(shelf_here(&k, 0) & 0x3c, 0);
+	assert_false(is_local(&k, 0));
+	shelf_assert_file(&k, ino, 9, 0, 8 * MIB);
+	v[0].mask = pieces_all(k.rows[0].size);
+	assert_int_equal(segstore_drop_pieces(k.f->ss, v, 1), 0);
+	assert_false(segment_exists(k.f, k.rows[0].id));
+	shelf_assert_file(&k, ino, 9, 0, 8 * MIB);
+	shelf_clear(&k);
+}
+
+/* Threads. */
+
+struct dropper {
+	struct shelf_store *k;
+	atomic_bool over;
+};
+
+static void *
+drop_all_the_time(void *ctx)
+{
+	struct dropper *d = ctx;
+
+	while (!d->over) {
+		struct segstore_leaving v = {.seg = d->k->rows[0].id, .mask = 0x5555};
+
+		if (segstore_drop_pieces(d->k->f->ss, &v, 1) || segstore_save_pieces(d->k->f->ss))
+			return ctx;
+	}
+	return NULL;
+}
+
+static void
+what_is_read_while_pieces_come_and_go_is_right(void **state)
+{
+	struct shelf_store k;
+	struct dropper d = {.k = &k};
+	pthread_t thread;
+	void *failed;
+	uint64_t ino;
+
+	shelf_open(*state, &k);
+	ino = shelf_file(&k, 12 * MIB, 10);
+	assert_int_equal(pthread_create(&thread, NULL, drop_all_the_time, &d), 0);
+	for (unsigned n = 0; n < 300; n++) {
+		uint8_t buf[20000];
+		size_t got = 0;
+		err_t e = content_read(k.f->c, ino, n * 7919u * 13 % (11 * MIB), sizeof(buf), buf, &got);
+
+		assert_int_equal(e, 0);
+	}
+	d.over = true;
+	pthread_join(thread, &failed);
+	assert_null(failed);
+	shelf_assert_file(&k, ino, 10, 0, 12 * MIB);
+	shelf_clear(&k);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_read_brings_the_pieces_that_it_touches_and_no_others),
+		TEST(a_file_that_is_read_from_end_to_end_comes_ahead_in_few_large_transfers_and_each_piece_once),
+		TEST(reads_here_and_there_bring_nothing_ahead),
+		TEST(small_files_that_were_settled_together_come_together),
+		TEST(readers_of_the_same_piece_share_one_request_and_all_wait_a_bounded_time),
+		TEST(an_error_of_the_store_is_eio_for_who_reads_and_passes),
+		TEST(pieces_that_were_flushed_survive_a_crash_and_others_come_again),
+		TEST(a_segment_of_which_all_pieces_came_is_whole_if_it_is_what_it_should_be),
+		TEST(pieces_whose_flush_failed_are_not_said_to_be_here),
+		TEST(pieces_that_are_given_up_go_from_the_disk_and_come_again_when_they_are_read),
+		TEST(what_is_read_while_pieces_come_and_go_is_right),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
