@@ -246,39 +246,51 @@ void store_free_ptr(struct store **s)
 	store_free(*s);
 }
 
+static struct store *counted(struct store *s, enum store_call kind)
+{
+	atomic_fetch_add_explicit(&s->calls[kind], 1, memory_order_relaxed);
+	return s;
+}
+
+void store_get_calls(const struct store *s, uint64_t out[static STORE_CALL_KINDS])
+{
+	for (int i = 0; i < STORE_CALL_KINDS; i++)
+		out[i] = atomic_load_explicit(&s->calls[i], memory_order_relaxed);
+}
+
 err_t store_put(struct store *s, const char *name, const uint8_t *data, size_t len)
 {
-	return store_name_valid(name) ? s->ops->put(s, name, data, len) : -EINVAL;
+	return store_name_valid(name) ? counted(s, STORE_CALL_PUT)->ops->put(s, name, data, len) : -EINVAL;
 }
 
 err_t store_create_if_absent(struct store *s, const char *name, const uint8_t *data, size_t len)
 {
-	return store_name_valid(name) ? s->ops->create_if_absent(s, name, data, len) : -EINVAL;
+	return store_name_valid(name) ? counted(s, STORE_CALL_CREATE)->ops->create_if_absent(s, name, data, len) : -EINVAL;
 }
 
 err_t store_get(struct store *s, const char *name, size_t max_len, struct bytes *out)
 {
-	return store_name_valid(name) ? s->ops->get(s, name, max_len, out) : -EINVAL;
+	return store_name_valid(name) ? counted(s, STORE_CALL_GET)->ops->get(s, name, max_len, out) : -EINVAL;
 }
 
 err_t store_get_range(struct store *s, const char *name, uint64_t off, size_t len, struct bytes *out)
 {
-	return store_name_valid(name) ? s->ops->get_range(s, name, off, len, out) : -EINVAL;
+	return store_name_valid(name) ? counted(s, STORE_CALL_GET)->ops->get_range(s, name, off, len, out) : -EINVAL;
 }
 
 err_t store_size(struct store *s, const char *name, uint64_t *size_out)
 {
-	return store_name_valid(name) ? s->ops->size(s, name, size_out) : -EINVAL;
+	return store_name_valid(name) ? counted(s, STORE_CALL_SIZE)->ops->size(s, name, size_out) : -EINVAL;
 }
 
 err_t store_remove(struct store *s, const char *name)
 {
-	return store_name_valid(name) ? s->ops->remove(s, name) : -EINVAL;
+	return store_name_valid(name) ? counted(s, STORE_CALL_REMOVE)->ops->remove(s, name) : -EINVAL;
 }
 
 err_t store_list(struct store *s, const char *prefix, store_list_fn *fn, void *ctx)
 {
-	return prefix_valid(prefix) ? s->ops->list(s, prefix, fn, ctx) : -EINVAL;
+	return prefix_valid(prefix) ? counted(s, STORE_CALL_LIST)->ops->list(s, prefix, fn, ctx) : -EINVAL;
 }
 
 err_t store_space(struct store *s, uint64_t *free_out, uint64_t *total_out)

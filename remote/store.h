@@ -19,6 +19,7 @@
 #ifndef SNUGFS_STORE_H
 #define SNUGFS_STORE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -59,10 +60,15 @@ struct store_ops {
 	err_t (*clock_skew)(struct store *s, int64_t *seconds_out);
 };
 
-/* An implementation embeds this first. */
+/* What was asked of a store so far, successful or not; what is tried several times counts once. */
+enum store_call { STORE_CALL_PUT, STORE_CALL_CREATE, STORE_CALL_GET, STORE_CALL_SIZE, STORE_CALL_REMOVE, STORE_CALL_LIST };
+#define STORE_CALL_KINDS 6
+
+/* An implementation embeds this first, zeroed. */
 struct store {
 	const struct store_ops *ops;
 	char *url; /* as a person would type it again, without credentials */
+	atomic_uint_least64_t calls[STORE_CALL_KINDS];
 	struct limit *limit; /* limit.h; of a store that store_open made, else NULL; store_free frees it */
 };
 
@@ -118,6 +124,8 @@ struct store_traffic {
 	uint64_t up_per_s, down_per_s;
 };
 void store_get_traffic(struct store *s, struct store_traffic *out);
+/* As many as there are kinds. */
+void store_get_calls(const struct store *s, uint64_t out[static STORE_CALL_KINDS]);
 /* How long the store asked to be left alone (Retry-After); 0: it did not. */
 unsigned store_wait_ms(struct store *s);
 /* How far the store's clock is ahead of ours, as of its last answer; -ENOTSUP: it has shown none. */

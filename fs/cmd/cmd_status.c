@@ -3,7 +3,7 @@
  *
  * The keys of --json are fixed: mountpoint, vault, mounted, remote, pending {bytes, files, names} or null, busy, progress
  * {done, total}, last_push, last_pull, last_contact (seconds since 1970, or null), devices, messages, problem {text} or
- * null, next; counters on request.  Without a mount point: {"vaults": [...]}.
+ * null, next; counters and requests on request.  Without a mount point: {"vaults": [...]}.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -198,7 +198,7 @@ const struct command cmd_status = {
 	    "                            busy, progress {done, total}, last_push, last_pull, last_contact (seconds since\n"
 	    "                            1970), devices [{name, id, kind, this, added}], messages, problem {text}, next;\n"
 	    "                            what is not known is null; without MOUNTPOINT {\"vaults\": [...]}\n"
-	    "  --counters                the kernel's messages to the mount so far, by kind\n",
+	    "  --counters                the kernel's messages to the mount and the requests to the store so far, by kind\n",
 	.accepts = ACCEPT_JSON,
 	.place = PLACE_OPTIONAL,
 	.run = run,

@@ -89,6 +89,20 @@ counters_of(struct fuse_mount *fm)
 	return all;
 }
 
+/* Of the store, by kind. */
+static json_t *
+requests_of(struct uplink *u)
+{
+	uint64_t calls[STORE_CALL_KINDS] = { 0 };
+
+	if (u != NULL)
+		uplink_get_calls(u, calls);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "put", (json_int_t)calls[STORE_CALL_PUT], "create",
+	    (json_int_t)calls[STORE_CALL_CREATE], "get", (json_int_t)calls[STORE_CALL_GET], "size",
+	    (json_int_t)calls[STORE_CALL_SIZE], "delete", (json_int_t)calls[STORE_CALL_REMOVE], "list",
+	    (json_int_t)calls[STORE_CALL_LIST]);
+}
+
 static json_t *
 remote_url(struct vault *v)
 {
@@ -120,7 +134,9 @@ daemon_report(struct vault *v, struct uplink *u, struct fuse_mount *fm, bool cou
 	    (json_int_t)st.bytes_total, "last_push", time_or_null(st.last_push), "last_pull", time_or_null(st.last_pull),
 	    "last_contact", time_or_null(st.last_contact), "devices", devices(v), "messages", messages(u), "problem",
 	    problem(v, &st), "remote", remote_url(v));
-	if (all != NULL && counters)
+	if (all != NULL && counters) {
 		(void)json_object_set_new(all, "counters", counters_of(fm));
+		(void)json_object_set_new(all, "requests", requests_of(u));
+	}
 	return all;
 }

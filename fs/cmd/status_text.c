@@ -98,13 +98,13 @@ print_list(const json_t *list, const char *word)
 }
 
 static void
-print_counters(const json_t *status)
+print_counters(json_t *counters)
 {
 	const char *kind;
 	json_t *count;
 	char value[64];
 
-	json_object_foreach(json_object_get(status, "counters"), kind, count) {
+	json_object_foreach(counters, kind, count) {
 		snprintf(value, sizeof(value), "%lld", (long long)json_integer_value(count));
 		line(kind, value);
 	}
@@ -128,5 +128,6 @@ status_text_print(const json_t *status)
 	if (problem != NULL)
 		line("problem", problem);
 	line("next", text_of(status, "next"));
-	print_counters(status);
+	print_counters(json_object_get(status, "counters"));
+	print_counters(json_object_get(status, "requests"));
 }

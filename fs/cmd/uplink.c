@@ -298,6 +298,17 @@ uplink_get_status(struct uplink *u, struct sync_status *out)
 	pthread_mutex_unlock(&u->lock);
 }
 
+void
+uplink_get_calls(struct uplink *u, uint64_t out[static STORE_CALL_KINDS])
+{
+	struct sync *s = current_sync(u);
+
+	for (int i = 0; i < STORE_CALL_KINDS; i++)
+		out[i] = 0;
+	if (s != NULL)
+		sync_get_calls(s, out);
+}
+
 err_t
 uplink_get_messages(struct uplink *u, char ***out, size_t *count_out)
 {

@@ -37,6 +37,8 @@ MUST_CHECK err_t uplink_drain(struct uplink *u, char *why_out, size_t why_len);
 
 /* As sync_get_status, also while the store is away: then that is the problem. */
 void uplink_get_status(struct uplink *u, struct sync_status *out);
+/* As sync_get_calls; all 0 while the store is away. */
+void uplink_get_calls(struct uplink *u, uint64_t out[static STORE_CALL_KINDS]);
 /* As sync_get_messages. */
 MUST_CHECK err_t uplink_get_messages(struct uplink *u, char ***out, size_t *count_out);
 

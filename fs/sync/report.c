@@ -157,6 +157,12 @@ report_conflicts(struct sync *s, const struct merge_result *r)
 		report_message(s, "%s", r->conflicts[i].sentence);
 }
 
+void
+sync_get_calls(const struct sync *s, uint64_t out[static STORE_CALL_KINDS])
+{
+	store_get_calls(s->store, out);
+}
+
 err_t
 sync_get_messages(struct sync *s, char ***out, size_t *count_out)
 {

@@ -74,6 +74,8 @@ struct sync_status {
 	char problem_text[512];   /* what, why, what to do next */
 };
 void sync_get_status(struct sync *s, struct sync_status *out);
+/* store_get_calls of its store. */
+void sync_get_calls(const struct sync *s, uint64_t out[static STORE_CALL_KINDS]);
 /* Sentences about conflicts and device changes, oldest first, kept until dismissed; malloc'ed array of malloc'ed strings. */
 MUST_CHECK err_t sync_get_messages(struct sync *s, char ***out, size_t *count_out);
 
