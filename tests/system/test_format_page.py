@@ -11,14 +11,11 @@ import stat
 import subprocess
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import cbor2
 import reader
-from reader import expand, extract, hmac_sha256, sha256, tree, u32, u64
+from reader import expand, sha256, tree, u32, u64, writer
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 PAGE = TOP / "man" / "snugfs-format.5"
@@ -43,66 +40,16 @@ def read_example(page):
     return {name: value if "-" in value else bytes.fromhex(value) for name, value in values.items()}
 
 
-def seal(key, nonce, aad, plain):
-    return AESGCM(key).encrypt(bytes(4) + u64(nonce), plain, aad)
-
-
-def key_bytes(key):
-    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-
-
-def hpke_seal(identity, ephemeral, plain, info, psk, psk_id):
-    """The counterpart of reader.hpke_open, by handing it a recipient that makes the same shared secret."""
-    recipient = X25519PrivateKey.from_private_bytes(ephemeral)
-
-    def labeled_extract(suite, salt, label, key):
-        return extract(salt, b"HPKE-v1" + suite + label + key)
-
-    def labeled_expand(suite, prk, label, context, length):
-        return expand(prk, reader.number(2, length) + b"HPKE-v1" + suite + label + context, length)
-
-    enc = key_bytes(recipient)
-    kem, suite = b"KEM\0\x20", b"HPKE\0\x20\0\1\0\2"
-    shared = recipient.exchange(identity.box_key.public_key())
-    secret = labeled_expand(kem, labeled_extract(kem, b"", b"eae_prk", shared), b"shared_secret", enc + identity.box, 32)
-    context = b"\1" + labeled_extract(suite, b"", b"psk_id_hash", psk_id) + labeled_extract(suite, b"", b"info_hash", info)
-    secret = labeled_extract(suite, secret, b"secret", psk)
-    nonce = labeled_expand(suite, secret, b"base_nonce", context, 12)
-    return enc + AESGCM(labeled_expand(suite, secret, b"key", context, 32)).encrypt(nonce, plain, b"")
-
-
-def genesis_of(device, recovery):
-    def member(kind, identity, name):
-        return {0: kind, 1: identity.sign, 2: identity.box, 3: name}
-
-    body = cbor2.dumps({0: 0, 1: 0, 2: bytes(32), 3: device.id, 4: 1, 5: member(0, device, "a"), 6: member(1, recovery, "b"),
-                        7: 1})
-    message = b"snugfs/1 statement" + bytes(32) + body
-    return cbor2.dumps([body, device.sign_key.sign(message), recovery.sign_key.sign(message)])
-
-
-def device_file_of(secret, vault_id):
-    slot = {0: 0, 1: bytes(8), 2: "a", 3: 1, 4: cbor2.dumps({}), 5: secret}
-    covered = cbor2.dumps({0: "snugfs device file", 1: 2, 2: vault_id, 3: [slot]})[1:]
-    return b"\xa5" + covered + cbor2.dumps(5) + cbor2.dumps(hmac_sha256(expand(extract(b"", secret), b"snugfs/1 device file"),
-                                                                       covered))
-
-
 def envelope_of(given, device, vault_id):
-    header = bytes([1, 1, 1, 0]) + u32(0) + given["salt"]
-    previous, body = given["previous"], given["compressed body"]
-    message = b"snugfs/1 commit" + vault_id + u64(1) + sha256(header) + previous + device.id + u64(1) + sha256(body)
-    plain = u64(len(body)) + previous + device.id + u64(1) + body + device.sign_key.sign(message)
-    key = expand(given["epoch key"], b"snugfs/1 envelope\1" + vault_id + u64(1) + given["salt"])
-    size = reader.padded(40 + len(plain) + 16)
-    return header + seal(key, 0, header, plain.ljust(size - 56, b"\0"))
+    return writer.envelope(vault_id, 0, given["epoch key"], reader.COMMIT, 1, given["previous"], device, given["compressed body"],
+                           salt=given["salt"], time=1)
 
 
 def compute(given):
     """What follows from the values that the example gives."""
     recovery = reader.Identity(reader.RECOVERY, given["recovery key"])
     device = reader.Identity(reader.DEVICE, given["device secret"])
-    genesis = genesis_of(device, recovery)
+    genesis = writer.genesis(device, recovery)
     vault_id = sha256(genesis)
     secrets = given["epoch key"] + given["link secret"] + recovery.own(b"recovery psk")
     commit = envelope_of(given, device, vault_id)
@@ -121,16 +68,16 @@ def compute(given):
         "local key": device.own(b"local"),
         "genesis": genesis,
         "vault id": vault_id,
-        "device file": device_file_of(given["device secret"], vault_id),
-        "slot": hpke_seal(recovery, given["ephemeral secret"], secrets, b"snugfs/1 key box" + vault_id + u32(0),
-                          recovery.own(b"recovery psk"), b"snugfs/1 recovery"),
+        "device file": writer.device_file(given["device secret"], vault_id),
+        "slot": writer.slot(recovery.box, secrets, b"snugfs/1 key box" + vault_id + u32(0), recovery.own(b"recovery psk"),
+                            b"snugfs/1 recovery", given["ephemeral secret"]),
         "wrapped file key": aes_key_wrap(given["epoch key"], given["file key"]),
         "commit begins": commit[:64],
         "commit digest": sha256(commit),
         "extent key": extent_key,
-        "raw extent": seal(extent_key, 0, aad(len(given["raw content"]), 0), given["raw content"]),
-        "packed extent": seal(extent_key, 0, aad(len(given["packed content"]), 1), u32(len(packed))) +
-                         seal(extent_key, 1, aad(len(given["packed content"]), 1), packed),
+        "raw extent": writer.seal(extent_key, 0, aad(len(given["raw content"]), 0), given["raw content"]),
+        "packed extent": writer.seal(extent_key, 0, aad(len(given["packed content"]), 1), u32(len(packed))) +
+                         writer.seal(extent_key, 1, aad(len(given["packed content"]), 1), packed),
     }
 
 
