@@ -2,6 +2,7 @@
 #include "content_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -328,21 +329,38 @@ use_key(struct content *c, const struct scratch *s, uint64_t ino, uint32_t versi
 	return -EIO;
 }
 
+/* " (s/<xx>/<name>)", the object in the store, if there is one.  [meta lock] */
+static void
+name_object(struct content *c, uint64_t seg, char out[static 48])
+{
+	struct segment s = {0};
+	size_t len;
+
+	out[0] = '\0';
+	if (meta_segment_get(c->meta, seg, &s) != 0 || !s.in_store)
+		return;
+	len = (size_t)snprintf(out, 48, " (s/%02x/", s.name[0]);
+	for (size_t k = 0; k < sizeof(s.name); k++)
+		len += (size_t)snprintf(out + len, 48 - len, "%02x", s.name[k]);
+	snprintf(out + len, 48 - len, ")");
+}
+
 /* The one log line of a failed read.  That the store is out of reach is for those to tell who talk to it. */
 static void
 complain(struct content *c, uint64_t ino, const struct piece *p, err_t e)
 {
 	bool absent = e == -ENODATA || e == -ENOENT;
 	const char *why = e == -EBADMSG ? "it does not authenticate" : absent ? "it is not there" : strerror(-e);
-	char path[1024];
+	char path[1024], object[48];
 
 	if (e == -EAGAIN)
 		return;
 	meta_lock(c->meta);
 	meta_path(c->meta, ino, path, sizeof(path));
+	name_object(c, p->x.seg, object);
 	meta_unlock(c->meta);
-	log_error("%s: the data at offset %llu can't be read from segment %016llx, position %llu: %s", path,
-	    (unsigned long long)p->off, (unsigned long long)p->x.seg, (unsigned long long)p->x.seg_off, why);
+	log_error("%s: the data at offset %llu can't be read from segment %016llx%s, position %llu: %s", path,
+	    (unsigned long long)p->off, (unsigned long long)p->x.seg, object, (unsigned long long)p->x.seg_off, why);
 }
 
 /* What a read is about, and what became of it. */

@@ -277,6 +277,26 @@ def test_the_pages_are_well_formed(tmp_path):
         assert done.returncode == 0, done.stdout
 
 
+def names_in(pattern, regex):
+    return {name for path in TOP.glob(pattern) for name in re.findall(regex, path.read_text(encoding="utf-8"), re.MULTILINE)}
+
+
+def test_the_table_of_attacks_names_every_test_and_no_other():
+    page = (TOP / "man" / "snugfs-threat-model.7").read_text(encoding="utf-8")
+    rows = page.split(".Sh ATTACKS", 1)[1].split(".Sh ", 1)[0].split("\n.It ")[1:]
+    attacks = names_in("tests/attacks/test_*.py", r"^def (test_\w+)\(")
+    units = names_in("tests/unit/**/test_*.c", r"^(?:static void )?([a-z]\w+)\(void \*\*state\)")
+    assert len(rows) > 25 and len(attacks) > 50 and len(units) > 200
+    named = set()
+    for row in rows:
+        title, *lines = row.splitlines()
+        names = [line.split()[1] for line in lines if line.startswith(".Li ")]
+        assert names and any(line[:1].isupper() for line in lines), f"{title}: no outcome, or no test"
+        assert set(names) <= attacks | units, f"{title}: {set(names) - attacks - units} is no test"
+        named |= set(names)
+    assert attacks <= named, f"in no row: {attacks - named}"
+
+
 def rendered(path):
     plain = subprocess.run(["mandoc", "-Tascii", "-O", "width=200", path], check=True, capture_output=True, text=True).stdout
     return re.sub(".\b", "", plain)
