@@ -5,6 +5,7 @@
 #include "daemon.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -254,12 +255,23 @@ serve(struct daemon *d, const struct daemon_params *p)
 	return EXIT_TOLD;
 }
 
+/*
+ * The threads take turns at serving the kernel: with heaps of their own each would come to hold a cache that another has
+ * let go of since (366 MiB where 150 do, after a walk through a million files).
+ */
+static void
+share_heap(void)
+{
+	(void)mallopt(M_ARENA_MAX, 1);
+}
+
 int
 daemon_run(const struct daemon_params *p)
 {
 	struct daemon d = { .mountpoint = p->mountpoint };
 	int status;
 
+	share_heap();
 	launch_leave_terminal();
 	catch_signals();
 	status = put_together(&d, p);
