@@ -138,6 +138,9 @@ struct segment {
 	uint64_t size; /* of the object (settled) */
 	uint8_t sha256[32];
 	uint64_t present; /* settled and not local: pieces (pieces.h) of which the bytes are in the local file, durably */
+	/* settled ones only, for gc; seconds since 1970, 0: not so */
+	uint64_t dead_since;   /* nothing that the chain has points into it, and no commit since then has named it */
+	uint64_t sparse_since; /* what the chain has points at less than half of it */
 	/* hot ones only */
 	bool tidied;        /* what is in it was looked at since it was written: packed where that pays, and in few pieces */
 	uint64_t live;      /* bytes that extents map, as of the last time somebody counted: a hint */

@@ -18,6 +18,7 @@
 #define DENTRY_LEN (8 + 8 + 1 + 1)
 #define SEGMENT_LEN (1 + 1 + 16 + 8 + 32)
 #define SEGMENT_HOT_LEN (8 + 8 + 8)
+#define SEGMENT_WASTE_LEN (8 + 8)
 #define XATTR_MIN_LEN (1 + 1 + 4)
 
 #define KEY_COUNT_MAX 65536u
@@ -25,7 +26,7 @@
 
 enum { INODE_HAS_XATTRS = 1, INODE_HAS_TARGET = 2, INODE_HAS_CHUNK0 = 4, INODE_FLAGS = 7 };
 enum { XATTR_PENDING = 1, XATTR_DELETED = 2, XATTR_FLAGS = 3 };
-enum { SEGMENT_IN_STORE = 1, SEGMENT_LOCAL = 2, SEGMENT_TIDIED = 4, SEGMENT_PARTIAL = 8, SEGMENT_FLAGS = 15 };
+enum { SEGMENT_IN_STORE = 1, SEGMENT_LOCAL = 2, SEGMENT_TIDIED = 4, SEGMENT_PARTIAL = 8, SEGMENT_WASTE = 16, SEGMENT_FLAGS = 31 };
 
 /* Writing into room that bytes_extend has made, reading from bytes that cursor_take has checked: neither can fail. */
 static void
@@ -649,15 +650,17 @@ record_put_segment(struct bytes *b, const struct segment *s)
 {
 	bool hot = s->kind == SEGMENT_HOT;
 	bool partial = !hot && !s->local && s->present;
+	bool waste = !hot && (s->dead_since || s->sparse_since);
 	uint8_t *p;
-	err_t e = bytes_extend(b, 1 + SEGMENT_LEN + (hot ? SEGMENT_HOT_LEN : 0) + (partial ? sizeof(s->present) : 0), &p);
+	err_t e = bytes_extend(b, 1 + SEGMENT_LEN + (hot ? SEGMENT_HOT_LEN : 0) + (partial ? sizeof(s->present) : 0) +
+	    (waste ? SEGMENT_WASTE_LEN : 0), &p);
 
 	if (e)
 		return e;
 	w8(&p, VERSION);
 	w8(&p, s->kind);
 	w8(&p, (uint8_t)((s->in_store ? SEGMENT_IN_STORE : 0) | (s->local ? SEGMENT_LOCAL : 0) |
-	    (s->tidied ? SEGMENT_TIDIED : 0) | (partial ? SEGMENT_PARTIAL : 0)));
+	    (s->tidied ? SEGMENT_TIDIED : 0) | (partial ? SEGMENT_PARTIAL : 0) | (waste ? SEGMENT_WASTE : 0)));
 	wbytes(&p, s->name, sizeof(s->name));
 	w64(&p, s->size);
 	wbytes(&p, s->sha256, sizeof(s->sha256));
@@ -668,6 +671,10 @@ record_put_segment(struct bytes *b, const struct segment *s)
 	}
 	if (partial)
 		w64(&p, s->present);
+	if (waste) {
+		w64(&p, s->dead_since);
+		w64(&p, s->sparse_since);
+	}
 	return 0;
 }
 
@@ -696,6 +703,19 @@ get_segment_pieces(struct cursor *in, struct segment *s)
 		return e;
 	s->present = r64(&p);
 	return s->present && !s->local && s->kind == SEGMENT_SETTLED ? 0 : -EBADMSG;
+}
+
+static err_t
+get_segment_waste(struct cursor *in, struct segment *s)
+{
+	const uint8_t *p;
+	err_t e = cursor_take(in, SEGMENT_WASTE_LEN, &p);
+
+	if (e)
+		return e;
+	s->dead_since = r64(&p);
+	s->sparse_since = r64(&p);
+	return s->dead_since || s->sparse_since ? 0 : -EBADMSG;
 }
 
 err_t
@@ -728,6 +748,8 @@ record_get_segment(const uint8_t *data, size_t len, uint64_t id, struct segment 
 		e = get_segment_use(&in, &s);
 	if (!e && flags & SEGMENT_PARTIAL)
 		e = get_segment_pieces(&in, &s);
+	if (!e && flags & SEGMENT_WASTE)
+		e = s.kind == SEGMENT_SETTLED ? get_segment_waste(&in, &s) : -EBADMSG;
 	if (!e && in.len)
 		e = -EBADMSG;
 	if (e)

@@ -395,7 +395,7 @@ apply_part(struct sync *s, uint64_t index, const struct change_segment *part, co
 	CLEANUP(bytes_clear) struct bytes object = { 0 };
 	CLEANUP(changes_free_ptr) struct changes *c = NULL;
 	CLEANUP(merge_result_clear) struct merge_result result = { 0 };
-	struct merge_context mc = { s->v->meta, s->v->content, s->v->lookups, "this device", time(NULL) };
+	struct merge_context mc = { s->v->meta, s->v->content, s->v->lookups, "this device", time(NULL), NULL };
 	err_t err;
 
 	if (part->size > ENVELOPE_MAX_LEN)
@@ -405,7 +405,7 @@ apply_part(struct sync *s, uint64_t index, const struct change_segment *part, co
 		return err == -ENOENT ? -EBADMSG : report_store(s, err);
 	if ((err = check_part(s, &object, index, part, author, &c)) != 0)
 		return err;
-	if (c->statement_count != 0 || c->epoch_key_count != 0 || c->part_count != 0)
+	if (c->statement_count != 0 || c->epoch_key_count != 0 || c->part_count != 0 || c->drop_count != 0)
 		return -EBADMSG;
 	return merge_apply_foreign(&mc, c, no_commit, NULL, &result);
 }

@@ -11,6 +11,7 @@
  *     ? 4: [+ inode],              ; ascending numbers
  *     ? 5: [+ dentry],             ; ascending (parent, name), each once
  *     ? 6: [+ segment],            ; the parts of a base
+ *     ? 7: [+ bstr .size 16],      ; segments that are going to be deleted, ascending
  *   }
  *   epoch-key = [epoch: uint .size 4, wrapped: bstr .size 40]
  *   segment = [name: bstr .size 16, size: uint, sha256: bstr .size 32]
@@ -111,6 +112,7 @@ changes_free(struct changes *c)
 	free(c->inodes);
 	free(c->dentries);
 	free(c->parts);
+	free(c->drops);
 	HASH_ITER(hh, c->segment_index, e, next) {
 		HASH_DEL(c->segment_index, e);
 		free(e);
@@ -183,6 +185,17 @@ changes_add_epoch_key(struct changes *c, uint32_t epoch, const uint8_t wrapped[s
 }
 
 err_t
+changes_add_drop(struct changes *c, const uint8_t name[static 16])
+{
+	struct change_drop *d = CHANGES_GROW(c->drops, c->drop_count);
+
+	if (!d)
+		return -ENOMEM;
+	memcpy(d->name, name, sizeof(d->name));
+	return 0;
+}
+
+err_t
 changes_segment_index(struct changes *c, const struct change_segment *s, uint32_t *index_out)
 {
 	struct changes_index *e = NULL;
@@ -233,6 +246,12 @@ changes_compare_dentries(const void *a, const void *b)
 	if (x->parent != y->parent)
 		return x->parent < y->parent ? -1 : 1;
 	return strcmp(x->name, y->name);
+}
+
+int
+changes_compare_drops(const void *a, const void *b)
+{
+	return memcmp(((const struct change_drop *)a)->name, ((const struct change_drop *)b)->name, 16);
 }
 
 static int
@@ -449,10 +468,20 @@ put_epoch_keys(struct bytes *b, const struct changes *c)
 }
 
 static err_t
+put_drops(struct bytes *b, const struct changes *c)
+{
+	err_t e = cbor_put_array(b, c->drop_count);
+
+	for (uint32_t k = 0; k < c->drop_count && !e; k++)
+		e = cbor_put_bytes(b, c->drops[k].name, sizeof(c->drops[k].name));
+	return e;
+}
+
+static err_t
 put_body(struct bytes *b, const struct changes *c)
 {
 	size_t pairs = 1 + !!c->statement_count + !!c->epoch_key_count + !!c->segment_count + !!c->inode_count +
-	    !!c->dentry_count + !!c->part_count;
+	    !!c->dentry_count + !!c->part_count + !!c->drop_count;
 	err_t e;
 
 	if ((e = cbor_put_map(b, pairs)) || (e = cbor_put_uint(b, 0)) || (e = cbor_put_uint(b, BODY_VERSION)))
@@ -468,6 +497,8 @@ put_body(struct bytes *b, const struct changes *c)
 	if (c->dentry_count && ((e = cbor_put_uint(b, 5)) || (e = put_dentries(b, c))))
 		return e;
 	if (c->part_count && ((e = cbor_put_uint(b, 6)) || (e = put_segments(b, c->parts, c->part_count))))
+		return e;
+	if (c->drop_count && ((e = cbor_put_uint(b, 7)) || (e = put_drops(b, c))))
 		return e;
 	return b->len > CHANGES_MAX_LEN ? -E2BIG : 0;
 }
@@ -506,6 +537,8 @@ normalize(struct changes *c)
 		qsort(c->inodes, c->inode_count, sizeof(*c->inodes), compare_inodes);
 	if (c->dentry_count)
 		qsort(c->dentries, c->dentry_count, sizeof(*c->dentries), changes_compare_dentries);
+	if (c->drop_count)
+		qsort(c->drops, c->drop_count, sizeof(*c->drops), changes_compare_drops);
 }
 
 /* A commit that the others can't read would stop the vault for good: what was written is read back before it is handed out. */

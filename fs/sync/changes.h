@@ -57,6 +57,10 @@ struct change_segment {
 	uint64_t size;
 	uint8_t sha256[32];
 };
+/* A segment that is going to be deleted from the store; its name is never used again. */
+struct change_drop {
+	uint8_t name[16];
+};
 struct changes_index;
 struct changes {
 	struct bytes *statements; /* trust statements, in order */
@@ -73,6 +77,8 @@ struct changes {
 	/* a base's manifest only: its parts */
 	struct change_segment *parts;
 	uint32_t part_count;
+	struct change_drop *drops; /* ascending names */
+	uint32_t drop_count;
 	struct changes_index *segment_index; /* of changes_segment_index */
 };
 
@@ -84,12 +90,13 @@ struct change_inode *changes_add_inode(struct changes *c);
 struct change_dentry *changes_add_dentry(struct changes *c);
 MUST_CHECK err_t changes_add_statement(struct changes *c, const uint8_t *data, size_t len);
 MUST_CHECK err_t changes_add_epoch_key(struct changes *c, uint32_t epoch, const uint8_t wrapped[static KEYWRAP_LEN]);
+MUST_CHECK err_t changes_add_drop(struct changes *c, const uint8_t name[static 16]);
 /* The index of a segment, added if it is not there yet. */
 MUST_CHECK err_t changes_segment_index(struct changes *c, const struct change_segment *s, uint32_t *index_out);
 
 /*
  * Compressed body, appended.  -E2BIG: larger than CHANGES_MAX_LEN; -EINVAL: not well-formed, so that no other device could
- * read it.  Sorts inodes, dentries (by parent, then name) and xattrs (by name).  Chunks behind an inode's size are left out;
+ * read it.  Sorts inodes, dentries (by parent, then name), xattrs and drops (by name).  Chunks behind an inode's size are left out;
  * CHANGE_NEW implies MODE, OWNER, MTIME, for regular files CONTENT, and XATTR if there are any.
  */
 MUST_CHECK err_t changes_encode(struct changes *c, struct bytes *out);

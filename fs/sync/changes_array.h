@@ -19,5 +19,7 @@ void *changes_grow(void **array, uint32_t *count, size_t element_len);
 
 /* By parent, then by the bytes of the name. */
 int changes_compare_dentries(const void *a, const void *b);
+/* By the bytes of the name. */
+int changes_compare_drops(const void *a, const void *b);
 
 #endif

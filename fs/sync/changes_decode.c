@@ -498,6 +498,24 @@ get_dentries(struct cursor *c, struct changes *out)
 }
 
 static err_t
+get_drops(struct cursor *c, struct changes *out)
+{
+	size_t count = 0;
+	err_t e = cbor_get_array(c, &count);
+
+	for (size_t k = 0; k < count && !e; k++) {
+		struct change_drop *d = CHANGES_GROW(out->drops, out->drop_count);
+
+		if (!d)
+			return -ENOMEM;
+		e = cbor_get_bytes_exact(c, d->name, sizeof(d->name));
+		if (!e && k > 0 && changes_compare_drops(&d[-1], d) >= 0)
+			e = -EBADMSG;
+	}
+	return e ? e : count ? 0 : -EBADMSG;
+}
+
+static err_t
 get_version(struct cursor *c)
 {
 	uint64_t version = 0;
@@ -526,6 +544,8 @@ get_body_value(struct cursor *c, uint64_t key, struct changes *out)
 		return get_dentries(c, out);
 	case 6:
 		return get_segments(c, &out->parts, &out->part_count);
+	case 7:
+		return get_drops(c, out);
 	default:
 		return -EPROTO;
 	}

@@ -8,6 +8,7 @@
  *   upload.c   settling, segments                       describe.c inodes in the words of changes.h
  *   base.c     bases                                    members.c  commits that change who is in
  *   join.c     a new device: by the recovery key        join_invited.c  by an invitation
+ *   drops.c    around commits that drop segments
  *
  * LOCKING: `round` first; then file locks and the meta lock (never across the network); `lock` last, for short.
  */
@@ -156,6 +157,13 @@ MUST_CHECK err_t pull_all(struct sync *s, bool *news_out);
 MUST_CHECK err_t pull_poll(struct sync *s, bool *news_out);
 /* Applies the commit that follows the head. */
 MUST_CHECK err_t pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len);
+
+/* drops.c.  [round] Before a commit with drops is applied: brings those that something pending here points into. */
+MUST_CHECK err_t drops_fetch(struct sync *s, const struct changes *c);
+/* A segment's object, whole and checked, appended to out.  -EBADMSG: it is damaged; the store's errors, not reported. */
+MUST_CHECK err_t drops_read_object(struct sync *s, const struct segment *seg, struct bytes *out);
+/* After: files of what was forgotten go; what was renamed is not uploaded yet. */
+MUST_CHECK err_t drops_finish(struct sync *s, const struct merge_dropped *d);
 
 /* upload.c.  [round] Settles pending content and uploads its segments: small files first, the rest as it grows. */
 MUST_CHECK err_t upload_pending(struct sync *s);

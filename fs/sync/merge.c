@@ -8,15 +8,8 @@
 
 #include "merge_state.h"
 
-/* The files whose content the commit changes, locked.  Released by held_files_release. */
-struct held_files {
-	struct content *content;
-	uint64_t *inos;
-	size_t count;
-};
-
-static err_t
-held_files_lock(struct held_files *held, struct content *content, const struct changes *c)
+err_t
+merge_lock_files(struct held_files *held, struct content *content, const struct changes *c, uint32_t fields)
 {
 	if (!content)
 		return 0;
@@ -24,7 +17,7 @@ held_files_lock(struct held_files *held, struct content *content, const struct c
 	if (!held->inos)
 		return -ENOMEM;
 	for (uint32_t k = 0; k < c->inode_count; k++) {
-		if (c->inodes[k].fields & CHANGE_CONTENT)
+		if ((c->inodes[k].fields & fields) == CHANGE_CONTENT)
 			held->inos[held->count++] = c->inodes[k].ino;
 	}
 	held->content = content;
@@ -32,8 +25,8 @@ held_files_lock(struct held_files *held, struct content *content, const struct c
 	return 0;
 }
 
-static void
-held_files_release(struct held_files *held)
+void
+merge_unlock_files(struct held_files *held)
 {
 	if (held->content)
 		content_unlock_files(held->content, held->inos, held->count);
@@ -60,18 +53,18 @@ apply_foreign(struct merge *m)
 
 	start_placing(m);
 	if ((e = merge_add_segments(m)) || (e = merge_introduce(m)) || (e = merge_names(m)) || (e = merge_keep_changed(m)) ||
-	    (e = merge_inodes(m)) || (e = merge_settle_tree(m)))
+	    (e = merge_inodes(m)) || (e = merge_settle_tree(m)) || (e = merge_settle_inodes(m)))
 		return e;
-	return merge_settle_inodes(m);
+	return merge_drops(m);
 }
 
 err_t
 merge_apply_foreign(const struct merge_context *mc, const struct changes *c, err_t (*commit)(void *ctx), void *ctx,
     struct merge_result *result_out)
 {
-	CLEANUP(held_files_release) struct held_files held = {0};
+	CLEANUP(merge_unlock_files) struct held_files held = {0};
 	CLEANUP(merge_clear) struct merge m = {0};
-	err_t e = held_files_lock(&held, mc->content, c);
+	err_t e = merge_lock_files(&held, mc->content, c, CHANGE_CONTENT);
 
 	if (e)
 		return e;

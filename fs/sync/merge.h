@@ -27,12 +27,22 @@ struct merge_result {
 };
 void merge_result_clear(struct merge_result *r);
 
+/* Local numbers of the segments that a commit drops (snugfs-design(7), GARBAGE). */
+struct merge_dropped {
+	uint64_t *renamed; /* still needed here: another name, and to be uploaded under that before a commit names them */
+	size_t renamed_count;
+	uint64_t *forgotten; /* no row any more: the files may go once that is durable */
+	size_t forgotten_count;
+};
+void merge_dropped_clear(struct merge_dropped *d);
+
 struct merge_context {
 	struct meta *meta;
 	struct content *content; /* NULL: nobody reads or writes files meanwhile */
 	struct lookups *lookups; /* NULL: no kernel */
 	const char *my_name; /* of this device, for the names of conflict copies */
 	time_t now;
+	struct merge_dropped *dropped; /* filled; NULL: nobody cares */
 };
 
 /*

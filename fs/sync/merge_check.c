@@ -31,6 +31,20 @@ check_segments(struct merge *m)
 	return 0;
 }
 
+/* Nothing is dropped and pointed at by one commit. */
+static err_t
+check_drops(const struct changes *c)
+{
+	struct change_drop key;
+
+	for (uint32_t k = 0; k < c->segment_count && c->drop_count; k++) {
+		memcpy(key.name, c->segments[k].name, sizeof(key.name));
+		if (bsearch(&key, c->drops, c->drop_count, sizeof(key), changes_compare_drops))
+			return -EBADMSG;
+	}
+	return 0;
+}
+
 static err_t
 check_inode(struct merge *m, const struct change_inode *ch)
 {
@@ -206,6 +220,8 @@ merge_check(struct merge *m)
 	struct touched *t, *next;
 	err_t e = check_segments(m);
 
+	if (!e)
+		e = check_drops(m->c);
 	for (uint32_t k = 0; k < m->c->inode_count && !e; k++)
 		e = check_inode(m, &m->c->inodes[k]);
 	for (uint32_t k = 0; k < m->c->dentry_count && !e; k++)

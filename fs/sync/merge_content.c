@@ -51,9 +51,8 @@ numbers_add(void *ctx, struct inode *i, struct chunk *c)
 	return 0;
 }
 
-/* The list as the body has it, with the local numbers of segments. */
-static err_t
-localize(const struct merge *m, const struct change_chunk *from, struct extent_list *out)
+err_t
+merge_localize(const struct merge *m, const struct change_chunk *from, struct extent_list *out)
 {
 	err_t e = extent_list_copy(&from->extents, out);
 
@@ -115,7 +114,7 @@ take_chunk(struct merge *m, struct inode *i, const struct change_chunk *from)
 	struct chunk *c = NULL;
 	err_t e;
 
-	if ((e = localize(m, from, &list)) || (e = meta_chunk_get(m->meta, i, from->no, true, &c)))
+	if ((e = merge_localize(m, from, &list)) || (e = meta_chunk_get(m->meta, i, from->no, true, &c)))
 		return e;
 	agree(m, i, c, &list);
 	return 0;
@@ -306,12 +305,12 @@ merge_own_content(struct merge *m, struct inode *i, const struct change_inode *c
 {
 	CLEANUP(free_ptr) uint64_t *nos = NULL;
 	size_t count = 0;
-	err_t e = 0;
+	err_t e = merge_follow_moves(m, i, ch);
 
 	for (uint32_t k = 0; k < ch->chunk_count && !e; k++) {
 		CLEANUP(extent_list_clear) struct extent_list list = {0};
 
-		if (!(e = localize(m, &ch->chunks[k], &list)))
+		if (!(e = merge_localize(m, &ch->chunks[k], &list)))
 			e = own_chunk(m, i, ch->chunks[k].no, &list);
 	}
 	if (e || (e = own_chunks_behind(m, i, ch->size)) || (e = meta_pending_chunks(m->meta, i, &nos, &count)))

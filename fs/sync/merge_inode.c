@@ -308,11 +308,16 @@ merge_inodes(struct merge *m)
 	for (uint32_t k = 0; k < m->c->inode_count && !e; k++) {
 		const struct change_inode *ch = &m->c->inodes[k];
 		struct touched *t = NULL;
+		bool moved = false;
 
 		if ((e = merge_touch(m, ch->ino, &t)))
 			return e;
 		if (t->introduced || !t->inode || t->chain_names <= 0)
 			continue;
+		if ((e = merge_is_move(m, t->inode, ch, &moved)) || (moved && (e = merge_follow_moves(m, t->inode, ch))))
+			return e;
+		if (moved)
+			continue; /* nothing that anybody could see */
 		if (ch->fields & CHANGE_CONTENT && (e = merge_content(m, t, ch)))
 			return e;
 		if ((e = merge_attributes(m, t->inode, ch)))

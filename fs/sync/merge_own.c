@@ -178,14 +178,20 @@ own_names(struct merge *m)
 err_t
 merge_apply_own(const struct merge_context *mc, const struct changes *c, err_t (*commit)(void *ctx), void *ctx)
 {
+	CLEANUP(merge_unlock_files) struct held_files held = {0};
 	CLEANUP(merge_clear) struct merge m = {0};
-	err_t e;
+	/* Of moves: who reads meanwhile must not find the old place gone. */
+	err_t e = merge_lock_files(&held, mc->content, c, UINT32_MAX);
 
+	if (e)
+		return e;
 	meta_lock(mc->meta);
 	e = merge_begin(&m, mc, c);
 	if (!e) {
 		if (!(e = merge_add_segments(&m)) && !(e = own_inodes(&m)) && !(e = own_names(&m)))
 			e = merge_settle_inodes(&m);
+		if (!e)
+			e = merge_drops(&m);
 		if (!e && commit)
 			e = commit(ctx);
 		if (e)

@@ -312,9 +312,10 @@ merge_add_segments(struct merge *m)
 			memcpy(s.sha256, cs->sha256, sizeof(s.sha256));
 		}
 		m->segments[k] = s.id;
-		if (s.in_store)
+		if (s.in_store && !s.dead_since)
 			continue;
 		s.in_store = true;
+		s.dead_since = 0;
 		if ((e = meta_segment_put(m->meta, &s)))
 			return e;
 	}

@@ -99,6 +99,19 @@ MUST_CHECK err_t merge_tell_inode(struct merge *m, uint64_t ino);
 /* Turns the notes into sentences. */
 MUST_CHECK err_t merge_finish_result(struct merge *m, struct merge_result *out);
 
+/*
+ * merge.c: the files whose content the commit changes, locked; only those of which it says just CHANGE_CONTENT among `fields`.
+ * Before the meta lock.
+ */
+struct held_files {
+	struct content *content;
+	uint64_t *inos;
+	size_t count;
+};
+MUST_CHECK err_t merge_lock_files(struct held_files *held, struct content *content, const struct changes *c,
+    uint32_t fields);
+void merge_unlock_files(struct held_files *held); /* cleanup handler */
+
 /* merge_check.c: does the commit make sense in the chain so far?  -EBADMSG.  Changes nothing; fills m->old. */
 MUST_CHECK err_t merge_check(struct merge *m);
 
@@ -132,6 +145,15 @@ MUST_CHECK err_t merge_inodes(struct merge *m);
 MUST_CHECK err_t merge_fill(struct merge *m, struct inode *i, const struct change_inode *ch);
 bool merge_times_equal(const struct timespec *a, const struct timespec *b);
 
+/* merge_moved.c: the same content at another place. */
+/* Does the commit say of the file no more than where what the chain has of it already is stored now? */
+MUST_CHECK err_t merge_is_move(struct merge *m, struct inode *i, const struct change_inode *ch, bool *out);
+/* Extents here, pending or not, that the commit has at another place are there from now on. */
+MUST_CHECK err_t merge_follow_moves(struct merge *m, struct inode *i, const struct change_inode *ch);
+
+/* merge_drops.c: what the commit drops is forgotten, or gets another name if something pending here needs it. */
+MUST_CHECK err_t merge_drops(struct merge *m);
+
 /* merge_content.c: content. */
 /* What the commit says is what is here.  Nothing of it may be pending. */
 MUST_CHECK err_t merge_take_content(struct merge *m, struct inode *i, const struct change_inode *ch);
@@ -140,6 +162,8 @@ MUST_CHECK err_t merge_drop_content(struct merge *m, struct inode *i);
 /* Moves what is here to another inode and leaves what the chain has. */
 MUST_CHECK err_t merge_move_content(struct merge *m, struct inode *from, struct inode *to);
 MUST_CHECK err_t merge_make_content_new(struct merge *m, struct inode *i);
+/* The list as the body has it, with the local numbers of segments; appended to the empty *out. */
+MUST_CHECK err_t merge_localize(const struct merge *m, const struct change_chunk *from, struct extent_list *out);
 /* Our own change is in the chain. */
 MUST_CHECK err_t merge_own_content(struct merge *m, struct inode *i, const struct change_inode *ch);
 

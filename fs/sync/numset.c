@@ -66,6 +66,18 @@ numset_has(const struct numset *set, uint64_t n)
 }
 
 void
+numset_remove(struct numset **set, uint64_t n)
+{
+	struct numset *e;
+
+	HASH_FIND(hh, *set, &n, sizeof(n), e);
+	if (e == NULL)
+		return;
+	HASH_DEL(*set, e);
+	free(e);
+}
+
+void
 numset_clear(struct numset **set)
 {
 	struct numset *e, *next;

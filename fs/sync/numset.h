@@ -18,6 +18,8 @@ bool numset_has(const struct numset *set, uint64_t n);
 MUST_CHECK err_t numset_put(struct numset **set, uint64_t n, size_t value);
 /* -ENOENT */
 MUST_CHECK err_t numset_get(const struct numset *set, uint64_t n, size_t *value_out);
+/* Removing what is not there is fine. */
+void numset_remove(struct numset **set, uint64_t n);
 /* Empties it; also a cleanup handler. */
 void numset_clear(struct numset **set);
 

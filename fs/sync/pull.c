@@ -241,6 +241,7 @@ pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len)
 {
 	CLEANUP(admitted_clear) struct admitted a = { 0 };
 	CLEANUP(trust_free_ptr) struct trust *before = NULL;
+	CLEANUP(merge_dropped_clear) struct merge_dropped dropped = { 0 };
 	struct landing l = { s, &a, seq };
 	struct merge_context mc;
 	err_t err;
@@ -249,11 +250,15 @@ pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len)
 		return err;
 	if ((err = admit_commit(s, seq, object, len, &a)) != 0)
 		return explain_commit(s, seq, err);
-	mc = (struct merge_context){ s->v->meta, s->v->content, s->v->lookups, my_name(s->v), time(NULL) };
+	if ((err = drops_fetch(s, a.changes)) != 0)
+		return err;
+	mc = (struct merge_context){ s->v->meta, s->v->content, s->v->lookups, my_name(s->v), time(NULL), &dropped };
 	err = is_ours(s->v, &a) ? merge_apply_own(&mc, a.changes, land, &l) : apply_foreign(s, &mc, &l);
 	if (err != 0)
 		return explain_commit(s, seq, err);
 	s->head_checked = true;
+	if (drops_finish(s, &dropped) != 0)
+		log_warn("files of segments that nobody needs any more stay on the disk until the next start");
 	if (!s->joining)
 		report_members(s, before, s->v->trust);
 	return 0;

@@ -71,6 +71,14 @@ verify_objects_clear(struct verify *v)
 err_t
 verify_objects_expect_all(struct verify *v, const struct changes *c)
 {
+	for (uint32_t i = 0; i < c->drop_count; i++) {
+		struct verify_object_info *o;
+		err_t err = verify_object_expect(v, c->drops[i].name, &o);
+
+		if (err != 0)
+			return err;
+		o->dropped = true;
+	}
 	for (uint32_t i = 0; i < c->segment_count; i++) {
 		const struct change_segment *s = &c->segments[i];
 		struct verify_object_info *o;

@@ -956,7 +956,8 @@ dump_chunk(void *ctx, struct inode *i, struct chunk *c)
 		struct segment s;
 
 		OK(meta_segment_get(d->r->meta, x->seg, &s));
-		assert_memory_equal(s.name, x->x_id, 8);
+		for (size_t n = 0; n < sizeof(s.name); n++)
+			fprintf(d->out, n == 0 ? " %02x" : "%02x", s.name[n]);
 		fprintf(d->out, " %llu+%u #%llu(%llu+%u key %u)", (unsigned long long)x->off, x->len,
 		    (unsigned long long)token_of(x), (unsigned long long)x->x_off, x->x_len, x->key_version);
 	}

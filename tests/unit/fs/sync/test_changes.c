@@ -404,13 +404,37 @@ too_much_to_encode_is_refused(void **state)
 }
 
 static void
+what_a_collector_drops_is_read_as_it_was_written(void **state)
+{
+	CLEANUP(bytes_clear) struct bytes out = {0};
+	const uint8_t low[16] = {1}, high[16] = {2};
+	struct changes *c = NULL, *read = NULL;
+
+	(void)state;
+	OK(changes_new(&c));
+	OK(changes_add_drop(c, high));
+	OK(changes_add_drop(c, low));
+	OK(changes_encode(c, &out));
+	OK(changes_decode(out.data, out.len, &read));
+	assert_int_equal(read->drop_count, 2);
+	assert_memory_equal(read->drops[0].name, low, 16);
+	assert_memory_equal(read->drops[1].name, high, 16);
+	changes_free(read);
+	OK(changes_add_drop(c, low)); /* twice */
+	assert_int_equal(changes_encode(c, &out), -EINVAL);
+	changes_free(c);
+	/* {0: 1, 7: []} */
+	assert_int_equal(decode_exact((const uint8_t *)"\xa2\x00\x01\x07\x80", 5, &read), -EBADMSG);
+}
+
+static void
 unknown_versions_keys_and_fields_are_not_guessed(void **state)
 {
 	struct changes *read = NULL;
 
 	(void)state;
 	assert_int_equal(decode_exact((const uint8_t *)"\xa1\x00\x02", 3, &read), -EPROTO);
-	assert_int_equal(decode_exact((const uint8_t *)"\xa2\x00\x01\x07\x00", 5, &read), -EPROTO);
+	assert_int_equal(decode_exact((const uint8_t *)"\xa2\x00\x01\x08\x00", 5, &read), -EPROTO);
 	/* {0: 1, 4: [{0: 5, 1: 64, ...}]}, then one with key 14 */
 	assert_int_equal(decode_exact((const uint8_t *)"\xa2\x00\x01\x04\x81\xa2\x00\x05\x01\x18\x40", 11, &read), -EPROTO);
 	assert_int_equal(decode_exact((const uint8_t *)"\xa2\x00\x01\x04\x81\xa2\x00\x05\x0e\x00", 10, &read), -EPROTO);
@@ -614,6 +638,7 @@ main(void)
 		cmocka_unit_test(absurd_lengths_cost_nothing),
 		cmocka_unit_test(a_body_that_grows_beyond_the_limit_is_refused),
 		cmocka_unit_test(too_much_to_encode_is_refused),
+		cmocka_unit_test(what_a_collector_drops_is_read_as_it_was_written),
 		cmocka_unit_test(unknown_versions_keys_and_fields_are_not_guessed),
 		cmocka_unit_test(what_is_not_well_formed_is_not_even_written),
 		cmocka_unit_test(chunks_behind_the_end_and_removed_xattrs_of_new_files_are_left_out),

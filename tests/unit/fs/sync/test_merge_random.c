@@ -2,7 +2,7 @@
  * Three devices, people who do anything to the same few names, pushes and pulls at any time: in the end all see the same
  * sound tree, and no write is lost that nobody took away.  SEEDS=n and SEED=first in the environment choose what to run.
  */
-#include "replica.h"
+#include "collector.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -179,6 +179,20 @@ act_meanwhile(void *ctx, struct replica *r)
 		random_act(r);
 }
 
+/* As a collector may: what is sparse goes to another place, what nobody points at is dropped. */
+static void
+random_collection(struct replica *r)
+{
+	struct walk w = walk_replica(r);
+	const struct walk_entry *e = random_entry(&w, DT_REG);
+
+	if (e && collector_move(r, e->ino))
+		SAY("%s moves %llx\n", r->name, (unsigned long long)e->ino);
+	if (rnd(2) && collector_drop(r))
+		SAY("%s drops\n", r->name);
+	free(w.v);
+}
+
 static void
 run_seed(uint64_t seed)
 {
@@ -201,6 +215,7 @@ run_seed(uint64_t seed)
 			SAY("%s push\n", r->name);
 			push_with(r, act_meanwhile, NULL);
 		} else if (what < 99) {
+			random_collection(r);
 			SAY("%s forget\n", r->name);
 			do_forget(r);
 		} else {
@@ -211,6 +226,7 @@ run_seed(uint64_t seed)
 	}
 	SAY("settle\n");
 	settle_world(&w);
+	collector_check(&w);
 	world_close(&w);
 }
 

@@ -1,0 +1,107 @@
+/*
+ * Around a commit that drops segments: what something pending here needs of them is brought before it is too late, and what
+ * was forgotten leaves the disk.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+#include "hash.h"
+#include "log.h"
+#include "usage.h"
+
+/* Local numbers of the dropped ones that the store has and this device has not. [meta lock] */
+static err_t
+find_remote(struct meta *m, const struct changes *c, struct numset **out)
+{
+	struct segment seg;
+	err_t err = 0;
+
+	for (uint32_t k = 0; err == 0 && k < c->drop_count; k++) {
+		err = meta_segment_find(m, c->drops[k].name, &seg);
+		if (err == 0 && seg.kind == SEGMENT_SETTLED && seg.in_store && !seg.local)
+			err = numset_add(out, seg.id);
+		else if (err == -ENOENT)
+			err = 0;
+	}
+	return err;
+}
+
+err_t
+drops_read_object(struct sync *s, const struct segment *seg, struct bytes *out)
+{
+	uint8_t sha256[32];
+	err_t err = chain_read_segment(s->chain, seg->name, seg->size, out);
+
+	if (err == 0)
+		err = hash_sha256(out->data, out->len, sha256);
+	if (err != 0)
+		return err;
+	return out->len == seg->size && memcmp(sha256, seg->sha256, sizeof(sha256)) == 0 ? 0 : -EBADMSG;
+}
+
+/* Whoever has dropped it may have deleted it by now; then what pointed there was away for longer than history is kept. */
+static err_t
+fetch_one(struct sync *s, const struct segment *seg)
+{
+	CLEANUP(bytes_clear) struct bytes b = { 0 };
+	char name[CHAIN_NAME_MAX];
+	err_t err = drops_read_object(s, seg, &b);
+
+	if (err == 0)
+		err = segstore_put_pieces(s->v->segments, seg->id, 0, b.data, b.len, false);
+	if (err == 0)
+		err = segstore_save_pieces(s->v->segments);
+	if (err != -ENOENT && err != -EBADMSG)
+		return err;
+	chain_segment_object_name(seg->name, name);
+	log_error("the object %s is gone from the store: parts of files that were changed here, and by others meanwhile, can't be "
+	    "read any more", name);
+	return 0;
+}
+
+err_t
+drops_fetch(struct sync *s, const struct changes *c)
+{
+	CLEANUP(numset_clear) struct numset *remote = NULL;
+	CLEANUP(numset_clear) struct numset *used = NULL;
+	struct meta *m = s->v->meta;
+	struct segment seg;
+	err_t err;
+
+	if (c->drop_count == 0)
+		return 0;
+	meta_lock(m);
+	err = find_remote(m, c, &remote);
+	if (err == 0 && remote != NULL)
+		err = usage_pending(m, remote, &used);
+	meta_unlock(m);
+	for (uint32_t k = 0; err == 0 && used != NULL && k < c->drop_count; k++) {
+		meta_lock(m);
+		err = meta_segment_find(m, c->drops[k].name, &seg);
+		meta_unlock(m);
+		if (err == 0 && numset_has(used, seg.id))
+			err = fetch_one(s, &seg);
+		else if (err == -ENOENT)
+			err = 0;
+	}
+	return err;
+}
+
+err_t
+drops_finish(struct sync *s, const struct merge_dropped *d)
+{
+	err_t err = 0;
+
+	for (size_t k = 0; k < d->renamed_count; k++)
+		numset_remove(&s->uploaded, d->renamed[k]);
+	/* A row on the disk may still point there: only when it is overwritten may the bytes go. */
+	if (d->forgotten_count > 0)
+		err = meta_sync(s->v->meta);
+	for (size_t k = 0; err == 0 && k < d->forgotten_count; k++) {
+		err = segstore_drop(s->v->segments, d->forgotten[k]);
+		err = err == -ENOENT ? 0 : err;
+	}
+	return err;
+}
