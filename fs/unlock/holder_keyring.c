@@ -1,0 +1,143 @@
+/*
+ * holder_keyring.c: the user's keyring through the Secret Service: an item of 32 bytes, found by a random name.  The only
+ * file that knows libsecret.  The place of an item is its name, 16 bytes.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <libsecret/secret.h>
+
+#include "holder_internal.h"
+#include "random.h"
+
+#define NAME_LEN 16
+#define CONTENT_TYPE "application/octet-stream"
+
+static const SecretSchema schema = {
+	.name = "org.snugfs.Key",
+	.flags = SECRET_SCHEMA_NONE,
+	.attributes = { { "name", SECRET_SCHEMA_ATTRIBUTE_STRING }, { "vault", SECRET_SCHEMA_ATTRIBUTE_STRING },
+		{ "use", SECRET_SCHEMA_ATTRIBUTE_STRING } },
+};
+
+static void
+hex(const uint8_t *bytes, size_t len, char *out)
+{
+	for (size_t i = 0; i < len; i++)
+		snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+}
+
+static void
+error_clear(GError **e)
+{
+	g_clear_error(e);
+}
+
+static err_t
+explain(struct holder_exchange *x, const GError *e)
+{
+	if (g_error_matches(e, SECRET_ERROR, SECRET_ERROR_IS_LOCKED))
+		return holder_fail(x, -EACCES, "the keyring is locked: unlock it (log in to the desktop), or unlock in another way");
+	if (e->domain == G_IO_ERROR || e->domain == G_DBUS_ERROR)
+		return holder_fail(x, -ENOTSUP, "there is no keyring (Secret Service) to be reached from here: unlock in another "
+		    "way, or try again in the desktop session");
+	return holder_fail(x, -EIO, "the keyring refuses: %s", e->message);
+}
+
+err_t
+holder_keyring_put(struct holder_exchange *x, const struct holder_item *item)
+{
+	CLEANUP(error_clear) GError *e = NULL;
+	char name[2 * NAME_LEN + 1], vault[2 * sizeof(item->vault_id) + 1];
+	SecretValue *value;
+	gboolean stored;
+	err_t err = random_bytes(x->place, NAME_LEN);
+
+	if (err != 0)
+		return err;
+	hex(x->place, NAME_LEN, name);
+	hex(item->vault_id, sizeof(item->vault_id), vault);
+	value = secret_value_new((const char *)x->secret, HOLDER_SECRET_LEN, CONTENT_TYPE);
+	stored = secret_password_store_binary_sync(&schema, SECRET_COLLECTION_DEFAULT, item->label, value, NULL, &e, "name", name,
+	    "vault", vault, "use", item->use == HOLDER_ANCHOR ? "anchor" : "unlock", NULL);
+	secret_value_unref(value);
+	if (!stored)
+		return explain(x, e);
+	x->place_len = NAME_LEN;
+	return 0;
+}
+
+static err_t
+name_of(const struct holder_exchange *x, char out[static 2 * NAME_LEN + 1])
+{
+	if (x->place_len != NAME_LEN)
+		return -EBADMSG;
+	hex(x->place, NAME_LEN, out);
+	return 0;
+}
+
+/* Without SECRET_SEARCH_UNLOCK nobody is asked for anything: the caller has other ways. */
+static err_t
+find(struct holder_exchange *x, GList **out)
+{
+	CLEANUP(error_clear) GError *e = NULL;
+	char name[2 * NAME_LEN + 1];
+	err_t err = name_of(x, name);
+
+	if (err != 0)
+		return err;
+	*out = secret_password_search_sync(&schema, SECRET_SEARCH_LOAD_SECRETS, NULL, &e, "name", name, NULL);
+	if (e != NULL)
+		return explain(x, e);
+	if (*out == NULL)
+		return holder_fail(x, -ENOENT, "the keyring does not have what this vault keeps there: it is another user's or "
+		    "computer's, or it was reset");
+	return 0;
+}
+
+static void
+free_items(GList **items)
+{
+	g_list_free_full(*items, g_object_unref);
+}
+
+err_t
+holder_keyring_get(struct holder_exchange *x)
+{
+	CLEANUP(error_clear) GError *e = NULL;
+	CLEANUP(free_items) GList *items = NULL;
+	SecretValue *value;
+	const gchar *data;
+	gsize len = 0;
+	err_t err = find(x, &items);
+
+	if (err != 0)
+		return err;
+	value = secret_retrievable_retrieve_secret_sync(items->data, NULL, &e);
+	if (e != NULL)
+		return explain(x, e);
+	if (value == NULL)
+		return holder_fail(x, -EACCES, "the keyring is locked: unlock it (log in to the desktop), or unlock in another way");
+	data = secret_value_get(value, &len);
+	if (len == HOLDER_SECRET_LEN)
+		memcpy(x->secret, data, HOLDER_SECRET_LEN);
+	secret_value_unref(value);
+	return len == HOLDER_SECRET_LEN ? 0 : holder_fail(x, -EBADMSG, "what the keyring has for this vault was changed");
+}
+
+err_t
+holder_keyring_drop(struct holder_exchange *x)
+{
+	CLEANUP(error_clear) GError *e = NULL;
+	char name[2 * NAME_LEN + 1];
+	gboolean removed;
+	err_t err = name_of(x, name);
+
+	if (err != 0)
+		return err;
+	removed = secret_password_clear_sync(&schema, NULL, &e, "name", name, NULL);
+	if (e != NULL)
+		return explain(x, e);
+	return removed ? 0 : -ENOENT;
+}
