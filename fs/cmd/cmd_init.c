@@ -22,7 +22,7 @@ run(struct options *o)
 {
 	CLEANUP(place_clear) struct place p = { 0 };
 	CLEANUP(free_ptr) char *remote = NULL;
-	CLEANUP(secret_clear) struct secret passphrase = { NULL, 0 };
+	CLEANUP(secret_clear) struct secret passphrase = { 0 };
 	int status;
 
 	if ((status = create_remote_url(o, &remote)) != 0 || (status = create_check_device_name(o)) != 0 ||

@@ -25,7 +25,7 @@ static int
 join(const struct options *o, const struct place *p, struct store *store, const char *remote)
 {
 	CLEANUP(key32_wipe) struct key32 key = { 0 };
-	CLEANUP(secret_clear) struct secret passphrase = { NULL, 0 };
+	CLEANUP(secret_clear) struct secret passphrase = { 0 };
 	char device_name[TRUST_NAME_MAX + 1];
 	struct vault_create_params params = {
 		.dir = p->vault_dir,

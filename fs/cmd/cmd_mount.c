@@ -10,7 +10,7 @@ run(struct options *o)
 {
 	CLEANUP(place_clear) struct place p = { 0 };
 	CLEANUP(free_ptr) char *remote = NULL;
-	CLEANUP(secret_clear) struct secret passphrase = { NULL, 0 };
+	CLEANUP(secret_clear) struct secret passphrase = { 0 };
 	int status;
 
 	if ((status = create_remote_url(o, &remote)) != 0 || (status = place_find_existing(o, &p)) != 0 ||
@@ -29,7 +29,7 @@ const struct command cmd_mount = {
 	    "  -f                        stay in the foreground, with the log on standard error\n"
 	    "  -o OPTIONS                comma-separated: ro, noexec, nosuid, nodev, noatime, allow_other, nonempty, …\n"
 	    "                            and for /etc/fstab: vault=DIR, remote=URL, passphrase_file=FILE,\n"
-	    "                            passphrase_command=CMD, no_passphrase\n"
+	    "                            passphrase_command=CMD, key_file=FILE, no_passphrase\n"
 	    "\n"
 	    "A line for /etc/fstab:\n"
 	    "  /srv/vault  /home/ann/Private  fuse.snugfs  noauto,user,passphrase_file=/home/ann/.pass  0 0\n",

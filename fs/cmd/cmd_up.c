@@ -12,7 +12,7 @@
 static int
 open_existing(const struct options *o, const struct place *p, const char *remote)
 {
-	CLEANUP(secret_clear) struct secret passphrase = { NULL, 0 };
+	CLEANUP(secret_clear) struct secret passphrase = { 0 };
 	int status;
 
 	if ((status = place_check_apart(p, remote)) != 0 || (status = place_make_mountpoint(p)) != 0 ||
@@ -24,7 +24,7 @@ open_existing(const struct options *o, const struct place *p, const char *remote
 static int
 open_new(const struct options *o, struct place *p, const char *remote)
 {
-	CLEANUP(secret_clear) struct secret passphrase = { NULL, 0 };
+	CLEANUP(secret_clear) struct secret passphrase = { 0 };
 	bool was_there = access(p->mountpoint, F_OK) == 0;
 	int status;
 

@@ -54,6 +54,8 @@ create_device_name(const struct options *o, char out[static TRUST_NAME_MAX + 1])
 struct vault_unlock
 create_lock(const struct secret *passphrase)
 {
+	if (passphrase->is_device)
+		return (struct vault_unlock){ .device_secret = (const uint8_t *)passphrase->text };
 	return (struct vault_unlock){ .plain = passphrase->text == NULL, .passphrase = passphrase->text,
 		.passphrase_len = passphrase->len };
 }
@@ -218,7 +220,7 @@ make(const struct options *o, const struct place *p, const char *remote, const s
 int
 create_vault(const struct options *o, struct place *p, const char *remote, struct secret *passphrase_out)
 {
-	CLEANUP(secret_clear) struct secret passphrase = { NULL, 0 };
+	CLEANUP(secret_clear) struct secret passphrase = { 0 };
 	CLEANUP(handle_close_fd) int key_fd = -1;
 	int status;
 

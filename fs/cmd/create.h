@@ -21,7 +21,7 @@ int create_remote_url(const struct options *o, char **out);
 int create_check_device_name(const struct options *o);
 /* --device-name, or the host's name. */
 void create_device_name(const struct options *o, char out[static TRUST_NAME_MAX + 1]);
-/* How a vault is locked with that passphrase (empty: not). */
+/* How a vault is locked with that passphrase (empty: not), or unlocked by what mounting_unlock gave. */
 struct vault_unlock create_lock(const struct secret *passphrase);
 /*
  * The store can be written to here, and holds no vault but that of `id` (NULL: none at all).  create: make its folder.

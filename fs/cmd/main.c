@@ -16,6 +16,7 @@
 
 static const struct command *const commands[] = {
 	&cmd_up, &cmd_init, &cmd_mount, &cmd_unmount, &cmd_status, &cmd_sync, &cmd_join, &cmd_recovery_key,
+	&cmd_unlock_method,
 	&cmd_verify, &cmd_exposure, &cmd_export,
 };
 

@@ -12,7 +12,9 @@
 #include "log.h"
 #include "mount_check.h"
 #include "mountstate.h"
+#include "secmem.h"
 #include "tell.h"
+#include "unlocking.h"
 
 static int
 clear_away_stale(const char *mountpoint)
@@ -65,11 +67,18 @@ mounting_check(const struct options *o, const struct place *p)
 int
 mounting_unlock(const struct options *o, const struct place *p, struct secret *out)
 {
+	CLEANUP(devicefile_free_ptr) struct devicefile *df = NULL;
+	int status;
+
 	if (!p->wants_passphrase)
 		return 0;
-	if (o->no_passphrase)
-		return tell_vault_open(-ENOKEY, p->mountpoint, p->vault_dir);
-	return prompt_passphrase(o, p->mountpoint, out);
+	if ((status = unlocking_open(o, p, &df)) != 0)
+		return status;
+	*out = (struct secret){ .text = secmem_new(DEVICE_SECRET_LEN), .len = DEVICE_SECRET_LEN, .is_device = true };
+	if (out->text == NULL)
+		return tell_failure("not enough locked memory for a secret: raise the limit (ulimit -l)");
+	memcpy(out->text, devicefile_secret(df), DEVICE_SECRET_LEN);
+	return 0;
 }
 
 /* The folder is usable in any case: that it could not be remembered is no reason to close it again. */

@@ -11,7 +11,7 @@
 
 /* Whatever can be known to be wrong before anybody is asked for anything; takes off a mount that died. */
 int mounting_check(const struct options *o, const struct place *p);
-/* The passphrase of a vault that exists; empty if it wants none. */
+/* Unlocks a vault that exists; empty if it needs no unlocking.  Call it before there are threads. */
 int mounting_unlock(const struct options *o, const struct place *p, struct secret *out);
 /*
  * Mounts and serves until it is over.  announce: say on stdout what was done once the folder is usable.

@@ -12,6 +12,7 @@
 
 enum long_only {
 	OPT_VAULT = 256, OPT_REMOTE, OPT_PASSPHRASE_FILE, OPT_PASSPHRASE_COMMAND, OPT_RECOVERY_KEY_FILE, OPT_NO_PASSPHRASE,
+	OPT_KEY_FILE, OPT_WITH_RECOVERY_KEY,
 	OPT_DEVICE_NAME, OPT_WAIT, OPT_JSON, OPT_COUNTERS, OPT_OWN, /* the command's own, from here on */
 };
 
@@ -19,6 +20,8 @@ static const struct option known_options[] = {
 	{ "vault", required_argument, NULL, OPT_VAULT },
 	{ "passphrase-file", required_argument, NULL, OPT_PASSPHRASE_FILE },
 	{ "passphrase-command", required_argument, NULL, OPT_PASSPHRASE_COMMAND },
+	{ "key-file", required_argument, NULL, OPT_KEY_FILE },
+	{ "with-recovery-key", no_argument, NULL, OPT_WITH_RECOVERY_KEY },
 	{ "recovery-key-file", required_argument, NULL, OPT_RECOVERY_KEY_FILE },
 	{ "no-passphrase", no_argument, NULL, OPT_NO_PASSPHRASE },
 	{ "device-name", required_argument, NULL, OPT_DEVICE_NAME },
@@ -48,10 +51,12 @@ options_common_help(void)
 	       "  --passphrase-command CMD  … the first line that CMD prints (run by sh)\n"
 	       "  --no-passphrase           the device file is protected by its permissions alone\n"
 	       "                            (for computers with an encrypted disk)\n"
+	       "  --key-file FILE           the content of FILE unlocks the vault (\"snugfs unlock-method\")\n"
+	       "  --with-recovery-key       unlock with the recovery key, whatever else is lost\n"
 	       "  --recovery-key-file FILE  write the recovery key there (init, up), or read it there\n"
 	       "  --device-name NAME        what this computer is called (else the host's name)\n"
 	       "  --help                    this text\n"
-	       "Without one of the passphrase options you are asked.\n";
+	       "Without one of these options the keyring and the TPM are tried if they unlock the vault; else you are asked.\n";
 }
 
 /* In columns like the rest of the help. */
@@ -97,6 +102,7 @@ options_clear(struct options *o)
 	free(o->remote);
 	free(o->passphrase_file);
 	free(o->passphrase_command);
+	free(o->key_file);
 	free(o->recovery_key_file);
 	free(o->device_name);
 	free(o->mount_options);
@@ -168,6 +174,8 @@ split_mount_options(struct options *o)
 			status = set_text(&o->remote, word + 7);
 		else if (strncmp(word, "passphrase_file=", 16) == 0)
 			status = set_text(&o->passphrase_file, word + 16);
+		else if (strncmp(word, "key_file=", 9) == 0)
+			status = set_text(&o->key_file, word + 9);
 		else if (strncmp(word, "passphrase_command=", 19) == 0)
 			status = set_text(&o->passphrase_command, word + 19);
 		else if (strcmp(word, "no_passphrase") == 0)
@@ -202,6 +210,11 @@ apply(const struct command *c, int option, const char *given, struct options *o)
 		return set_path(&o->vault_dir, optarg);
 	case OPT_PASSPHRASE_FILE:
 		return set_text(&o->passphrase_file, optarg);
+	case OPT_KEY_FILE:
+		return set_text(&o->key_file, optarg);
+	case OPT_WITH_RECOVERY_KEY:
+		o->with_recovery_key = true;
+		return 0;
 	case OPT_PASSPHRASE_COMMAND:
 		return set_text(&o->passphrase_command, optarg);
 	case OPT_RECOVERY_KEY_FILE:
@@ -273,10 +286,11 @@ take_words(const struct command *c, unsigned count, char **words, struct options
 static int
 check_together(const char *command, const struct options *o)
 {
-	int ways = (o->no_passphrase ? 1 : 0) + (o->passphrase_file != NULL ? 1 : 0) + (o->passphrase_command != NULL ? 1 : 0);
+	int ways = (o->no_passphrase ? 1 : 0) + (o->passphrase_file != NULL ? 1 : 0) + (o->passphrase_command != NULL ? 1 : 0) +
+	    (o->key_file != NULL ? 1 : 0) + (o->with_recovery_key ? 1 : 0);
 
 	if (ways > 1)
-		return tell_usage(command, "only one of --passphrase-file, --passphrase-command and --no-passphrase can be given");
+		return tell_usage(command, "only one of --passphrase-file, --passphrase-command, --no-passphrase, --key-file and --with-recovery-key can be given");
 	if (o->counters && o->mountpoint == NULL)
 		return tell_usage(command, "--counters wants a mount point");
 	return 0;

@@ -36,10 +36,12 @@ struct options {
 	char *remote;     /* as given */
 	char *passphrase_file;
 	char *passphrase_command;
+	char *key_file;
 	char *recovery_key_file;
 	char *device_name;
 	char *mount_options; /* comma-separated, for fuse_mount_new; NULL: none */
 	bool no_passphrase;
+	bool with_recovery_key;
 	bool foreground;
 	bool wait;
 	bool json;

@@ -24,7 +24,7 @@ void
 secret_clear(struct secret *s)
 {
 	secmem_free(s->text);
-	*s = (struct secret){ NULL, 0 };
+	*s = (struct secret){ 0 };
 }
 
 static int
@@ -136,10 +136,11 @@ from_options(const struct options *o, struct secret *s, bool *done_out)
 	return 0;
 }
 
-int
-prompt_passphrase(const struct options *o, const char *mountpoint, struct secret *out)
+/* what: "Passphrase", or what else it is that unlocks the vault. */
+static int
+prompt_unlock(const struct options *o, const char *mountpoint, const char *what, struct secret *out)
 {
-	CLEANUP(secret_clear) struct secret s = { NULL, 0 };
+	CLEANUP(secret_clear) struct secret s = { 0 };
 	char question[512];
 	bool done;
 	err_t err;
@@ -150,7 +151,7 @@ prompt_passphrase(const struct options *o, const char *mountpoint, struct secret
 	if (status != 0)
 		return status;
 	if (!done && isatty(STDIN_FILENO)) {
-		snprintf(question, sizeof(question), "Passphrase for %s: ", mountpoint);
+		snprintf(question, sizeof(question), "%s for %s: ", what, mountpoint);
 		if ((status = ask(question, &s)) != 0)
 			return status;
 	} else if (!done) {
@@ -166,25 +167,58 @@ prompt_passphrase(const struct options *o, const char *mountpoint, struct secret
 	return 0;
 }
 
-static int
-ask_twice(const char *mountpoint, struct secret *s)
+int
+prompt_passphrase(const struct options *o, const char *mountpoint, struct secret *out)
 {
-	CLEANUP(secret_clear) struct secret again = { NULL, 0 };
-	char question[512];
+	return prompt_unlock(o, mountpoint, "Passphrase", out);
+}
+
+int
+prompt_pin(const struct options *o, const char *mountpoint, struct secret *out)
+{
+	return prompt_unlock(o, mountpoint, "PIN of the TPM", out);
+}
+
+static int
+ask_twice(const char *question, struct secret *s)
+{
+	CLEANUP(secret_clear) struct secret again = { 0 };
 	int status = secret_new(&again);
 
-	snprintf(question, sizeof(question), "New passphrase for %s: ", mountpoint);
 	if (status != 0 || (status = ask(question, s)) != 0 || (status = ask("The same again: ", &again)) != 0)
 		return status;
 	if (s->len != again.len || !secmem_equal(s->text, again.text, s->len))
-		return tell_failure("the two passphrases differ: nothing was made, try again");
+		return tell_failure("the two differ: nothing was made, try again");
+	return 0;
+}
+
+int
+prompt_new_secret(const char *file, const char *command, const char *what, struct secret *out)
+{
+	CLEANUP(secret_clear) struct secret s = { 0 };
+	char question[128];
+	int status = secret_new(&s);
+
+	snprintf(question, sizeof(question), "New %s: ", what);
+	if (status != 0)
+		return status;
+	if (file == NULL && command == NULL && !isatty(STDIN_FILENO))
+		return tell_failure("a new %s is needed and there is no terminal to ask on: \"--help\" says how to give it", what);
+	status = file != NULL ? read_file(file, &s) : command != NULL ? read_command(command, &s) : ask_twice(question, &s);
+	if (status != 0)
+		return status;
+	if (s.len == 0)
+		return tell_failure("the new %s is empty: choose one", what);
+	*out = s;
+	s.text = NULL;
 	return 0;
 }
 
 int
 prompt_new_passphrase(const struct options *o, const char *mountpoint, struct secret *out)
 {
-	CLEANUP(secret_clear) struct secret s = { NULL, 0 };
+	CLEANUP(secret_clear) struct secret s = { 0 };
+	char question[512];
 	bool done;
 	int status;
 
@@ -194,7 +228,8 @@ prompt_new_passphrase(const struct options *o, const char *mountpoint, struct se
 		return status;
 	if (!done && !isatty(STDIN_FILENO))
 		return tell_failure("a new passphrase is needed and there is no terminal to ask on: " WAYS);
-	if (!done && (status = ask_twice(mountpoint, &s)) != 0)
+	snprintf(question, sizeof(question), "New passphrase for %s: ", mountpoint);
+	if (!done && (status = ask_twice(question, &s)) != 0)
 		return status;
 	if (s.len == 0)
 		return tell_failure("the passphrase is empty: choose one, or say --no-passphrase");
@@ -227,7 +262,7 @@ tell_recovery_fault(const struct codetext_fault *f, const char *text)
 int
 prompt_recovery_key(const struct options *o, uint8_t key_out[static RECOVERY_KEY_LEN])
 {
-	CLEANUP(secret_clear) struct secret s = { NULL, 0 };
+	CLEANUP(secret_clear) struct secret s = { 0 };
 	struct codetext_fault fault = { 0 };
 	err_t err;
 	int status = secret_new(&s);

@@ -5,6 +5,7 @@
 #ifndef SNUGFS_PROMPT_H
 #define SNUGFS_PROMPT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,7 @@
 struct secret {
 	char *text;
 	size_t len;
+	bool is_device; /* not text, but the secret of a device, which opens a vault by itself (unlocking.h) */
 };
 void secret_clear(struct secret *s);
 
@@ -25,6 +27,13 @@ int prompt_passphrase(const struct options *o, const char *mountpoint, struct se
  * error: nobody could be sure of what was read.
  */
 int prompt_new_passphrase(const struct options *o, const char *mountpoint, struct secret *out);
+/* The PIN of a TPM: from the same options, or asked for. */
+int prompt_pin(const struct options *o, const char *mountpoint, struct secret *out);
+/*
+ * A new passphrase or PIN (`what`) for something that exists: the first line of a file, or of what a command prints (both may
+ * be NULL), or asked for twice.
+ */
+int prompt_new_secret(const char *file, const char *command, const char *what, struct secret *out);
 /* From --recovery-key-file, the terminal or standard input; a typo is pointed at. */
 int prompt_recovery_key(const struct options *o, uint8_t key_out[static RECOVERY_KEY_LEN]);
 

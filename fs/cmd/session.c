@@ -159,7 +159,7 @@ session_call_here(const struct secret *passphrase, const struct place *p, json_t
 int
 session_call(const struct options *o, const struct place *p, json_t *request, json_t **answer_out)
 {
-	CLEANUP(secret_clear) struct secret passphrase = { NULL, 0 };
+	CLEANUP(secret_clear) struct secret passphrase = { 0 };
 	CLEANUP(handle_free_json) json_t *answer = NULL;
 	int status;
 

@@ -12,6 +12,7 @@
 #include "random.h"
 
 #define NAME_LEN 16
+#define LOCKED "the keyring is locked: unlock it (log in to the desktop), or unlock in another way"
 #define CONTENT_TYPE "application/octet-stream"
 
 static const SecretSchema schema = {
@@ -38,7 +39,7 @@ static err_t
 explain(struct holder_exchange *x, const GError *e)
 {
 	if (g_error_matches(e, SECRET_ERROR, SECRET_ERROR_IS_LOCKED))
-		return holder_fail(x, -EACCES, "the keyring is locked: unlock it (log in to the desktop), or unlock in another way");
+		return holder_fail(x, -EACCES, "%s", LOCKED);
 	if (e->domain == G_IO_ERROR || e->domain == G_DBUS_ERROR)
 		return holder_fail(x, -ENOTSUP, "there is no keyring (Secret Service) to be reached from here: unlock in another "
 		    "way, or try again in the desktop session");
@@ -77,6 +78,29 @@ name_of(const struct holder_exchange *x, char out[static 2 * NAME_LEN + 1])
 	return 0;
 }
 
+static void
+free_items(GList **items)
+{
+	g_list_free_full(*items, g_object_unref);
+}
+
+/* A keyring that has not been unlocked since the login is not searched at all. */
+static bool
+is_any_locked(void)
+{
+	CLEANUP(free_items) GList *collections = NULL;
+	SecretService *service = secret_service_get_sync(SECRET_SERVICE_LOAD_COLLECTIONS, NULL, NULL);
+	bool locked = false;
+
+	if (service == NULL)
+		return false;
+	collections = secret_service_get_collections(service);
+	for (const GList *c = collections; c != NULL; c = c->next)
+		locked |= secret_collection_get_locked(c->data);
+	g_object_unref(service);
+	return locked;
+}
+
 /* Without SECRET_SEARCH_UNLOCK nobody is asked for anything: the caller has other ways. */
 static err_t
 find(struct holder_exchange *x, GList **out)
@@ -90,16 +114,12 @@ find(struct holder_exchange *x, GList **out)
 	*out = secret_password_search_sync(&schema, SECRET_SEARCH_LOAD_SECRETS, NULL, &e, "name", name, NULL);
 	if (e != NULL)
 		return explain(x, e);
+	if (*out == NULL && is_any_locked())
+		return holder_fail(x, -EACCES, "%s", LOCKED);
 	if (*out == NULL)
 		return holder_fail(x, -ENOENT, "the keyring does not have what this vault keeps there: it is another user's or "
 		    "computer's, or it was reset");
 	return 0;
-}
-
-static void
-free_items(GList **items)
-{
-	g_list_free_full(*items, g_object_unref);
 }
 
 err_t
@@ -118,7 +138,7 @@ holder_keyring_get(struct holder_exchange *x)
 	if (e != NULL)
 		return explain(x, e);
 	if (value == NULL)
-		return holder_fail(x, -EACCES, "the keyring is locked: unlock it (log in to the desktop), or unlock in another way");
+		return holder_fail(x, -EACCES, "%s", LOCKED);
 	data = secret_value_get(value, &len);
 	if (len == HOLDER_SECRET_LEN)
 		memcpy(x->secret, data, HOLDER_SECRET_LEN);

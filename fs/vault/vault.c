@@ -15,6 +15,7 @@
 
 #include "devicefile.h"
 #include "disk.h"
+#include "log.h"
 #include "random.h"
 #include "reserve.h"
 #include "vault_internal.h"
@@ -155,32 +156,13 @@ vault_start(struct vault *v, struct db *db, uint32_t member_number)
 	return err;
 }
 
-/* Reading the device file. */
-
-static err_t
-read_device_file(int dir_fd, struct devicefile **out)
-{
-	CLEANUP(close_fd) int fd = -1;
-	CLEANUP(bytes_clear) struct bytes b = { 0 };
-	struct stat st;
-	uint8_t *at;
-	err_t err;
-
-	if ((err = disk_open_read(dir_fd, VAULT_DEVICE_FILE, &fd)) != 0)
-		return err;
-	if (fstat(fd, &st) != 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode) || st.st_size <= 0 || st.st_size > DEVICEFILE_MAX_LEN)
-		return -EBADMSG;
-	if ((err = bytes_extend(&b, (size_t)st.st_size, &at)) != 0 ||
-	    (err = disk_pread(fd, at, (size_t)st.st_size, 0)) != 0)
-		return err == -ENODATA ? -EBADMSG : err;
-	return devicefile_parse(b.data, b.len, out);
-}
+/* The device file. */
 
 static err_t
 unlock_device_file(struct devicefile *df, const struct vault_unlock *u)
 {
+	if (u->device_secret != NULL)
+		return devicefile_open_secret(df, u->device_secret);
 	if (devicefile_has_slot(df, SLOT_PLAIN))
 		return devicefile_open_plain(df);
 	if (u->plain || u->passphrase == NULL)
@@ -398,7 +380,7 @@ vault_open(const char *dir, const struct vault_unlock *u, struct vault **out)
 	err_t err;
 
 	if ((err = vault_peek(dir, &passphrase)) != 0 || (err = vault_hold(dir, &v)) != 0 ||
-	    (err = read_device_file(v->dir_fd, &df)) != 0 || (err = unlock_device_file(df, u)) != 0 ||
+	    (err = vault_read_device_file_at(v->dir_fd, &df)) != 0 || (err = unlock_device_file(df, u)) != 0 ||
 	    (err = vault_become(v, devicefile_secret(df))) != 0)
 		return err;
 	err = vault_open_db(v, false, &db);
@@ -420,22 +402,10 @@ vault_open(const char *dir, const struct vault_unlock *u, struct vault **out)
 		(void)closed; /* nothing was changed */
 		return err == -ENOENT ? -EBADMSG : err;
 	}
+	/* Only a way in more: without it the vault is as good as before. */
+	if ((err = vault_refresh_recovery_slot(v, devicefile_secret(df))) != 0)
+		log_warn("the recovery key could not be made a way to unlock %s: %s", v->dir, strerror(-err));
 	*out = STEAL(v);
-	return 0;
-}
-
-err_t
-vault_peek(const char *dir, bool *needs_passphrase_out)
-{
-	CLEANUP(devicefile_free_ptr) struct devicefile *df = NULL;
-	CLEANUP(close_fd) int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	err_t err;
-
-	if (dir_fd < 0)
-		return errno == ENOTDIR ? -ENOENT : -errno;
-	if ((err = read_device_file(dir_fd, &df)) != 0)
-		return err;
-	*needs_passphrase_out = !devicefile_has_slot(df, SLOT_PLAIN);
 	return 0;
 }
 

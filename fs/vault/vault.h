@@ -12,6 +12,7 @@
 #define SNUGFS_VAULT_H
 
 #include "content.h"
+#include "devicefile.h"
 #include "identity.h"
 #include "keybox.h"
 #include "keyring.h"
@@ -60,6 +61,8 @@ struct vault_unlock {
 	bool plain;            /* no passphrase: permissions alone */
 	const char *passphrase; /* in secret memory, NUL-terminated; NULL with plain */
 	size_t passphrase_len;
+	/* Opening only: the device file was opened already, and gave this (secret memory); then nothing else counts. */
+	const uint8_t *device_secret;
 };
 
 /* What to make. */
@@ -96,7 +99,15 @@ void vault_discard(struct vault *v);
  * passphrase and none was given; -EBADMSG: damaged; -EPROTO: unknown version; -EACCES, -EROFS, -ENOSPC, -EIO.
  */
 MUST_CHECK err_t vault_open(const char *dir, const struct vault_unlock *u, struct vault **out);
-/* Is there a vault, and does it want a passphrase? Needs no key. */
+/*
+ * The device file, by itself: needs neither a key nor the vault's lock, so it works while the vault is mounted.
+ * vault_open's errors.  Who changes it holds its lock (close(2) the descriptor) from reading to writing.  Writing is durable
+ * and all or nothing; the old file's blocks are overwritten where the disk allows that.
+ */
+MUST_CHECK err_t vault_read_device_file(const char *dir, struct devicefile **out);
+MUST_CHECK err_t vault_write_device_file(const char *dir, const struct devicefile *df);
+MUST_CHECK err_t vault_lock_device_file(const char *dir, int *fd_out);
+/* Is there a vault, and does it want to be unlocked? Needs no key. */
 MUST_CHECK err_t vault_peek(const char *dir, bool *needs_passphrase_out);
 /* Commits once more and closes. 0 or why the last changes are not on disk. */
 MUST_CHECK err_t vault_close(struct vault *v);

@@ -232,17 +232,15 @@ write_device_file(int dir_fd, const uint8_t secret[static DEVICE_SECRET_LEN], co
     const struct vault_unlock *u)
 {
 	CLEANUP(devicefile_free_ptr) struct devicefile *df = NULL;
-	CLEANUP(bytes_clear) struct bytes b = { 0 };
+	struct slot_tag tag;
 	err_t err;
 
 	if (!u->plain && u->passphrase == NULL)
 		return -EINVAL;
-	if ((err = devicefile_new(secret, vault_id, &df)) != 0)
+	if ((err = devicefile_new(secret, vault_id, &df)) != 0 || (err = slot_tag_new("", (uint64_t)time(NULL), &tag)) != 0)
 		return err;
-	err = u->plain ? devicefile_add_plain(df, NULL) : devicefile_add_passphrase(df, NULL, u->passphrase, u->passphrase_len, 0);
-	if (err != 0 || (err = devicefile_serialize(df, &b)) != 0)
-		return err;
-	return disk_write_file(dir_fd, VAULT_DEVICE_FILE, b.data, b.len, 0600);
+	err = u->plain ? devicefile_add_plain(df, &tag) : devicefile_add_passphrase(df, &tag, u->passphrase, u->passphrase_len, 0);
+	return err != 0 ? err : vault_write_device_file_at(dir_fd, df);
 }
 
 /* The database's first rows. */

@@ -20,6 +20,11 @@ MUST_CHECK err_t vault_become(struct vault *v, const uint8_t secret[static DEVIC
 MUST_CHECK err_t vault_open_db(struct vault *v, bool create, struct db **out);
 /* [meta lock] The link secret, the recovery PSK and all epoch keys. */
 MUST_CHECK err_t vault_save_secrets(struct vault *v);
+/* vault_device.c: in the vault's folder. */
+MUST_CHECK err_t vault_read_device_file_at(int dir_fd, struct devicefile **out);
+MUST_CHECK err_t vault_write_device_file_at(int dir_fd, const struct devicefile *df);
+/* The recovery key that is in force opens the device file, too, and no other recovery key. */
+MUST_CHECK err_t vault_refresh_recovery_slot(struct vault *v, const uint8_t secret[static DEVICE_SECRET_LEN]);
 /* Frees whatever there is of it, without a last commit. */
 void vault_drop(struct vault *v);
 void vault_drop_ptr(struct vault **v);

@@ -124,8 +124,9 @@ def other():
 
 # Words and usage.
 
-COMMANDS = ["up", "init", "mount", "unmount", "status", "sync", "join", "recovery-key"]
-SUBCOMMANDS = [["recovery-key", "check"]]
+COMMANDS = ["up", "init", "mount", "unmount", "status", "sync", "join", "recovery-key", "unlock-method"]
+SUBCOMMANDS = [["recovery-key", "check"], ["unlock-method", "add"], ["unlock-method", "list"], ["unlock-method", "remove"],
+               ["unlock-method", "change-passphrase"]]
 
 
 def test_the_general_help_names_every_command(cli):

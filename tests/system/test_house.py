@@ -19,13 +19,14 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 BELOW = {
     "crypto": [],
     "remote": ["crypto"],
+    "fs/unlock": ["crypto"],
     "fs/meta": ["crypto"],
     "fs/data": ["crypto", "fs/meta"],
     "fs/vault": ["crypto", "fs/meta", "fs/data"],
     "fs/sync": ["crypto", "remote", "fs/meta", "fs/data", "fs/vault"],
     "fs/export": ["crypto", "remote", "fs/meta", "fs/data", "fs/vault", "fs/sync"],
     "fs/mount": ["crypto", "fs/meta", "fs/data"],
-    "fs/cmd": ["crypto", "remote", "fs/meta", "fs/data", "fs/vault", "fs/sync", "fs/export", "fs/mount"],
+    "fs/cmd": ["crypto", "remote", "fs/unlock", "fs/meta", "fs/data", "fs/vault", "fs/sync", "fs/export", "fs/mount"],
 }
 
 # Vendors' headers and the only files that may include them.
@@ -38,10 +39,12 @@ OWNERS = [
     (r"curl/\w+\.h", r"remote/http\w*\.c"),
     (r"expat\w*\.h", r"remote/s3_xml\.c"),
     (r"archive\w*\.h", r"fs/export/archiver\.c"),
+    (r"libsecret/\w+\.h|glib\w*\.h", r"fs/unlock/holder_keyring\.c"),
+    (r"tss2/\w+\.h", r"fs/unlock/holder_tpm\.c"),
     (r"ini\.h", r"fs/cmd/config\.c|remote/s3_credentials\.c"),
     (r"jansson\.h", r"fs/cmd/\w+\.[ch]"),  # the control socket's requests are JSON, and only the commands know of them
 ]
-VENDOR_TYPE = re.compile(r"\b(fuse_req_t|fuse_ino_t|sqlite3(_\w+)?|ZSTD_\w+|cbor_item_t|EVP_\w+|OSSL_\w+|BIGNUM|CURL\w*|XML_\w+|json_t)\b")
+VENDOR_TYPE = re.compile(r"\b(fuse_req_t|fuse_ino_t|sqlite3(_\w+)?|ZSTD_\w+|cbor_item_t|EVP_\w+|OSSL_\w+|BIGNUM|CURL\w*|XML_\w+|json_t|G(Error|List|Object)|Secret[A-Z]\w+|TPM2B?_\w+|ESYS_\w+)\b")
 VENDOR_TYPE_MAY = {"json_t": r"fs/cmd/\w+\.h"}
 
 BANNED_CALL = re.compile(r"\b(strcpy|strcat|stpcpy|sprintf|vsprintf|gets|system|rand|random|srand|srandom|drand48|alloca|"
@@ -323,6 +326,10 @@ def test_the_manual_names_every_command_and_option_and_no_other():
     for command in found:
         assert re.search(rf"\bsnugfs {command}\b", page), f"snugfs {command}"
     helped = options_in(helps()).union(*(options_in(helps(command)) for command in found))
+    for command in found:
+        for subcommand in re.findall(rf"^  {command} ([a-z-]+)  ", helps(command), re.MULTILINE):
+            assert re.search(rf"\b{command} (?:[a-z-]+ \| )*{subcommand}\b", page), f"snugfs {command} {subcommand}"
+            helped |= options_in(helps(command, subcommand))
     assert helped == options_in(page)
 
 
