@@ -9,6 +9,7 @@
  *   base.c     bases                                    members.c  commits that change who is in
  *   join.c     a new device: by the recovery key        join_invited.c  by an invitation
  *   drops.c    around commits that drop segments
+ *   join_start.c  where it begins to read
  *
  * LOCKING: `round` first; then file locks and the meta lock (never across the network); `lock` last, for short.
  */

@@ -122,14 +122,57 @@ report_message(struct sync *s, const char *fmt, ...)
 	message_add(s, text);
 }
 
-static const char *
-name_of(const struct trust *t, const uint8_t id[static IDENTITY_ID_LEN])
+/* Who it was, for a sentence. */
+static void
+describe_member(const struct trust *t, const uint8_t id[static IDENTITY_ID_LEN], char *out, size_t out_len)
 {
 	const struct trust_member *m = trust_member_find(t, id);
 
 	if (m == NULL)
-		return "an unknown device";
-	return m->kind == MEMBER_RECOVERY ? "the recovery key" : m->name;
+		snprintf(out, out_len, "an unknown device");
+	else if (m->kind == MEMBER_RECOVERY)
+		snprintf(out, out_len, "the recovery key");
+	else
+		snprintf(out, out_len, "\"%s\"", m->name);
+}
+
+#define BY_LEN (TRUST_NAME_MAX + 32)
+
+static void
+report_addition(struct sync *s, const struct trust *t, const struct trust_member *now)
+{
+	const struct trust_member *guest = trust_member_find(t, now->added_by);
+	char by[BY_LEN];
+
+	describe_member(t, now->added_by, by, sizeof(by));
+	if (now->kind == MEMBER_INVITATION) {
+		report_message(s, "%s has invited another device (\"%s\"). If that was not you, withdraw the invitation with \"snugfs "
+		    "device remove\".", by, now->name);
+	} else if (guest != NULL && guest->kind == MEMBER_INVITATION) {
+		describe_member(t, guest->added_by, by, sizeof(by));
+		report_message(s, "The device \"%s\" came in with an invitation by %s. If that was not you, somebody else can open this "
+		    "vault: remove it with \"snugfs device remove\".", now->name, by);
+	} else {
+		report_message(s, "The device \"%s\" was added by %s. If that was not you, somebody else can open this vault: "
+		    "move your files to a new one.", now->name, by);
+	}
+}
+
+/* An invitation that was used says so by the device that came. */
+static void
+report_removal(struct sync *s, const struct trust *t, const struct trust_member *now)
+{
+	char by[BY_LEN];
+
+	if (memcmp(now->removed_by, now->id, sizeof(now->id)) == 0)
+		return;
+	describe_member(t, now->removed_by, by, sizeof(by));
+	if (now->kind == MEMBER_INVITATION)
+		report_message(s, "The invitation \"%s\" was withdrawn by %s.", now->name, by);
+	else if (now->kind == MEMBER_RECOVERY)
+		report_message(s, "A recovery key was removed by %s.", by);
+	else
+		report_message(s, "The device \"%s\" was removed by %s.", now->name, by);
 }
 
 void
@@ -138,13 +181,14 @@ report_members(struct sync *s, const struct trust *before, const struct trust *a
 	for (size_t i = 0; i < trust_member_count(after); i++) {
 		const struct trust_member *now = trust_member_at(after, i);
 		const struct trust_member *then = i < trust_member_count(before) ? trust_member_at(before, i) : NULL;
+		bool mine = memcmp(now->id, s->v->my_id, sizeof(now->id)) == 0;
 
-		if (then == NULL && memcmp(now->id, s->v->my_id, sizeof(now->id)) != 0)
-			report_message(s, "The device \"%s\" was added by \"%s\". If that was not you, somebody else can open this vault: "
-			    "move your files to a new one.", now->name,
-			    name_of(after, now->added_by));
-		if (then != NULL && !then->removed && now->removed)
-			report_message(s, "The device \"%s\" was removed.", now->name);
+		/* Of what this device does itself its owner knows. */
+		if (then == NULL && !mine && memcmp(now->added_by, s->v->my_id, sizeof(now->added_by)) != 0)
+			report_addition(s, after, now);
+		if ((then == NULL || !then->removed) && now->removed &&
+		    memcmp(now->removed_by, s->v->my_id, sizeof(now->removed_by)) != 0)
+			report_removal(s, after, now);
 		if (then != NULL && strcmp(then->name, now->name) != 0)
 			report_message(s, "The device \"%s\" is now called \"%s\".", then->name, now->name);
 	}

@@ -82,6 +82,28 @@ MUST_CHECK err_t sync_get_messages(struct sync *s, char ***out, size_t *count_ou
 /* fetcher_source_fn; ctx is the sync. */
 MUST_CHECK err_t sync_fetch_segment(void *ctx, const struct segment *seg, uint64_t off, size_t len, struct bytes *out);
 
+/* The commit that made an invitation, for its token. */
+struct sync_invited {
+	uint64_t seq;
+	uint8_t hash[32];
+};
+/*
+ * Gives out an invitation: guest is who its secret makes (identity_from_invitation).  Errors as members_commit has them
+ * (members.h).
+ */
+MUST_CHECK err_t sync_invite(struct sync *s, const struct identity_public *guest, const char *name, uint64_t expires_ns,
+    struct sync_invited *out, char **why_out);
+
+struct invitation;
+/*
+ * Joining by an invitation: as sync_join, but the commit that the invitation names must be in the chain as it was then, and
+ * the invitation is used up by it; a new epoch begins.  p->device_name NULL: the name that the invitation has.
+ * -ESTALE: another vault, or an older or other state of it; -EKEYEXPIRED: its time is over; -EKEYREVOKED: used already, or
+ * withdrawn; -EKEYREJECTED: nobody gave it out.
+ */
+MUST_CHECK err_t sync_join_invited(const struct vault_create_params *p, struct store *store, const struct invitation *inv,
+    char **why_out);
+
 /*
  * Joining with the recovery key: reads the store, proves that it is this key's vault, makes the local half in p->dir, adds
  * this device to the chain.  The vault is not left open; on failure nothing is left behind.

@@ -1,0 +1,234 @@
+/* invitation.c: the token.  Everything on the way between its text and its fields is as secret as they are. */
+#include "invitation.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "cborio.h"
+#include "hash.h"
+#include "secmem.h"
+
+#define PREFIX "SNUGFS"
+#define VERSION_PREFIX PREFIX "1-"
+#define CHECK_LABEL "snugfs/1 invitation token"
+#define CHECK_LEN 5
+
+static const char alphabet[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+static void text_free(char **text)
+{
+	secmem_free(*text);
+}
+
+/* The check of the map: data[0..len). */
+static err_t make_check(const uint8_t *data, size_t len, uint8_t out[static CHECK_LEN])
+{
+	CLEANUP(bytes_clear) struct bytes input = {0};
+	uint8_t digest[HASH_LEN];
+	err_t err;
+	if ((err = bytes_append(&input, CHECK_LABEL, sizeof(CHECK_LABEL) - 1)) || (err = bytes_append(&input, data, len)) ||
+	    (err = hash_sha256(input.data, input.len, digest)))
+		return err;
+	memcpy(out, digest, CHECK_LEN);
+	return 0;
+}
+
+/* Writing */
+
+static err_t put_credentials(struct bytes *b, const struct invitation *inv)
+{
+	bool session = inv->session_token[0] != '\0';
+	err_t err;
+	if ((err = cbor_put_uint(b, 7)) || (err = cbor_put_array(b, session ? 3 : 2)) ||
+	    (err = cbor_put_text(b, inv->access_key)) || (err = cbor_put_text(b, inv->secret_key)))
+		return err;
+	return session ? cbor_put_text(b, inv->session_token) : 0;
+}
+
+static err_t put_map(struct bytes *b, const struct invitation *inv)
+{
+	bool credentials = inv->access_key[0] != '\0';
+	err_t err;
+	if ((err = cbor_put_map(b, credentials ? 8 : 7)) || (err = cbor_put_uint(b, 0)) ||
+	    (err = cbor_put_bytes(b, inv->vault_id, sizeof(inv->vault_id))) || (err = cbor_put_uint(b, 1)) ||
+	    (err = cbor_put_uint(b, inv->head_seq)) || (err = cbor_put_uint(b, 2)) ||
+	    (err = cbor_put_bytes(b, inv->head_hash, sizeof(inv->head_hash))) || (err = cbor_put_uint(b, 3)) ||
+	    (err = cbor_put_bytes(b, inv->link_secret, sizeof(inv->link_secret))) || (err = cbor_put_uint(b, 4)) ||
+	    (err = cbor_put_bytes(b, inv->secret, sizeof(inv->secret))) || (err = cbor_put_uint(b, 5)) ||
+	    (err = cbor_put_uint(b, inv->expires_ns)) || (err = cbor_put_uint(b, 6)) || (err = cbor_put_text(b, inv->url)))
+		return err;
+	return credentials ? put_credentials(b, inv) : 0;
+}
+
+/* Five bits a character, first bit highest, zero bits at the end. */
+static void put_symbols(const uint8_t *data, size_t len, char *out)
+{
+	for (size_t bit = 0; bit < len * 8; bit += 5) {
+		unsigned value = (unsigned)data[bit / 8] << 8 | (bit / 8 + 1 < len ? data[bit / 8 + 1] : 0u);
+		*out++ = alphabet[value >> (11 - bit % 8) & 31u];
+	}
+	*out = '\0';
+}
+
+err_t invitation_format(const struct invitation *inv, char **text_out)
+{
+	CLEANUP(bytes_clear) struct bytes b = {0};
+	uint8_t check[CHECK_LEN];
+	err_t err;
+	if ((err = put_map(&b, inv)) || (err = make_check(b.data, b.len, check)) ||
+	    (err = bytes_append(&b, check, sizeof(check))))
+		return err;
+	size_t symbols = (b.len * 8 + 4) / 5;
+	char *text = secmem_new(sizeof(VERSION_PREFIX) + symbols);
+	if (text == NULL)
+		return -ENOMEM;
+	memcpy(text, VERSION_PREFIX, sizeof(VERSION_PREFIX) - 1);
+	put_symbols(b.data, b.len, text + sizeof(VERSION_PREFIX) - 1);
+	*text_out = text;
+	return 0;
+}
+
+/* Reading */
+
+/* Upper case, without what people put between characters.  -EINVAL: longer than any. */
+static err_t normalize(const char *text, char **out)
+{
+	CLEANUP(text_free) char *clean = secmem_new(INVITATION_TEXT_MAX + 1);
+	if (clean == NULL)
+		return -ENOMEM;
+	size_t len = 0;
+	for (const char *p = text; *p != '\0'; p++) {
+		if (isspace((unsigned char)*p) || *p == '-')
+			continue;
+		if (len == INVITATION_TEXT_MAX)
+			return -EINVAL;
+		clean[len++] = (char)toupper((unsigned char)*p);
+	}
+	*out = STEAL(clean);
+	return 0;
+}
+
+static int symbol_value(char c)
+{
+	if (c == 'O')
+		c = '0';
+	if (c == 'I' || c == 'L')
+		c = '1';
+	const char *at = strchr(alphabet, c);
+	return at != NULL ? (int)(at - alphabet) : -1;
+}
+
+static err_t get_symbols(const char *text, struct bytes *out)
+{
+	unsigned bits = 0, value = 0;
+	for (const char *p = text; *p != '\0'; p++) {
+		int symbol = symbol_value(*p);
+		if (symbol < 0)
+			return -EINVAL;
+		value = (value << 5 | (unsigned)symbol) & 0xfff;
+		bits += 5;
+		if (bits < 8)
+			continue;
+		bits -= 8;
+		err_t err = bytes_append_u8(out, (uint8_t)(value >> bits));
+		if (err != 0)
+			return err;
+	}
+	return bits < 5 && (value & ((1u << bits) - 1)) == 0 ? 0 : -EBADMSG;
+}
+
+static err_t get_text(struct cursor *c, char *out, size_t max)
+{
+	const char *text;
+	size_t len;
+	err_t err = cbor_get_text(c, &text, &len);
+	if (err != 0)
+		return err;
+	if (len == 0 || len > max)
+		return -EBADMSG;
+	memcpy(out, text, len);
+	out[len] = '\0';
+	return 0;
+}
+
+static err_t get_key(struct cursor *c, int64_t *last, uint64_t want)
+{
+	uint64_t key;
+	err_t err = cbor_key(c, last, &key);
+	if (err != 0)
+		return err;
+	return key == want ? 0 : -EBADMSG;
+}
+
+static err_t get_credentials(struct cursor *c, struct invitation *inv)
+{
+	size_t count;
+	err_t err = cbor_get_array(c, &count);
+	if (err != 0)
+		return err;
+	if (count != 2 && count != 3)
+		return -EBADMSG;
+	if ((err = get_text(c, inv->access_key, INVITATION_KEY_MAX)) || (err = get_text(c, inv->secret_key, INVITATION_KEY_MAX)))
+		return err;
+	return count == 3 ? get_text(c, inv->session_token, INVITATION_SESSION_MAX) : 0;
+}
+
+static err_t get_map(struct cursor *c, struct invitation *inv)
+{
+	int64_t last = -1;
+	size_t pairs;
+	err_t err = cbor_get_map(c, &pairs);
+	if (err != 0)
+		return err;
+	if (pairs != 7 && pairs != 8)
+		return -EBADMSG;
+	if ((err = get_key(c, &last, 0)) || (err = cbor_get_bytes_exact(c, inv->vault_id, sizeof(inv->vault_id))) ||
+	    (err = get_key(c, &last, 1)) || (err = cbor_get_uint(c, &inv->head_seq)) || (err = get_key(c, &last, 2)) ||
+	    (err = cbor_get_bytes_exact(c, inv->head_hash, sizeof(inv->head_hash))) || (err = get_key(c, &last, 3)) ||
+	    (err = cbor_get_bytes_exact(c, inv->link_secret, sizeof(inv->link_secret))) || (err = get_key(c, &last, 4)) ||
+	    (err = cbor_get_bytes_exact(c, inv->secret, sizeof(inv->secret))) || (err = get_key(c, &last, 5)) ||
+	    (err = cbor_get_uint(c, &inv->expires_ns)) || (err = get_key(c, &last, 6)) ||
+	    (err = get_text(c, inv->url, INVITATION_URL_MAX)))
+		return err;
+	if (pairs == 8 && ((err = get_key(c, &last, 7)) || (err = get_credentials(c, inv))))
+		return err;
+	return cbor_end(c);
+}
+
+static err_t check_prefix(const char *clean, const char **rest_out)
+{
+	size_t len = sizeof(PREFIX) - 1;
+	if (strncmp(clean, PREFIX, len) != 0)
+		return -EINVAL;
+	if (clean[len] != '1')
+		return clean[len] >= '2' && clean[len] <= '9' ? -EPROTO : -EINVAL;
+	*rest_out = clean + len + 1;
+	return 0;
+}
+
+err_t invitation_parse(const char *text, struct invitation **out)
+{
+	CLEANUP(text_free) char *clean = NULL;
+	CLEANUP(bytes_clear) struct bytes b = {0};
+	CLEANUP(secmem_free_ptr) struct invitation *inv = secmem_new(sizeof(*inv));
+	uint8_t check[CHECK_LEN];
+	const char *symbols;
+	err_t err;
+	if (inv == NULL)
+		return -ENOMEM;
+	if ((err = normalize(text, &clean)) || (err = check_prefix(clean, &symbols)) || (err = get_symbols(symbols, &b)))
+		return err;
+	if (b.len <= CHECK_LEN)
+		return -EBADMSG;
+	size_t len = b.len - CHECK_LEN;
+	if ((err = make_check(b.data, len, check)))
+		return err;
+	if (memcmp(check, b.data + len, CHECK_LEN) != 0)
+		return -EBADMSG;
+	if ((err = get_map(&(struct cursor){b.data, len}, inv)))
+		return err;
+	*out = STEAL(inv);
+	return 0;
+}

@@ -1,0 +1,50 @@
+/*
+ * join_internal.h: what joining by the recovery key and by an invitation have in common.
+ */
+#ifndef SNUGFS_JOIN_INTERNAL_H
+#define SNUGFS_JOIN_INTERNAL_H
+
+#include "engine.h"
+
+/* A key box that we open; or, without a name, an earlier epoch key that an object vouches for that is believed. */
+struct opened_box {
+	char name[CHAIN_NAME_MAX];
+	uint32_t epoch;
+	uint8_t sha256[32];
+	struct keybox_secrets *secrets; /* in secret memory */
+};
+
+struct join {
+	const struct vault_create_params *p;
+	struct store *store;
+	struct chain *chain;
+	char **why_out;
+	uint8_t vault_id[32];
+	struct identity *as; /* the recovery key or the invitation */
+	uint8_t as_id[IDENTITY_ID_LEN];
+	bool by_recovery;
+	struct key32 psk;
+	struct opened_box *boxes;
+	size_t box_count;
+	const struct pinned_commit *pinned; /* by invitation: what the chain must contain */
+	struct vault *v; /* while it is being made */
+	struct sync *s;
+};
+
+void join_clear(struct join *j);
+/* Enters the device into the chain; called once, with everything pulled. */
+typedef err_t join_enter_fn(struct join *j);
+/* From the opened boxes on: finds a beginning, reads on, enters, and publishes the vault. */
+MUST_CHECK err_t join_finish(struct join *j, join_enter_fn *enter);
+/* The sentence of a failure, unless there is one. */
+void join_take_why(struct join *j, err_t err);
+err_t join_explain_store(struct join *j, err_t err);
+
+/* join_start.c.  -ENOENT, -EPROTO, -EBADMSG with a sentence. */
+MUST_CHECK err_t join_start_marker(struct join *j, uint8_t vault_id_out[static 32]);
+/* Tries one box; if it is ours it is appended to boxes, which has room for it. */
+MUST_CHECK err_t join_start_try_box(struct join *j, const struct chain_box *box);
+/* Makes the vault from the newest base that holds, else from the first commit. */
+MUST_CHECK err_t join_start(struct join *j);
+
+#endif
