@@ -172,7 +172,7 @@ admit_author(const struct trust *t, const struct envelope_opened *o)
 {
 	const struct trust_member *m = trust_member_find(t, o->env.author);
 
-	if (m == NULL || m->removed)
+	if (m == NULL || m->removed || m->kind == MEMBER_INVITATION)
 		return -EBADMSG;
 	return envelope_verify(o, m->pub.sign);
 }

@@ -104,40 +104,53 @@ open_boxes(struct join *j)
 }
 
 static err_t
-add_device(struct join *j)
+say_device(struct members_saying *w, void *ctx)
 {
-	CLEANUP(changes_free_ptr) struct changes *c = NULL;
 	CLEANUP(bytes_clear) struct bytes statement = { 0 };
-	const struct trust *t = j->v->trust;
-	const struct trust_member *recovery = trust_recovery(t);
+	struct join *j = ctx;
+	const struct trust_member *recovery = trust_recovery(members_trust(w));
 	err_t err;
 
-	if (recovery == NULL || memcmp(recovery->id, j->as_id, sizeof(j->as_id)) != 0) {
-		store_say(j->why_out, "this recovery key of the vault in %s has been replaced; use the newer one", j->store->url);
-		return -EKEYREJECTED;
-	}
-	if ((err = changes_new(&c)) != 0 ||
-	    (err = trust_make_add(t, j->as, MEMBER_DEVICE, identity_public(j->v->me), j->p->device_name, engine_now_ns(),
-	         &statement)) != 0 ||
-	    (err = changes_add_statement(c, statement.data, statement.len)) != 0)
+	if (recovery == NULL || memcmp(recovery->id, j->as_id, sizeof(j->as_id)) != 0)
+		return members_refuse(w, -EKEYREJECTED, "this recovery key of the vault in %s has been replaced; use the newer one",
+		    j->store->url);
+	err = trust_make_add(members_trust(w), j->as, MEMBER_DEVICE, identity_public(j->v->me), j->p->device_name,
+	    members_now_ns(w), &statement);
+	return err != 0 ? err : members_say(w, &statement);
+}
+
+static err_t
+enter(struct join *j)
+{
+	return members_try(j->s, say_device, j, j->why_out, NULL);
+}
+
+static err_t
+open_vault(struct join *j, const uint8_t recovery_key[static RECOVERY_KEY_LEN])
+{
+	err_t err;
+
+	j->by_recovery = true;
+	if ((err = identity_from_recovery_key(recovery_key, &j->as)) != 0 ||
+	    (err = identity_id(identity_public(j->as), j->as_id)) != 0 ||
+	    (err = identity_derive(j->as, "recovery psk", j->psk.b)) != 0 || (err = chain_new(j->store, &j->chain)) != 0 ||
+	    (err = join_start_marker(j, j->vault_id)) != 0)
 		return err;
-	return push_commit(j->s, c);
+	return open_boxes(j);
 }
 
 err_t
 sync_join(const struct vault_create_params *p, struct store *store, const uint8_t recovery_key[static RECOVERY_KEY_LEN],
     char **why_out)
 {
-	CLEANUP(join_clear) struct join j = { .p = p, .store = store, .why_out = why_out, .by_recovery = true };
+	CLEANUP(join_clear) struct join j = { .p = p, .store = store, .why_out = why_out };
 	err_t err;
 
 	if (why_out != NULL)
 		*why_out = NULL;
-	if ((err = identity_from_recovery_key(recovery_key, &j.as)) == 0 &&
-	    (err = identity_id(identity_public(j.as), j.as_id)) == 0 &&
-	    (err = identity_derive(j.as, "recovery psk", j.psk.b)) == 0 && (err = chain_new(store, &j.chain)) == 0 &&
-	    (err = join_start_marker(&j, j.vault_id)) == 0 && (err = open_boxes(&j)) == 0)
-		err = join_finish(&j, add_device);
+	err = open_vault(&j, recovery_key);
+	if (err == 0)
+		err = join_finish(&j, enter);
 	if (err != 0)
 		join_take_why(&j, err);
 	return err;
@@ -197,11 +210,7 @@ reading_steps(struct sync_reading *r, const uint8_t recovery_key[static RECOVERY
 	struct join *j = &r->j;
 	err_t err;
 
-	if ((err = identity_from_recovery_key(recovery_key, &j->recovery)) != 0 ||
-	    (err = identity_id(identity_public(j->recovery), j->recovery_id)) != 0 ||
-	    (err = identity_derive(j->recovery, "recovery psk", j->psk.b)) != 0 ||
-	    (err = chain_new(j->store, &j->chain)) != 0 || (err = find_vault(j)) != 0 || (err = open_boxes(j)) != 0 ||
-	    (err = begin(j)) != 0)
+	if ((err = open_vault(j, recovery_key)) != 0 || (err = join_start(j)) != 0)
 		return err;
 	return read_on(r);
 }
@@ -221,7 +230,7 @@ sync_reading_open(const struct vault_create_params *p, struct store *store,
 	r->j.store = store;
 	r->j.why_out = why_out;
 	if ((err = reading_steps(r, recovery_key)) != 0) {
-		take_why(&r->j, err);
+		join_take_why(&r->j, err);
 		return err;
 	}
 	r->j.why_out = NULL;

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from .conventions import expand, extract, number, padded, require, sha256, u32
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-DEVICE, RECOVERY = 0, 1
+DEVICE, RECOVERY, INVITATION = 0, 1, 2
 
 
 def multiply(a, b):
