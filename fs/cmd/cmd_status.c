@@ -1,14 +1,14 @@
 /*
  * snugfs status: asks the daemon of each folder; what is not mounted is described by what the configuration knows.
  *
- * The keys of --json are fixed: mountpoint, vault, mounted, remote, pending {bytes, files, names} or null, busy, progress
- * {done, total}, last_push, last_pull, last_contact (seconds since 1970, or null), devices, messages, problem {text} or
- * null, next; counters and requests on request.  Without a mount point: {"vaults": [...]}.
+ * The keys of --json are fixed; snugfs(1) has them all.  Without a mount point: {"vaults": [...]}.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "config.h"
@@ -17,6 +17,7 @@
 #include "handles.h"
 #include "mountstate.h"
 #include "place.h"
+#include "session.h"
 #include "status_text.h"
 #include "tell.h"
 
@@ -24,9 +25,10 @@
 static json_t *
 unknown(const struct place *p)
 {
-	return json_pack("{s:s, s:s, s:b, s:s?, s:n, s:b, s:{s:i, s:i}, s:n, s:n, s:n, s:[], s:[], s:n}", "mountpoint",
-	    p->mountpoint, "vault", p->vault_dir, "mounted", 0, "remote", p->remote, "pending", "busy", 0, "progress", "done", 0,
-	    "total", 0, "last_push", "last_pull", "last_contact", "devices", "messages", "problem");
+	return json_pack("{s:s, s:s, s:b, s:s?, s:n, s:b, s:{s:i, s:i}, s:{s:i, s:i}, s:{s:n, s:n}, s:n, s:n, s:n, s:n, s:n, s:[], "
+	    "s:[], s:n}", "mountpoint", p->mountpoint, "vault", p->vault_dir, "mounted", 0, "remote", p->remote, "pending", "busy", 0,
+	    "progress", "done", 0, "total", 0, "speed", "up", 0, "down", 0, "limits", "up", "down", "time_left", "hold", "last_push",
+	    "last_pull", "last_contact", "devices", "messages", "problem");
 }
 
 __attribute__((format(printf, 2, 3))) static void
@@ -77,6 +79,8 @@ next_step(const json_t *status, const struct place *p)
 		return json_sprintf("snugfs up %s", p->mountpoint);
 	if (!json_is_true(json_object_get(status, "mounted")))
 		return json_sprintf("snugfs mount %s", p->mountpoint);
+	if (json_is_object(json_object_get(status, "hold")))
+		return json_sprintf("to go on syncing: snugfs resume %s", p->mountpoint);
 	if (!json_is_null(json_object_get(status, "problem")))
 		return json_sprintf("see the problem; then: snugfs sync %s", p->mountpoint);
 	if (json_is_null(json_object_get(status, "remote")))
@@ -183,23 +187,88 @@ show_all(const struct options *o)
 }
 
 static int
-run(struct options *o)
+show(const struct options *o)
 {
 	return o->mountpoint != NULL ? show_one(o) : show_all(o);
 }
 
+/* Not a terminal: a line for each change. */
+static int
+print_change(const struct options *o, char last[static STATUS_LINE_LEN])
+{
+	CLEANUP(place_clear) struct place p = { 0 };
+	CLEANUP(handle_free_json) json_t *status = NULL;
+	char line[STATUS_LINE_LEN];
+	int told = session_find_place(o, &p);
+
+	if (told != 0)
+		return told;
+	if ((status = describe(&p, false)) == NULL)
+		return tell_failure("not enough memory");
+	status_text_line(status, line);
+	if (strcmp(line, last) == 0)
+		return 0;
+	memcpy(last, line, STATUS_LINE_LEN);
+	puts(line);
+	return 0;
+}
+
+/* Until it is interrupted, or nobody reads any more. */
+static int
+watch(const struct options *o)
+{
+	const struct timespec interval = { 1, 0 };
+	char last[STATUS_LINE_LEN] = "";
+	int told = 0;
+
+	while (told == 0) {
+		if (isatty(STDOUT_FILENO)) {
+			printf("\033[H\033[2J");
+			told = show(o);
+		} else {
+			told = print_change(o, last);
+		}
+		if (fflush(stdout) != 0)
+			return told != 0 ? told : tell_failure("standard output cannot be written to: %s", tell_reason(-errno));
+		(void)nanosleep(&interval, NULL);
+	}
+	return told;
+}
+
+static int
+dismiss(const struct options *o)
+{
+	CLEANUP(place_clear) struct place p = { 0 };
+	CLEANUP(handle_free_json) json_t *answer = NULL;
+	int told = session_find_place(o, &p);
+
+	return told != 0 ? told : session_call(o, &p, json_pack("{s:s}", "op", "dismiss"), &answer);
+}
+
+static int
+run(struct options *o)
+{
+	if (options_get(o, "dismiss") != NULL)
+		return dismiss(o);
+	if (options_get(o, "watch") == NULL)
+		return show(o);
+	return o->json ? tell_usage("status", "--watch and --json exclude each other: ask again and again for JSON") : watch(o);
+}
+
 const struct command cmd_status = {
 	.name = "status",
-	.synopsis = "[MOUNTPOINT] [--json] [--counters]",
+	.synopsis = "[MOUNTPOINT] [--watch | --dismiss] [--json] [--counters]",
 	.summary = "mounted?  what is not in the store yet, last sync, devices, problems, next step",
 	.details = "Describes the vault of MOUNTPOINT, or all that are known here.\n"
 	    "\n"
-	    "  --json                    for programs: mountpoint, vault, mounted, remote, pending {bytes, files, names},\n"
-	    "                            busy, progress {done, total}, last_push, last_pull, last_contact (seconds since\n"
-	    "                            1970), devices [{name, id, kind, this, added}], messages, problem {text}, next;\n"
-	    "                            what is not known is null; without MOUNTPOINT {\"vaults\": [...]}\n"
+	    "  --json                    for programs; snugfs(1) says what is in it\n"
 	    "  --counters                the kernel's messages to the mount and the requests to the store so far, by kind\n",
 	.accepts = ACCEPT_JSON,
+	.options = (const struct option_spec[]){
+		{ "watch", NULL, "go on showing it, until interrupted; not on a terminal: a line for each change" },
+		{ "dismiss", NULL, "the messages were read: do not show them again" },
+		{ 0 },
+	},
 	.place = PLACE_OPTIONAL,
 	.run = run,
 };

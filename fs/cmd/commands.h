@@ -16,5 +16,9 @@ extern const struct command cmd_unlock_method;
 extern const struct command cmd_verify;
 extern const struct command cmd_exposure;
 extern const struct command cmd_export;
+extern const struct command cmd_pause;
+extern const struct command cmd_offline;
+extern const struct command cmd_resume;
+extern const struct command cmd_limit;
 
 #endif

@@ -32,6 +32,9 @@ config_clear(struct config *c)
 		free(c->entries[i].remote);
 	}
 	free(c->entries);
+	free(c->up_limit);
+	free(c->down_limit);
+	free(c->on_event);
 	*c = (struct config){ 0 };
 }
 
@@ -125,26 +128,39 @@ entry_of(struct config *c, const char *section)
 	return &grown[c->count++];
 }
 
+static char **
+setting_of(struct config *c, const char *name)
+{
+	if (strcmp(name, "up-limit") == 0)
+		return &c->up_limit;
+	if (strcmp(name, "down-limit") == 0)
+		return &c->down_limit;
+	return strcmp(name, "on-event") == 0 ? &c->on_event : NULL;
+}
+
+static char **
+field_of(struct config *c, const char *section, const char *name)
+{
+	struct config_entry *e;
+
+	if (strcmp(section, "settings") == 0)
+		return setting_of(c, name);
+	if (strncmp(section, "vault ", 6) != 0 || (e = entry_of(c, section)) == NULL)
+		return NULL;
+	if (strcmp(name, "mountpoint") == 0)
+		return &e->mountpoint;
+	if (strcmp(name, "directory") == 0)
+		return &e->directory;
+	return strcmp(name, "remote") == 0 ? &e->remote : NULL;
+}
+
 /* inih hands a continued line over as one more value of the same name. */
 static int
 on_value(void *ctx, const char *section, const char *name, const char *value)
 {
-	struct config *c = ctx;
-	struct config_entry *e;
-	char **field, *joined;
+	char **field = field_of(ctx, section, name), *joined;
 
-	if (strncmp(section, "vault ", 6) != 0)
-		return 1;
-	e = entry_of(c, section);
-	if (e == NULL)
-		return 0;
-	if (strcmp(name, "mountpoint") == 0)
-		field = &e->mountpoint;
-	else if (strcmp(name, "directory") == 0)
-		field = &e->directory;
-	else if (strcmp(name, "remote") == 0)
-		field = &e->remote;
-	else
+	if (field == NULL)
 		return 1;
 	if (asprintf(&joined, "%s%s", *field != NULL ? *field : "", value) < 0)
 		return 0;

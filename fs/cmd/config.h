@@ -3,6 +3,7 @@
  *
  * One section for each, [vault 1], [vault 2], …, with the keys mountpoint, directory and remote.  In values every byte but
  * letters, digits and /._+,:@~- is written %XX, and what is long goes on in indented lines (INI readers cut long lines).
+ * The section [settings], which only people write, has up-limit, down-limit and on-event.
  * Other sections, other keys and comments outside the rewritten section stay as they are.  Uses paths.h, inih.
  */
 #ifndef SNUGFS_CONFIG_H
@@ -22,6 +23,9 @@ struct config_entry {
 struct config {
 	struct config_entry *entries;
 	size_t count;
+	char *up_limit;   /* of the section [settings], as they stand there; NULL: they do not */
+	char *down_limit;
+	char *on_event;
 };
 
 void config_clear(struct config *c);

@@ -18,6 +18,7 @@
 #include "fuse_ops.h"
 #include "launch.h"
 #include "log.h"
+#include "notify.h"
 #include "op.h"
 #include "opening.h"
 #include "tell.h"
@@ -75,24 +76,36 @@ catch_signals(void)
 static void
 on_flush_inode(void *ctx, uint64_t ino)
 {
-	fuse_mount_forget_inode(ctx, ino);
+	const struct daemon *d = ctx;
+
+	fuse_mount_forget_inode(d->mount, ino);
 }
 
 static void
 on_changed(void *ctx, const struct merge_result *r)
 {
+	const struct daemon *d = ctx;
+
 	for (size_t i = 0; i < r->entry_count; i++)
-		fuse_mount_forget_entry(ctx, r->entries[i].parent, r->entries[i].name);
+		fuse_mount_forget_entry(d->mount, r->entries[i].parent, r->entries[i].name);
 	for (size_t i = 0; i < r->ino_count; i++)
-		fuse_mount_forget_inode(ctx, r->inos[i]);
+		fuse_mount_forget_inode(d->mount, r->inos[i]);
+}
+
+static void
+on_event(void *ctx, const char *kind, const char *text)
+{
+	(void)ctx;
+	notify_run(kind, text);
 }
 
 static uint64_t
 count_use(void *ctx)
 {
+	const struct daemon *d = ctx;
 	const char *names[COUNTERS_MAX];
 	uint64_t counts[COUNTERS_MAX], sum = 0;
-	size_t count = fuse_mount_counters(ctx, names, counts, COUNTERS_MAX);
+	size_t count = fuse_mount_counters(d->mount, names, counts, COUNTERS_MAX);
 
 	for (size_t i = 0; i < count; i++)
 		sum += counts[i];
@@ -152,8 +165,8 @@ mount_it(struct daemon *d, const struct daemon_params *p)
 static int
 connect_it(struct daemon *d)
 {
-	struct sync_hooks hooks = { .ctx = d->mount, .flush_inode = on_flush_inode, .changed = on_changed,
-		.use = count_use };
+	struct sync_hooks hooks = { .ctx = d, .flush_inode = on_flush_inode, .changed = on_changed,
+		.event = on_event, .use = count_use };
 	err_t err = control_start(d->vault->dir_fd, on_request, d, &d->control);
 
 	if (err != 0)

@@ -114,12 +114,40 @@ remote_url(struct vault *v)
 	return url;
 }
 
+static json_t *
+number_or_null(uint64_t n)
+{
+	return n != 0 ? json_integer((json_int_t)n) : json_null();
+}
+
+/* What is being uploaded, or is still to be, at the speed of the last seconds. */
+static json_t *
+time_left(const struct sync_status *st)
+{
+	uint64_t left = st->bytes_total > st->bytes_done ? st->bytes_total - st->bytes_done : 0;
+
+	if (st->pending_bytes > st->bytes_done && st->pending_bytes - st->bytes_done > left)
+		left = st->pending_bytes - st->bytes_done;
+	if (!st->busy || left == 0 || st->traffic.up_per_s == 0)
+		return json_null();
+	return json_integer((json_int_t)(left / st->traffic.up_per_s + 1));
+}
+
+static json_t *
+hold(const struct sync_status *st)
+{
+	if (st->hold == SETTINGS_GO)
+		return json_null();
+	return json_pack("{s:s, s:o}", "kind", st->hold == SETTINGS_OFFLINE ? "offline" : "paused", "until",
+	    time_or_null(st->hold_until));
+}
+
 json_t *
 daemon_report(struct vault *v, struct uplink *u, struct fuse_mount *fm, bool counters)
 {
 	struct meta_pending_summary sum;
 	struct sync_status st = { 0 };
-	json_t *all;
+	json_t *all, *more;
 
 	if (u != NULL) {
 		uplink_get_status(u, &st);
@@ -128,12 +156,20 @@ daemon_report(struct vault *v, struct uplink *u, struct fuse_mount *fm, bool cou
 		st.pending_inodes = sum.inode_count;
 		st.pending_names = sum.dentry_count;
 	}
-	all = json_pack("{s:b, s:{s:I, s:I, s:I}, s:b, s:{s:I, s:I}, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "ok", 1, "pending",
-	    "bytes", (json_int_t)st.pending_bytes, "files", (json_int_t)st.pending_inodes, "names",
-	    (json_int_t)st.pending_names, "busy", st.busy, "progress", "done", (json_int_t)st.bytes_done, "total",
-	    (json_int_t)st.bytes_total, "last_push", time_or_null(st.last_push), "last_pull", time_or_null(st.last_pull),
-	    "last_contact", time_or_null(st.last_contact), "devices", devices(v), "messages", messages(u), "problem",
-	    problem(v, &st), "remote", remote_url(v));
+	all = json_pack("{s:b, s:{s:I, s:I, s:I, s:o}, s:b, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:o, s:o}, s:o, s:o}", "ok", 1,
+	    "pending", "bytes", (json_int_t)st.pending_bytes, "files", (json_int_t)st.pending_inodes, "names",
+	    (json_int_t)st.pending_names, "since", time_or_null(st.pending_since), "busy", st.busy, "progress", "done",
+	    (json_int_t)st.bytes_done, "total", (json_int_t)st.bytes_total, "speed", "up", (json_int_t)st.traffic.up_per_s,
+	    "down", (json_int_t)st.traffic.down_per_s, "limits", "up", number_or_null(st.up_rate), "down",
+	    number_or_null(st.down_rate), "time_left", time_left(&st), "hold", hold(&st));
+	more = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "last_push", time_or_null(st.last_push), "last_pull",
+	    time_or_null(st.last_pull), "last_contact", time_or_null(st.last_contact), "devices", devices(v), "messages",
+	    messages(u), "problem", problem(v, &st), "remote", remote_url(v));
+	if (all == NULL || more == NULL || json_object_update(all, more) != 0) {
+		json_decref(all);
+		all = NULL;
+	}
+	json_decref(more);
 	if (all != NULL && counters) {
 		(void)json_object_set_new(all, "counters", counters_of(fm));
 		(void)json_object_set_new(all, "requests", requests_of(u));

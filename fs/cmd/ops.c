@@ -12,6 +12,9 @@ static const struct {
 	op_fn *fn;
 } ops[] = {
 	{ "sync", op_sync },
+	{ "hold", op_hold },
+	{ "limit", op_limit },
+	{ "dismiss", op_dismiss },
 	{ "check-recovery", op_check_recovery },
 	{ "verify", op_verify },
 };

@@ -5,6 +5,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "amounts.h"
+#include "human.h"
+
+#define TIME_LEN 40
+#define SPEED_LEN 160
+
 static void
 line(const char *word, const char *value)
 {
@@ -23,52 +29,108 @@ number_of(const json_t *object, const char *key)
 	return json_integer_value(json_object_get(object, key));
 }
 
-static void
-size_text(json_int_t bytes, char *out, size_t out_len)
+static const json_t *
+part_of(const json_t *status, const char *part)
 {
-	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
-	double value = (double)bytes;
-	size_t unit = 0;
+	return json_object_get(status, part);
+}
 
-	while (value >= 1024.0 && unit + 1 < sizeof(units) / sizeof(units[0])) {
-		value /= 1024.0;
-		unit++;
-	}
-	snprintf(out, out_len, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+static void
+time_text(const json_t *object, const char *key, char out[static TIME_LEN])
+{
+	time_t t = (time_t)number_of(object, key);
+	struct tm local;
+
+	if (!json_is_integer(json_object_get(object, key)) || localtime_r(&t, &local) == NULL)
+		out[0] = '\0';
+	else
+		strftime(out, TIME_LEN, "%Y-%m-%d %H:%M:%S", &local);
 }
 
 static void
 print_pending(const json_t *status)
 {
-	const json_t *pending = json_object_get(status, "pending");
+	const json_t *pending = part_of(status, "pending");
 	json_int_t files = number_of(pending, "files"), names = number_of(pending, "names");
-	char value[160], size[32];
+	char value[160], size[HUMAN_BYTES_LEN], since[TIME_LEN];
 
 	if (!json_is_object(pending))
 		return;
-	size_text(number_of(pending, "bytes"), size, sizeof(size));
+	human_bytes((uint64_t)number_of(pending, "bytes"), size);
+	time_text(pending, "since", since);
 	if (text_of(status, "remote") == NULL)
 		snprintf(value, sizeof(value), "nothing is in a store");
 	else if (files == 0 && names == 0)
 		snprintf(value, sizeof(value), "nothing%s",
-		    json_is_null(json_object_get(status, "problem")) ? ": the store has everything" : "");
+		    json_is_null(part_of(status, "problem")) ? ": the store has everything" : "");
 	else
-		snprintf(value, sizeof(value), "files: %lld, names: %lld, about %s%s", (long long)files, (long long)names, size,
-		    json_is_true(json_object_get(status, "busy")) ? " (syncing now)" : "");
+		snprintf(value, sizeof(value), "files: %lld, names: %lld, about %s%s%s%s", (long long)files, (long long)names, size,
+		    since[0] != '\0' ? ", since " : "", since, json_is_true(part_of(status, "busy")) ? " (syncing now)" : "");
 	line("pending", value);
+}
+
+static void
+print_hold(const json_t *status)
+{
+	const json_t *hold = part_of(status, "hold");
+	const char *kind = text_of(hold, "kind");
+	char value[160], until[TIME_LEN];
+
+	if (kind == NULL)
+		return;
+	time_text(hold, "until", until);
+	snprintf(value, sizeof(value), "%s%s%s", strcmp(kind, "offline") == 0 ? "offline: nothing goes over the network" :
+	    "paused: nothing is synced by itself", until[0] != '\0' ? ", until " : "", until);
+	line("sync", value);
+}
+
+/* "up 1.1 MiB/s, down 20 KiB/s, about 2 minutes left"; "": nothing moves. */
+static void
+speed_text(const json_t *status, char out[static SPEED_LEN])
+{
+	const json_t *speed = part_of(status, "speed");
+	json_int_t up = number_of(speed, "up"), down = number_of(speed, "down"), left = number_of(status, "time_left");
+	char up_text[HUMAN_BYTES_LEN], down_text[HUMAN_BYTES_LEN], left_text[40] = "";
+
+	out[0] = '\0';
+	if (up == 0 && down == 0)
+		return;
+	human_bytes((uint64_t)up, up_text);
+	human_bytes((uint64_t)down, down_text);
+	if (left > 0)
+		amount_print_seconds(left, left_text, sizeof(left_text));
+	snprintf(out, SPEED_LEN, "up %s/s, down %s/s%s%s%s", up_text, down_text, left > 0 ? ", about " : "", left_text,
+	    left > 0 ? " left" : "");
+}
+
+static void
+print_speed(const json_t *status)
+{
+	const json_t *limits = part_of(status, "limits");
+	json_int_t up = number_of(limits, "up"), down = number_of(limits, "down");
+	char value[SPEED_LEN], up_text[HUMAN_BYTES_LEN] = "none", down_text[HUMAN_BYTES_LEN] = "none";
+
+	speed_text(status, value);
+	if (value[0] != '\0')
+		line("speed", value);
+	if (up == 0 && down == 0)
+		return;
+	if (up != 0)
+		human_bytes((uint64_t)up, up_text);
+	if (down != 0)
+		human_bytes((uint64_t)down, down_text);
+	snprintf(value, sizeof(value), "up %s%s, down %s%s", up_text, up != 0 ? "/s" : "", down_text, down != 0 ? "/s" : "");
+	line("limits", value);
 }
 
 static void
 print_time(const json_t *status, const char *key, const char *word)
 {
-	time_t t = (time_t)number_of(status, key);
-	struct tm local;
-	char value[64];
+	char value[TIME_LEN];
 
-	if (!json_is_integer(json_object_get(status, key)) || localtime_r(&t, &local) == NULL)
-		return;
-	strftime(value, sizeof(value), "%Y-%m-%d %H:%M:%S", &local);
-	line(word, value);
+	time_text(status, key, value);
+	if (value[0] != '\0')
+		line(word, value);
 }
 
 static void
@@ -121,8 +183,11 @@ status_text_print(const json_t *status)
 	line("vault", text_of(status, "vault"));
 	line("store", remote != NULL ? remote : "none");
 	print_pending(status);
+	print_hold(status);
+	print_speed(status);
 	print_time(status, "last_push", "last push");
 	print_time(status, "last_pull", "last pull");
+	print_time(status, "last_contact", "contact");
 	print_devices(status);
 	print_list(json_object_get(status, "messages"), "messages");
 	if (problem != NULL)
@@ -130,4 +195,25 @@ status_text_print(const json_t *status)
 	line("next", text_of(status, "next"));
 	print_counters(json_object_get(status, "counters"));
 	print_counters(json_object_get(status, "requests"));
+}
+
+void
+status_text_line(const json_t *status, char out[static STATUS_LINE_LEN])
+{
+	const json_t *pending = part_of(status, "pending");
+	const char *problem = text_of(part_of(status, "problem"), "text"), *hold = text_of(part_of(status, "hold"), "kind");
+	json_int_t files = number_of(pending, "files"), names = number_of(pending, "names");
+	char size[HUMAN_BYTES_LEN], speed[SPEED_LEN];
+
+	human_bytes((uint64_t)number_of(pending, "bytes"), size);
+	speed_text(status, speed);
+	if (!json_is_true(part_of(status, "mounted")))
+		snprintf(out, STATUS_LINE_LEN, "not mounted");
+	else if (files == 0 && names == 0 && problem == NULL)
+		snprintf(out, STATUS_LINE_LEN, "%s%s%s", text_of(status, "remote") == NULL ? "no store" : "nothing pending",
+		    hold != NULL ? "; " : "", hold != NULL ? hold : "");
+	else
+		snprintf(out, STATUS_LINE_LEN, "files pending: %lld, names: %lld, about %s%s%s%s%s%s%s", (long long)files,
+		    (long long)names, size, speed[0] != '\0' ? "; " : "", speed, hold != NULL ? "; " : "", hold != NULL ? hold : "",
+		    problem != NULL ? "; problem: " : "", problem != NULL ? problem : "");
 }

@@ -6,4 +6,8 @@
 
 void status_text_print(const json_t *status);
 
+#define STATUS_LINE_LEN 1024
+/* The most important of it in one line. */
+void status_text_line(const json_t *status, char out[static STATUS_LINE_LEN]);
+
 #endif

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "amounts.h"
+#include "config.h"
 #include "log.h"
 
 #define LOOK_INTERVAL_S 10
@@ -65,6 +67,42 @@ note_problem(struct uplink *u, err_t err, const char *why)
 		log_warn("%s", text);
 }
 
+/* A configuration that cannot be read, or says what is no rate, limits nothing. */
+static void
+add_configured(struct settings *st)
+{
+	CLEANUP(config_clear) struct config c = { 0 };
+
+	if (config_load(&c) != 0)
+		return;
+	if (!st->has_up && c.up_limit != NULL && amount_parse_bytes(c.up_limit, &st->up) != 0)
+		log_warn("up-limit = %s in the configuration is no rate: it limits nothing", c.up_limit);
+	if (!st->has_down && c.down_limit != NULL && amount_parse_bytes(c.down_limit, &st->down) != 0)
+		log_warn("down-limit = %s in the configuration is no rate: it limits nothing", c.down_limit);
+}
+
+err_t
+uplink_settings(struct uplink *u, struct settings *out)
+{
+	err_t err = settings_load(u->v->meta, out);
+
+	if (err == 0)
+		add_configured(out);
+	return err;
+}
+
+err_t
+uplink_apply_settings(struct uplink *u)
+{
+	struct sync *s = current_sync(u);
+	struct settings st;
+	err_t err = uplink_settings(u, &st);
+
+	if (err == 0 && s != NULL)
+		sync_apply_settings(s, &st);
+	return err;
+}
+
 /* [attaching] The engine is started only once there are hooks: before the mount there is nobody to be told. */
 static err_t
 start_sync(struct uplink *u, struct sync *s)
@@ -88,13 +126,21 @@ open_store(struct uplink *u, struct sync **out)
 {
 	CLEANUP(store_free_ptr) struct store *store = NULL;
 	CLEANUP(free_ptr) char *why = NULL;
+	struct settings st;
 	err_t err = store_open(u->url, false, &store, &why);
 
 	if (err == 0)
 		err = sync_new(u->v, store, out);
-	if (err == 0)
+	if (err == 0) {
 		store = NULL;
-	else
+		if ((err = uplink_settings(u, &st)) != 0) {
+			sync_free(*out);
+			*out = NULL;
+		} else {
+			sync_apply_settings(*out, &st);
+		}
+	}
+	if (err != 0)
 		note_problem(u, err, why);
 	return err;
 }

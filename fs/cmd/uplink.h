@@ -35,6 +35,11 @@ MUST_CHECK err_t uplink_with_sync(struct uplink *u, err_t (*fn)(struct sync *s, 
 /* As sync_drain; why_out gets the sentence that explains a failure, maybe "". */
 MUST_CHECK err_t uplink_drain(struct uplink *u, char *why_out, size_t why_len);
 
+/* What the user wants: the vault's settings, and where they say nothing the configuration's. */
+MUST_CHECK err_t uplink_settings(struct uplink *u, struct settings *out);
+/* They were changed: from now on they hold. */
+MUST_CHECK err_t uplink_apply_settings(struct uplink *u);
+
 /* As sync_get_status, also while the store is away: then that is the problem. */
 void uplink_get_status(struct uplink *u, struct sync_status *out);
 /* As sync_get_calls; all 0 while the store is away. */

@@ -53,6 +53,13 @@ describe(err_t err, char *out, size_t out_len)
 	}
 }
 
+static void
+announce(struct sync *s, const char *kind, const char *text)
+{
+	if (s->hooks.event != NULL)
+		s->hooks.event(s->hooks.ctx, kind, text);
+}
+
 void
 report_end(struct sync *s, err_t err)
 {
@@ -77,8 +84,10 @@ report_end(struct sync *s, err_t err)
 	s->why[0] = '\0';
 	s->status.busy = false;
 	pthread_mutex_unlock(&s->lock);
-	if (line[0] != '\0')
+	if (line[0] != '\0') {
 		log_warn("%s", line);
+		announce(s, "problem", line);
+	}
 }
 
 /* Messages. */
@@ -104,22 +113,49 @@ message_add(struct sync *s, char *text)
 	pthread_mutex_unlock(&s->lock);
 }
 
-void
-report_message(struct sync *s, const char *fmt, ...)
+__attribute__((format(printf, 3, 0))) static void
+tell(struct sync *s, const char *kind, const char *fmt, va_list ap)
 {
 	char *text;
-	va_list ap;
-	int len;
+	int len = vasprintf(&text, fmt, ap);
 
-	va_start(ap, fmt);
-	len = vasprintf(&text, fmt, ap);
-	va_end(ap);
 	if (len < 0)
 		return;
 	if ((size_t)len > MESSAGE_LEN_MAX)
 		text[MESSAGE_LEN_MAX] = '\0';
 	log_info("%s", text);
+	announce(s, kind, text);
 	message_add(s, text);
+}
+
+void
+report_message(struct sync *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	tell(s, "notice", fmt, ap);
+	va_end(ap);
+}
+
+__attribute__((format(printf, 3, 4))) static void
+tell_of(struct sync *s, const char *kind, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	tell(s, kind, fmt, ap);
+	va_end(ap);
+}
+
+void
+sync_dismiss_messages(struct sync *s)
+{
+	pthread_mutex_lock(&s->lock);
+	while (s->message_count > 0)
+		free(s->messages[--s->message_count]);
+	pthread_mutex_unlock(&s->lock);
+	report_save(s);
 }
 
 /* Who it was, for a sentence. */
@@ -146,14 +182,14 @@ report_addition(struct sync *s, const struct trust *t, const struct trust_member
 
 	describe_member(t, now->added_by, by, sizeof(by));
 	if (now->kind == MEMBER_INVITATION) {
-		report_message(s, "%s has invited another device (\"%s\"). If that was not you, withdraw the invitation with \"snugfs "
+		tell_of(s, "device", "%s has invited another device (\"%s\"). If that was not you, withdraw the invitation with \"snugfs "
 		    "device remove\".", by, now->name);
 	} else if (guest != NULL && guest->kind == MEMBER_INVITATION) {
 		describe_member(t, guest->added_by, by, sizeof(by));
-		report_message(s, "The device \"%s\" came in with an invitation by %s. If that was not you, somebody else can open this "
+		tell_of(s, "device", "The device \"%s\" came in with an invitation by %s. If that was not you, somebody else can open this "
 		    "vault: remove it with \"snugfs device remove\".", now->name, by);
 	} else {
-		report_message(s, "The device \"%s\" was added by %s. If that was not you, somebody else can open this vault: "
+		tell_of(s, "device", "The device \"%s\" was added by %s. If that was not you, somebody else can open this vault: "
 		    "move your files to a new one.", now->name, by);
 	}
 }
@@ -168,11 +204,11 @@ report_removal(struct sync *s, const struct trust *t, const struct trust_member 
 		return;
 	describe_member(t, now->removed_by, by, sizeof(by));
 	if (now->kind == MEMBER_INVITATION)
-		report_message(s, "The invitation \"%s\" was withdrawn by %s.", now->name, by);
+		tell_of(s, "device", "The invitation \"%s\" was withdrawn by %s.", now->name, by);
 	else if (now->kind == MEMBER_RECOVERY)
-		report_message(s, "A recovery key was removed by %s.", by);
+		tell_of(s, "device", "A recovery key was removed by %s.", by);
 	else
-		report_message(s, "The device \"%s\" was removed by %s.", now->name, by);
+		tell_of(s, "device", "The device \"%s\" was removed by %s.", now->name, by);
 }
 
 void
@@ -190,7 +226,7 @@ report_members(struct sync *s, const struct trust *before, const struct trust *a
 		    memcmp(now->removed_by, s->v->my_id, sizeof(now->removed_by)) != 0)
 			report_removal(s, after, now);
 		if (then != NULL && strcmp(then->name, now->name) != 0)
-			report_message(s, "The device \"%s\" is now called \"%s\".", then->name, now->name);
+			tell_of(s, "device", "The device \"%s\" is now called \"%s\".", then->name, now->name);
 	}
 }
 
@@ -198,7 +234,7 @@ void
 report_conflicts(struct sync *s, const struct merge_result *r)
 {
 	for (size_t i = 0; i < r->conflict_count; i++)
-		report_message(s, "%s", r->conflicts[i].sentence);
+		tell_of(s, "conflict", "%s", r->conflicts[i].sentence);
 }
 
 void

@@ -23,6 +23,11 @@ struct sync_hooks {
 	void (*flush_inode)(void *ctx, uint64_t ino);
 	/* After: the kernel's caches are stale (no lock held). */
 	void (*changed)(void *ctx, const struct merge_result *r);
+	/*
+	 * Something that a person should hear of: kind is "conflict", "device", "problem" or "notice", text a sentence.  May be
+	 * NULL; must not block (the round is held).
+	 */
+	void (*event)(void *ctx, const char *kind, const char *text);
 	/* A number that moves on as programs use the folder; may be NULL. */
 	uint64_t (*use)(void *ctx);
 };
@@ -78,6 +83,9 @@ void sync_get_status(struct sync *s, struct sync_status *out);
 void sync_get_calls(const struct sync *s, uint64_t out[static STORE_CALL_KINDS]);
 /* Sentences about conflicts and device changes, oldest first, kept until dismissed; malloc'ed array of malloc'ed strings. */
 MUST_CHECK err_t sync_get_messages(struct sync *s, char ***out, size_t *count_out);
+
+/* The messages were seen: they are not shown any more. */
+void sync_dismiss_messages(struct sync *s);
 
 /* fetcher_source_fn; ctx is the sync. */
 MUST_CHECK err_t sync_fetch_segment(void *ctx, const struct segment *seg, uint64_t off, size_t len, struct bytes *out);

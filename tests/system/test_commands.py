@@ -124,7 +124,8 @@ def other():
 
 # Words and usage.
 
-COMMANDS = ["up", "init", "mount", "unmount", "status", "sync", "join", "recovery-key", "unlock-method"]
+COMMANDS = ["up", "init", "mount", "unmount", "status", "sync", "join", "recovery-key", "unlock-method",
+            "pause", "offline", "resume", "limit"]
 SUBCOMMANDS = [["recovery-key", "check"], ["unlock-method", "add"], ["unlock-method", "list"], ["unlock-method", "remove"],
                ["unlock-method", "change-passphrase"]]
 
