@@ -28,7 +28,7 @@ netwatch_open(void)
 
 /* Routes come and go in tables of no account here, addresses are renewed: only what is new in the main table, or is an address. */
 static bool
-is_news(const struct nlmsghdr *h)
+is_news(struct nlmsghdr *h)
 {
 	const struct rtmsg *route = NLMSG_DATA(h);
 
