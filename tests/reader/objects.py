@@ -153,7 +153,7 @@ def check_dentry(form):
 
 def open_body(body):
     form = decode(decompress(body, BODY_MAX))
-    require(isinstance(form, dict) and form.get(0) == 1 and set(form) <= set(range(7)), "a body of a known form")
+    require(isinstance(form, dict) and form.get(0) == 1 and set(form) <= set(range(8)), "a body of a known form")
     require(all(isinstance(form[key], list) and form[key] for key in form if key), "a list that is empty")
     require(all(isinstance(statement, bytes) for statement in form.get(1, [])), "a statement")
     for key in form.get(2, []):
@@ -164,6 +164,8 @@ def open_body(body):
         check_inode(inode, form.get(3, []))
     for dentry in form.get(5, []):
         check_dentry(dentry)
+    require(all(is_bytes(name, 16) for name in form.get(7, [])), "a segment that is dropped")
+    check_ascending(form.get(7, []), "segments that are dropped")
     check_ascending([inode[0] for inode in form.get(4, [])], "inodes")
     check_ascending([(dentry[0], dentry[3]) for dentry in form.get(5, [])], "dentries")
     return form

@@ -81,6 +81,7 @@ class Vault:
         self.epoch_keys = {}
         self.files = {}
         self.names = {}  # (folder, name): file id
+        self.dropped = set()  # segments that are going to be deleted
         if base is None:
             self.head, self.head_hash = -1, ZEROS
             self.apply_commit(0)
@@ -131,14 +132,14 @@ class Vault:
         commit = self.read(f"c/{seq:012}")
         require(sha256(commit) == envelope.previous, "a base of another chain")
         require(self.open(commit, COMMIT, seq)[0].epoch == envelope.epoch, "a base of another epoch than its commit")
-        require(not {3, 4, 5} & set(body), "a base with a tree of its own")
+        require(not {3, 4, 5, 7} & set(body), "a base with a tree of its own")
         for i, (name, size, digest) in enumerate(body.get(6, [])):
             data = self.segment(name, size, digest)
             part, _ = self.open(data, PART, i)
             require(part.author == envelope.author and part.previous == ZEROS, "a part by somebody else")
             verify(self.trust.members[part.author].sign, part.signature, part.message)
             tree = open_body(part.body)
-            require(not {1, 2, 6} & set(tree), "a part with more than a tree")
+            require(not {1, 2, 6, 7} & set(tree), "a part with more than a tree")
             self.apply(tree)
         self.head, self.head_hash = seq, envelope.previous
         return envelope.author
@@ -153,6 +154,9 @@ class Vault:
 
     def apply(self, body):
         segments = body.get(3, [])
+        require(not self.dropped & {segment[0] for segment in segments}, "a segment that was dropped")
+        self.dropped.update(body.get(7, []))
+        require(not self.dropped & {segment[0] for segment in segments}, "a segment that is dropped and used")
         for form in body.get(4, []):
             self.apply_inode(form, segments)
         for parent, file, kind, name in body.get(5, []):
