@@ -389,8 +389,9 @@ no_commit(void *ctx)
 	return 0;
 }
 
-static err_t
-apply_part(struct sync *s, uint64_t index, const struct change_segment *part, const uint8_t author[static IDENTITY_ID_LEN])
+err_t
+base_apply_part(struct sync *s, uint64_t index, const struct change_segment *part,
+    const uint8_t author[static IDENTITY_ID_LEN])
 {
 	CLEANUP(bytes_clear) struct bytes object = { 0 };
 	CLEANUP(changes_free_ptr) struct changes *c = NULL;
@@ -416,6 +417,6 @@ base_apply_parts(struct sync *s, const struct changes *manifest, const uint8_t a
 	err_t err = 0;
 
 	for (uint32_t i = 0; err == 0 && i < manifest->part_count; i++)
-		err = apply_part(s, i, &manifest->parts[i], author);
+		err = base_apply_part(s, i, &manifest->parts[i], author);
 	return err;
 }

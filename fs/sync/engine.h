@@ -10,6 +10,7 @@
  *   join.c     a new device: by the recovery key        join_invited.c  by an invitation
  *   drops.c    around commits that drop segments
  *   join_start.c  where it begins to read
+ *   past.c     the chain read backwards                 past_build.c  the tree as it was
  *
  * LOCKING: `round` first; then file locks and the meta lock (never across the network); `lock` last, for short.
  */
@@ -222,7 +223,10 @@ MUST_CHECK err_t members_add_epoch_keys(struct keyring *keys, uint32_t epoch, co
 MUST_CHECK err_t base_write_if_due(struct sync *s);
 /* Writes one, due or not.  -EBUSY: something is pending here: not now. */
 MUST_CHECK err_t base_write(struct sync *s);
-/* Applies the parts of a base to an empty vault. */
+/* Applies part number `index` of a base, after the ones before it, to a vault that was empty.  -EBADMSG. */
+MUST_CHECK err_t base_apply_part(struct sync *s, uint64_t index, const struct change_segment *part,
+    const uint8_t author[static IDENTITY_ID_LEN]);
+/* All of them. */
 MUST_CHECK err_t base_apply_parts(struct sync *s, const struct changes *manifest,
     const uint8_t author[static IDENTITY_ID_LEN]);
 
