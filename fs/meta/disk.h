@@ -32,6 +32,8 @@ MUST_CHECK err_t disk_truncate(int fd, uint64_t len);
 MUST_CHECK err_t disk_allocate(int fd, uint64_t len); /* room up to there, and that size; -EOPNOTSUPP */
 MUST_CHECK err_t disk_unlink(int dirfd, const char *name);
 MUST_CHECK err_t disk_rename(int dirfd, const char *from, const char *to);
+/* A folder and all in it, as far as that can be done: what resists stays. */
+void disk_remove_tree(const char *path);
 /* A small file, whole: temporary, flush, rename, flush of the folder. */
 MUST_CHECK err_t disk_write_file(int dirfd, const char *name, const void *data, size_t len, unsigned mode);
 

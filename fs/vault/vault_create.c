@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
@@ -47,22 +46,6 @@ identity_clear(struct identity **id)
 }
 
 /* Directories. */
-
-static int
-remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	(void)remove(path); /* what resists is harmless; the next one tries again */
-	return 0;
-}
-
-static void
-remove_tree(const char *path)
-{
-	(void)nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-}
 
 /* Without slashes at its end. */
 static err_t
@@ -147,7 +130,7 @@ sweep_leftovers(const char *dir)
 		if (strncmp(e->d_name, prefix, strlen(prefix)) != 0 || !is_leftover(dirfd(d), e->d_name))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", parent, e->d_name);
-		remove_tree(path);
+		disk_remove_tree(path);
 	}
 }
 
@@ -177,7 +160,7 @@ vault_discard(struct vault *v)
 
 	(void)err; /* of no interest: it goes */
 	if (path != NULL)
-		remove_tree(path);
+		disk_remove_tree(path);
 }
 
 static err_t
@@ -202,7 +185,7 @@ move_into_place(const char *staging, const char *dir)
 	snprintf(copy, sizeof(copy), "%s", dir);
 	err = flush_dir_path(dirname(copy));
 	if (err != 0)
-		remove_tree(dir); /* nobody will be told its recovery key */
+		disk_remove_tree(dir); /* nobody will be told its recovery key */
 	return err;
 }
 
@@ -221,7 +204,7 @@ vault_publish(struct vault *v, const char *dir)
 	if (err == 0)
 		err = move_into_place(staging, clean);
 	if (err != 0)
-		remove_tree(staging);
+		disk_remove_tree(staging);
 	return err;
 }
 
@@ -339,7 +322,7 @@ make(const struct making *m, struct vault **out)
 	if ((err = random_secret(secret.b, sizeof(secret.b))) != 0 || (err = make_staging(m->p->dir, &staging)) != 0)
 		return err;
 	if ((err = vault_hold(staging, &v)) != 0) {
-		remove_tree(staging);
+		disk_remove_tree(staging);
 		return err;
 	}
 	if ((err = furnish(m, v, secret.b)) != 0) {

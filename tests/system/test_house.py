@@ -26,7 +26,8 @@ BELOW = {
     "fs/sync": ["crypto", "remote", "fs/meta", "fs/data", "fs/vault"],
     "fs/export": ["crypto", "remote", "fs/meta", "fs/data", "fs/vault", "fs/sync"],
     "fs/mount": ["crypto", "fs/meta", "fs/data"],
-    "fs/cmd": ["crypto", "remote", "fs/unlock", "fs/meta", "fs/data", "fs/vault", "fs/sync", "fs/export", "fs/mount"],
+    "fs/history": ["crypto", "remote", "fs/meta", "fs/data", "fs/vault", "fs/sync", "fs/mount"],
+    "fs/cmd": ["crypto", "remote", "fs/unlock", "fs/meta", "fs/data", "fs/vault", "fs/sync", "fs/export", "fs/mount", "fs/history"],
 }
 
 # Vendors' headers and the only files that may include them.

@@ -373,8 +373,8 @@ dump_dir(struct side *s, uint64_t dir, const char *path, FILE *out)
 	free(n);
 }
 
-static char *
-dump(struct side *s)
+char *
+dump_tree(struct side *s)
 {
 	char *text = NULL;
 	size_t len = 0;
@@ -386,10 +386,31 @@ dump(struct side *s)
 	return text;
 }
 
+char *
+dump_below(struct side *s, uint64_t dir)
+{
+	char *text = NULL, *to;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	assert_non_null(out);
+	dump_dir(s, dir, "", out);
+	fclose(out);
+	/* Numbers are of the tree that they are in. */
+	to = text;
+	for (const char *from = text; *from != '\0';) {
+		if (strncmp(from, " ino ", 5) == 0)
+			from += 5 + strspn(from + 5, "0123456789");
+		*to++ = *from++;
+	}
+	*to = '\0';
+	return text;
+}
+
 void
 assert_same_tree(struct side *x, struct side *y)
 {
-	char *a = dump(x), *b = dump(y);
+	char *a = dump_tree(x), *b = dump_tree(y);
 
 	assert_string_equal(a, b);
 	free(a);

@@ -63,6 +63,9 @@ uint64_t make_text(struct side *s, const char *name, const char *text);
 uint64_t make_random(struct side *s, uint64_t parent, const char *name, size_t len);
 void assert_text(struct side *s, const char *name, const char *text);
 /* Names, numbers, attributes, times, targets, xattrs, contents. */
+/* The tree as text, malloc'ed; what is below a folder, without the numbers. */
+char *dump_tree(struct side *s);
+char *dump_below(struct side *s, uint64_t dir);
 void assert_same_tree(struct side *x, struct side *y);
 /* A bit of everything. */
 void make_variety(struct side *s);

@@ -1,0 +1,735 @@
+/* The folder as it was: views from bases and commits, versions, restoring; and a store that shows something else. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine.h"
+#include "history.h"
+#include "sides.h"
+
+#define NS 1000000000u
+
+/* Looking back from a side. */
+struct back {
+	struct history *h;
+	struct past *p;
+	struct history_view *view;
+	struct side then; /* as dump wants it: only fs is set */
+};
+
+static void
+look_back(struct side *s, struct back *b)
+{
+	const struct past_watch w = { 0 };
+
+	*b = (struct back){ 0 };
+	assert_int_equal(history_new(s->v, &b->h), 0);
+	assert_int_equal(past_open(s->sync, &w, &b->p), 0);
+}
+
+static void
+look_away(struct back *b)
+{
+	if (b->view != NULL)
+		history_view_put(b->h, b->view);
+	past_free(b->p);
+	history_free(b->h);
+}
+
+static void
+go_to(struct side *s, struct back *b, uint64_t seq)
+{
+	err_t err;
+
+	if (b->view != NULL)
+		history_view_put(b->h, b->view);
+	b->view = NULL;
+	err = history_view_get(b->h, s->sync, b->p, seq, &b->view);
+	if (err != 0)
+		fail_msg("view of %llu: %d, %s", (unsigned long long)seq, err, past_why(b->p));
+	b->then.fs = history_view_vfs(b->view);
+}
+
+/* What the tree was after each of some commits. */
+struct record {
+	uint64_t seq;
+	char *tree;
+};
+
+static struct record
+record(struct side *s)
+{
+	sync_ok(s);
+	return (struct record){ head_of(s), dump_tree(s) };
+}
+
+static void
+assert_was(struct side *s, struct back *b, struct record *r)
+{
+	char *then;
+
+	go_to(s, b, r->seq);
+	then = dump_tree(&b->then);
+	assert_string_equal(then, r->tree);
+	free(then);
+	free(r->tree);
+	r->tree = NULL;
+}
+
+static void
+chmod_to(struct side *s, uint64_t ino, unsigned mode)
+{
+	struct stat st = { .st_mode = mode };
+
+	assert_int_equal(vfs_setattr(s->fs, ino, &st, VFS_SET_MODE, &st), 0);
+}
+
+/* Four states with all kinds of changes between them. */
+static void
+make_history(struct side *s, struct record r[static 4])
+{
+	uint64_t dir;
+
+	make_variety(s);
+	r[0] = record(s);
+	write_at(s, lookup(s, INODE_ROOT, "hello.txt"), 0, "HELLO, all", 10);
+	dir = lookup(s, INODE_ROOT, "dir");
+	write_at(s, lookup(s, lookup(s, dir, "sub"), "three megabytes"), 1 << 20, "in the middle", 13);
+	r[1] = record(s);
+	assert_int_equal(vfs_rename(s->fs, INODE_ROOT, "dir", INODE_ROOT, "folder", 0), 0);
+	assert_int_equal(vfs_unlink(s->fs, INODE_ROOT, "hello.txt"), 0);
+	assert_int_equal(vfs_removexattr(s->fs, lookup(s, dir, "small"), "user.colour"), 0);
+	chmod_to(s, lookup(s, dir, "small"), 0600);
+	r[2] = record(s);
+	make_text(s, "hello.txt", "another file of that name");
+	assert_int_equal(vfs_unlink(s->fs, dir, "link"), 0);
+	r[3] = record(s);
+}
+
+static void
+every_state_is_there_as_it_was(void **state)
+{
+	struct fixture *f = *state;
+	struct record r[4];
+	struct back b;
+
+	make_history(&f->a, r);
+	look_back(&f->a, &b);
+	for (size_t i = 4; i-- > 0;)
+		assert_was(&f->a, &b, &r[i]);
+	look_away(&b);
+}
+
+static void
+a_base_and_the_commits_behind_it_give_the_same(void **state)
+{
+	struct fixture *f = *state;
+	struct record r[4], later;
+	struct back b;
+
+	make_history(&f->a, r);
+	assert_int_equal(base_write(f->a.sync), 0);
+	make_text(&f->a, "later", "than the base");
+	later = record(&f->a);
+	make_text(&f->a, "latest", "of all");
+	sync_ok(&f->a);
+	look_back(&f->a, &b);
+	assert_was(&f->a, &b, &later);
+	assert_was(&f->a, &b, &r[3]);
+	assert_was(&f->a, &b, &r[0]); /* before the base */
+	look_away(&b);
+	free(r[1].tree);
+	free(r[2].tree);
+}
+
+static void
+another_computer_sees_the_past_before_it_was_there(void **state)
+{
+	struct fixture *f = *state;
+	struct record r[4];
+	struct back b;
+
+	make_history(&f->a, r);
+	join_side(f, &f->b);
+	look_back(&f->b, &b);
+	for (size_t i = 0; i < 4; i++)
+		assert_was(&f->b, &b, &r[i]);
+	look_away(&b);
+}
+
+static void
+what_is_gone_from_this_computer_comes_from_the_store(void **state)
+{
+	struct fixture *f = *state;
+	struct record r[4];
+	struct back b;
+
+	make_history(&f->a, r);
+	shell("rm -f %s/segments/*", f->a.dir);
+	reopen_side(&f->a, f->store);
+	look_back(&f->a, &b);
+	assert_was(&f->a, &b, &r[0]);
+	look_away(&b);
+	for (size_t i = 1; i < 4; i++)
+		free(r[i].tree);
+}
+
+static void
+a_finished_view_is_found_again_and_an_unfinished_one_is_removed(void **state)
+{
+	struct fixture *f = *state;
+	struct record r[4];
+	struct back b;
+
+	make_history(&f->a, r);
+	look_back(&f->a, &b);
+	go_to(&f->a, &b, r[1].seq);
+	look_away(&b);
+	shell("mkdir -p %s/history/000000000099 && touch %s/history/000000000001/found", f->a.dir, f->a.dir);
+	look_back(&f->a, &b);
+	shell("test ! -e %s/history/000000000099", f->a.dir);
+	assert_was(&f->a, &b, &r[1]);
+	shell("test -e %s/history/000000000001/found", f->a.dir);
+	look_away(&b);
+	shell("touch -d '2 days ago' %s/history/000000000001", f->a.dir);
+	look_back(&f->a, &b);
+	shell("test ! -e %s/history/000000000001", f->a.dir);
+	look_away(&b);
+	free(r[0].tree);
+	free(r[2].tree);
+	free(r[3].tree);
+}
+
+static void
+two_views_are_open_at_a_time_and_no_more(void **state)
+{
+	struct fixture *f = *state;
+	struct history_view *first, *second, *third;
+	struct record r[4];
+	struct back b;
+
+	make_history(&f->a, r);
+	look_back(&f->a, &b);
+	assert_int_equal(history_view_get(b.h, f->a.sync, b.p, r[0].seq, &first), 0);
+	assert_int_equal(history_view_get(b.h, f->a.sync, b.p, r[1].seq, &second), 0);
+	assert_int_equal(history_view_get(b.h, f->a.sync, b.p, r[2].seq, &third), -EBUSY);
+	assert_int_equal(history_view_get(b.h, f->a.sync, b.p, r[0].seq, &third), 0);
+	assert_ptr_equal(first, third);
+	history_view_put(b.h, third);
+	history_view_put(b.h, first);
+	assert_int_equal(history_view_get(b.h, f->a.sync, b.p, r[2].seq, &third), 0);
+	history_view_put(b.h, second);
+	history_view_put(b.h, third);
+	look_away(&b);
+	for (size_t i = 0; i < 4; i++)
+		free(r[i].tree);
+}
+
+/* A store that shows something else. */
+
+static void
+put_commit_in_place_of(struct fixture *f, uint64_t other, uint64_t seq)
+{
+	char from[256], to[256];
+
+	commit_path(f, other, from);
+	commit_path(f, seq, to);
+	shell("cp %s %s", from, to);
+}
+
+static void
+assert_refused(struct side *s, uint64_t seq, const char *why)
+{
+	struct history_view *w;
+	struct back b;
+
+	look_back(s, &b);
+	assert_int_equal(history_view_get(b.h, s->sync, b.p, seq, &w), -EBADMSG);
+	assert_non_null(strstr(past_why(b.p), why));
+	look_away(&b);
+}
+
+static void
+older_commits_served_for_newer_ones_are_found_out(void **state)
+{
+	struct fixture *f = *state;
+	struct record r[4];
+
+	make_history(&f->a, r);
+	put_commit_in_place_of(f, r[1].seq, r[2].seq);
+	assert_refused(&f->a, r[1].seq, "is not the one that this device has seen");
+	for (size_t i = 0; i < 4; i++)
+		free(r[i].tree);
+}
+
+static void
+a_commit_that_is_lost_or_changed_is_named(void **state)
+{
+	struct fixture *f = *state;
+	struct record r[4];
+	char path[256];
+
+	make_history(&f->a, r);
+	commit_path(f, r[2].seq, path);
+	shell("cp %s %s.kept && printf x | dd of=%s bs=1 seek=100 conv=notrunc 2>/dev/null", path, path, path);
+	assert_refused(&f->a, r[0].seq, "commit 2 in");
+	shell("rm %s", path);
+	assert_refused(&f->a, r[0].seq, "has lost commit 2");
+	shell("mv %s.kept %s", path, path);
+	for (size_t i = 0; i < 4; i++)
+		free(r[i].tree);
+}
+
+static void
+a_base_that_does_not_hold_is_passed_over(void **state)
+{
+	struct fixture *f = *state;
+	struct record r[4];
+	struct back b;
+
+	make_history(&f->a, r);
+	assert_int_equal(base_write(f->a.sync), 0);
+	shell("printf x | dd of=%s/b/000000000003 bs=1 seek=100 conv=notrunc 2>/dev/null", f->store);
+	look_back(&f->a, &b);
+	assert_was(&f->a, &b, &r[3]);
+	look_away(&b);
+	for (size_t i = 0; i < 3; i++)
+		free(r[i].tree);
+}
+
+static void
+a_base_whose_part_is_damaged_is_passed_over(void **state)
+{
+	struct fixture *f = *state;
+	struct record r[4];
+	struct back b;
+
+	make_history(&f->a, r);
+	shell("find %s/s -type f | sort > %s/before", f->store, f->top);
+	assert_int_equal(base_write(f->a.sync), 0);
+	shell("find %s/s -type f | sort | comm -13 %s/before - | xargs -I{} dd if=/dev/zero of={} bs=1 seek=99 count=9 "
+	    "conv=notrunc 2>/dev/null", f->store, f->top);
+	look_back(&f->a, &b);
+	assert_was(&f->a, &b, &r[3]);
+	look_away(&b);
+	for (size_t i = 0; i < 3; i++)
+		free(r[i].tree);
+}
+
+static err_t
+try_read(struct vfs *v, uint64_t ino)
+{
+	uint8_t buf[64];
+	size_t n = 0;
+
+	return vfs_read(v, ino, 0, sizeof(buf), buf, &n);
+}
+
+static void
+damaged_bytes_of_the_past_are_an_error_and_never_wrong_bytes(void **state)
+{
+	struct fixture *f = *state;
+	struct record r[4];
+	struct back b;
+
+	make_history(&f->a, r);
+	shell("rm -f %s/segments/*; for s in $(find %s/s -type f); do head -c $(stat -c %%s $s) /dev/zero > $s; done", f->a.dir,
+	    f->store);
+	reopen_side(&f->a, f->store);
+	look_back(&f->a, &b);
+	go_to(&f->a, &b, r[0].seq);
+	assert_int_equal(try_read(b.then.fs, lookup(&b.then, INODE_ROOT, "hello.txt")), -EIO);
+	look_away(&b);
+	for (size_t i = 0; i < 4; i++)
+		free(r[i].tree);
+}
+
+/* Moments. */
+
+static void
+a_moment_is_the_newest_commit_that_is_not_later(void **state)
+{
+	struct fixture *f = *state;
+	struct record r[4];
+	uint64_t time[4], seq;
+	struct back b;
+
+	make_history(&f->a, r);
+	look_back(&f->a, &b);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(past_time(b.p, r[i].seq, &time[i]), 0);
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(past_find(b.p, time[i], &seq), 0);
+		assert_int_equal(seq, r[i].seq);
+		if (i > 0) {
+			assert_int_equal(past_find(b.p, time[i] - 1, &seq), 0);
+			assert_int_equal(seq, r[i - 1].seq);
+		}
+		free(r[i].tree);
+	}
+	assert_int_equal(past_find(b.p, time[0] - 1, &seq), -ENOENT);
+	assert_int_equal(past_find(b.p, UINT64_MAX, &seq), 0);
+	assert_int_equal(seq, r[3].seq);
+	look_away(&b);
+}
+
+/* 2026-11-20 14:30:00 in Berlin, where the clock was put back on October 25. */
+#define NOON_IN_BERLIN 1795181400
+
+static void
+assert_means(const char *text, int64_t seconds, uint64_t ns)
+{
+	struct history_when w;
+
+	assert_int_equal(history_time_parse(text, NOON_IN_BERLIN, &w), 0);
+	assert_false(w.is_commit);
+	assert_int_equal(w.time_ns, (uint64_t)seconds * NS + ns);
+}
+
+static void
+times_are_read_as_people_write_them(void **state)
+{
+	static const char *const nonsense[] = { "", " ", "soon", "2026", "2026-13-01", "2026-02-30", "2026-11-20 25:00",
+		"2026-11-20 14:60", "2026-11-20x", "2026-11-20 14:30 tomorrow", "14", "3", "3 moons", "ago", "-2d", "2d later",
+		"commit", "commit x", "commit 1 2", "2026-11-20T14:30:00+99:00", "14:30:", "14:30:00.", "99999999999999w" };
+	const uint64_t end = NS - 1;
+	const int64_t now = NOON_IN_BERLIN, midnight = now - (14 * 60 + 30) * 60;
+	struct history_when w;
+
+	(void)state;
+	setenv("TZ", "Europe/Berlin", 1);
+	tzset();
+	assert_means("now", now, end);
+	assert_means("2026-11-20", midnight + 86400 - 1, end);
+	assert_means("today", midnight + 86400 - 1, end);
+	assert_means("yesterday", midnight - 1, end);
+	assert_means("14:30", now + 59, end);
+	assert_means("2026-11-20 14:30", now + 59, end);
+	assert_means(" 2026-11-20  14:30:05 ", now + 5, end);
+	assert_means("2026-11-20T14:30:05", now + 5, end);
+	assert_means("2026-11-20T13:30:05Z", now + 5, end);
+	assert_means("2026-11-20T13:30:05.25Z", now + 5, 250000000);
+	assert_means("2026-11-20T15:30:05.000000001+02:00", now + 5, 1);
+	assert_means("2026-11-20 08:30:05-05:00", now + 5, end);
+	assert_means("2026-07-20 14:30:00", 1784550600, end); /* summer time */
+	assert_means("2d", now - 2 * 86400, end);
+	assert_means("2 days ago", now - 2 * 86400, end);
+	assert_means("1h30m", now - 5400, end);
+	assert_means("1 hour 30 minutes ago", now - 5400, end);
+	assert_means("3 Weeks", now - 21 * 86400, end);
+	assert_int_equal(history_time_parse("commit 812", now, &w), 0);
+	assert_true(w.is_commit);
+	assert_int_equal(w.seq, 812);
+	for (size_t i = 0; i < ARRAY_LEN(nonsense); i++)
+		if (history_time_parse(nonsense[i], now, &w) != -EINVAL)
+			fail_msg("\"%s\" was understood", nonsense[i]);
+}
+
+static void
+times_are_shown_as_they_are_read(void **state)
+{
+	char text[HISTORY_TIME_LEN];
+	struct history_when w;
+
+	(void)state;
+	history_time_print((uint64_t)NOON_IN_BERLIN * NS + 77, text);
+	assert_string_equal(text, "2026-11-20 14:30:00");
+	assert_int_equal(history_time_parse(text, 0, &w), 0);
+	assert_int_equal(w.time_ns, (uint64_t)NOON_IN_BERLIN * NS + NS - 1);
+	history_time_print_exact((uint64_t)NOON_IN_BERLIN * NS + 77, text);
+	assert_string_equal(text, "2026-11-20T13:30:00.000000077Z");
+	assert_int_equal(history_time_parse(text, 0, &w), 0);
+	assert_int_equal(w.time_ns, (uint64_t)NOON_IN_BERLIN * NS + 77);
+}
+
+/* Versions. */
+
+static struct history_versions
+versions(struct side *s, const char *path)
+{
+	struct history_versions l = { 0 };
+	struct back b;
+	err_t err;
+
+	look_back(s, &b);
+	err = history_versions_of(b.h, s->sync, b.p, s->fs, path, 0, &l);
+	if (err != 0)
+		fail_msg("versions of %s: %d, %s", path, err, past_why(b.p));
+	look_away(&b);
+	return l;
+}
+
+struct expected {
+	uint64_t seq;
+	unsigned changes;
+	int64_t size; /* -1: not known */
+};
+
+static void
+assert_versions(struct side *s, const char *path, const struct expected *e, size_t count)
+{
+	struct history_versions l = versions(s, path);
+
+	for (size_t i = 0; i < l.count && i < count; i++) {
+		if (l.v[i].seq != e[i].seq || l.v[i].changes != e[i].changes ||
+		    (l.v[i].has_size ? (int64_t)l.v[i].size : -1) != e[i].size)
+			fail_msg("%s, %zu: commit %llu changes %u size %lld", path, i, (unsigned long long)l.v[i].seq, l.v[i].changes,
+			    l.v[i].has_size ? (long long)l.v[i].size : -1);
+	}
+	assert_int_equal(l.count, count);
+	history_versions_clear(&l);
+}
+
+static void
+the_versions_of_a_file_are_listed_also_under_its_earlier_names(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_text(&f->a, "draft", "one");
+	const struct expected e[] = {
+		{ 5, HISTORY_CONTENT, 11 }, { 3, HISTORY_ATTRIBUTES, 7 }, { 2, HISTORY_NAMED, 7 }, { 1, HISTORY_CONTENT, 7 },
+		{ 0, HISTORY_CREATED | HISTORY_CONTENT | HISTORY_NAMED, 3 },
+	};
+	uint64_t dir;
+
+	sync_ok(&f->a);
+	write_at(&f->a, ino, 3, " two", 4);
+	sync_ok(&f->a);
+	dir = make_dir(&f->a, INODE_ROOT, "letters");
+	assert_int_equal(vfs_rename(f->a.fs, INODE_ROOT, "draft", dir, "final", 0), 0);
+	sync_ok(&f->a);
+	chmod_to(&f->a, ino, 0400);
+	sync_ok(&f->a);
+	join_side(f, &f->b); /* which is a commit, too */
+	sync_ok(&f->a);
+	write_at(&f->a, ino, 7, " two", 4);
+	sync_ok(&f->a);
+	assert_versions(&f->a, "letters/final", e, ARRAY_LEN(e));
+	assert_versions(&f->b, "letters/final", e + 1, ARRAY_LEN(e) - 1);
+}
+
+static void
+a_file_that_was_saved_by_renaming_has_the_versions_of_all_that_had_its_name(void **state)
+{
+	struct fixture *f = *state;
+	const struct expected e[] = {
+		{ 2, HISTORY_CREATED | HISTORY_CONTENT | HISTORY_NAMED, 5 },
+		{ 1, HISTORY_CONTENT, 7 },
+		{ 0, HISTORY_CREATED | HISTORY_CONTENT | HISTORY_NAMED, 3 },
+	};
+
+	make_text(&f->a, "file", "one");
+	sync_ok(&f->a);
+	write_at(&f->a, lookup(&f->a, INODE_ROOT, "file"), 3, " two", 4);
+	sync_ok(&f->a);
+	make_text(&f->a, ".file.new", "three");
+	assert_int_equal(vfs_rename(f->a.fs, INODE_ROOT, ".file.new", INODE_ROOT, "file", 0), 0);
+	sync_ok(&f->a);
+	assert_versions(&f->a, "file", e, ARRAY_LEN(e));
+}
+
+static void
+a_deleted_file_and_one_in_deleted_folders_have_versions(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t outer = make_dir(&f->a, INODE_ROOT, "outer"), inner = make_dir(&f->a, outer, "inner"), seq;
+	const struct expected top[] = { { 2, HISTORY_UNNAMED, -1 }, { 1, HISTORY_CONTENT, 9 },
+		{ 0, HISTORY_CREATED | HISTORY_CONTENT | HISTORY_NAMED, 4 } };
+	const struct expected deep[] = { { 2, HISTORY_UNNAMED, -1 },
+		{ 0, HISTORY_CREATED | HISTORY_CONTENT | HISTORY_NAMED, 4 } };
+	struct history_versions l = { 0 };
+	struct back b;
+
+	make_text(&f->a, "gone", "text");
+	make_file(&f->a, inner, "deep", "text", 4);
+	sync_ok(&f->a);
+	write_at(&f->a, lookup(&f->a, INODE_ROOT, "gone"), 4, " more", 5);
+	sync_ok(&f->a);
+	assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "gone"), 0);
+	assert_int_equal(vfs_unlink(f->a.fs, inner, "deep"), 0);
+	sync_ok(&f->a);
+	assert_int_equal(vfs_rmdir(f->a.fs, outer, "inner"), 0);
+	sync_ok(&f->a);
+	assert_int_equal(vfs_rmdir(f->a.fs, INODE_ROOT, "outer"), 0);
+	sync_ok(&f->a);
+	assert_versions(&f->a, "gone", top, ARRAY_LEN(top));
+	assert_versions(&f->a, "outer/inner/deep", deep, ARRAY_LEN(deep));
+	look_back(&f->a, &b);
+	assert_int_equal(history_versions_last(b.h, f->a.sync, b.p, f->a.fs, "outer/inner/deep", 0, &seq), 0);
+	assert_int_equal(seq, 1);
+	assert_int_equal(history_versions_of(b.h, f->a.sync, b.p, f->a.fs, "never there", 0, &l), -ENOENT);
+	assert_int_equal(history_versions_last(b.h, f->a.sync, b.p, f->a.fs, "never/there", 0, &seq), -ENOENT);
+	assert_int_equal(history_versions_deleted(b.p, f->a.fs, INODE_ROOT, 0, &l), 0);
+	assert_int_equal(l.count, 2);
+	assert_string_equal(l.v[0].name, "outer");
+	assert_string_equal(l.v[1].name, "gone");
+	history_versions_clear(&l);
+	look_away(&b);
+}
+
+/* Restoring. */
+
+static uint64_t
+find_then(struct back *b, const char *path)
+{
+	const char *rest;
+	uint64_t ino;
+
+	assert_int_equal(history_resolve(b->then.fs, path, &ino, &rest), 0);
+	assert_string_equal(rest, "");
+	return ino;
+}
+
+static void
+restore_all(struct side *s, struct back *b, const char *name)
+{
+	struct history_restore r = { .from = b->then.fs, .ino = find_then(b, ""), .to = s->fs, .parent = INODE_ROOT,
+		.name = name };
+
+	assert_int_equal(history_restore(&r), 0);
+	assert_int_equal(r.failed_count, 0);
+}
+
+static void
+a_restored_tree_is_the_tree_that_it_was(void **state)
+{
+	struct fixture *f = *state;
+	struct record r[4];
+	struct back b;
+	char *then, *now;
+	uint64_t top;
+
+	make_history(&f->a, r);
+	sync_ok(&f->a);
+	look_back(&f->a, &b);
+	go_to(&f->a, &b, r[1].seq);
+	restore_all(&f->a, &b, "back");
+	top = lookup(&f->a, INODE_ROOT, "back");
+	then = dump_below(&b.then, INODE_ROOT);
+	now = dump_below(&f->a, top);
+	assert_string_equal(then, now);
+	assert_non_null(strstr(now, "three megabytes"));
+	free(then);
+	free(now);
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	assert_same_tree(&f->a, &f->b);
+	look_away(&b);
+	for (size_t i = 0; i < 4; i++)
+		free(r[i].tree);
+}
+
+static void
+restoring_replaces_nothing_unless_told_to(void **state)
+{
+	struct fixture *f = *state;
+	struct history_restore r;
+	struct record rec[4];
+	struct back b;
+
+	make_history(&f->a, rec);
+	look_back(&f->a, &b);
+	go_to(&f->a, &b, rec[1].seq);
+	r = (struct history_restore){ .from = b.then.fs, .ino = find_then(&b, "hello.txt"), .to = f->a.fs, .parent = INODE_ROOT,
+		.name = "hello.txt" };
+	assert_int_equal(history_restore(&r), -EEXIST);
+	assert_text(&f->a, "hello.txt", "another file of that name");
+	r.overwrite = true;
+	assert_int_equal(history_restore(&r), 0);
+	assert_text(&f->a, "hello.txt", "HELLO, all");
+	r.name = "folder";
+	assert_int_equal(history_restore(&r), -EISDIR);
+	r.ino = find_then(&b, "dir");
+	r.name = "hello.txt";
+	assert_int_equal(history_restore(&r), -ENOTDIR);
+	look_away(&b);
+	for (size_t i = 0; i < 4; i++)
+		free(rec[i].tree);
+}
+
+static void
+a_folder_is_filled_up_and_keeps_what_is_newer(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t dir = make_dir(&f->a, INODE_ROOT, "dir"), sub = make_dir(&f->a, dir, "sub");
+	struct history_restore r;
+	struct record rec;
+	struct back b;
+
+	make_file(&f->a, dir, "same", "then", 4);
+	make_file(&f->a, sub, "lost", "then", 4);
+	rec = record(&f->a);
+	write_at(&f->a, lookup(&f->a, dir, "same"), 0, "now!", 4);
+	assert_int_equal(vfs_unlink(f->a.fs, sub, "lost"), 0);
+	make_file(&f->a, dir, "newer", "now", 3);
+	sync_ok(&f->a);
+	look_back(&f->a, &b);
+	go_to(&f->a, &b, rec.seq);
+	r = (struct history_restore){ .from = b.then.fs, .ino = find_then(&b, "dir"), .to = f->a.fs, .parent = INODE_ROOT,
+		.name = "dir", .overwrite = true };
+	assert_int_equal(history_restore(&r), 0);
+	assert_int_equal(r.file_count, 2);
+	assert_int_not_equal(lookup(&f->a, dir, "newer"), 0);
+	assert_int_not_equal(lookup(&f->a, sub, "lost"), 0);
+	assert_int_equal(vfs_rename(f->a.fs, dir, "same", INODE_ROOT, "same", 0), 0);
+	assert_text(&f->a, "same", "then");
+	look_away(&b);
+	free(rec.tree);
+}
+
+static void
+names_of_restored_files_say_when_and_fit(void **state)
+{
+	char name[NAME_LEN_MAX + 1], longest[NAME_LEN_MAX + 1];
+
+	(void)state;
+	history_restore_name("tax.ods", (uint64_t)NOON_IN_BERLIN * NS, 1, name);
+	assert_string_equal(name, "tax (as of 2026-11-20 14:30:00).ods");
+	history_restore_name(".bashrc", (uint64_t)NOON_IN_BERLIN * NS, 2, name);
+	assert_string_equal(name, ".bashrc (as of 2026-11-20 14:30:00) 2");
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[NAME_LEN_MAX] = '\0';
+	memcpy(longest + NAME_LEN_MAX - 4, ".ods", 4);
+	history_restore_name(longest, (uint64_t)NOON_IN_BERLIN * NS, 12, name);
+	assert_int_equal(strlen(name), NAME_LEN_MAX);
+	assert_non_null(strstr(name, "x (as of 2026-11-20 14:30:00) 12.ods"));
+}
+
+#define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		EACH(every_state_is_there_as_it_was),
+		EACH(a_base_and_the_commits_behind_it_give_the_same),
+		EACH(another_computer_sees_the_past_before_it_was_there),
+		EACH(what_is_gone_from_this_computer_comes_from_the_store),
+		EACH(a_finished_view_is_found_again_and_an_unfinished_one_is_removed),
+		EACH(two_views_are_open_at_a_time_and_no_more),
+		EACH(older_commits_served_for_newer_ones_are_found_out),
+		EACH(a_commit_that_is_lost_or_changed_is_named),
+		EACH(a_base_that_does_not_hold_is_passed_over),
+		EACH(a_base_whose_part_is_damaged_is_passed_over),
+		EACH(damaged_bytes_of_the_past_are_an_error_and_never_wrong_bytes),
+		EACH(a_moment_is_the_newest_commit_that_is_not_later),
+		cmocka_unit_test(times_are_read_as_people_write_them),
+		cmocka_unit_test(times_are_shown_as_they_are_read),
+		EACH(the_versions_of_a_file_are_listed_also_under_its_earlier_names),
+		EACH(a_file_that_was_saved_by_renaming_has_the_versions_of_all_that_had_its_name),
+		EACH(a_deleted_file_and_one_in_deleted_folders_have_versions),
+		EACH(a_restored_tree_is_the_tree_that_it_was),
+		EACH(restoring_replaces_nothing_unless_told_to),
+		EACH(a_folder_is_filled_up_and_keeps_what_is_newer),
+		cmocka_unit_test(names_of_restored_files_say_when_and_fit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
