@@ -20,5 +20,7 @@ extern const struct command cmd_pause;
 extern const struct command cmd_offline;
 extern const struct command cmd_resume;
 extern const struct command cmd_limit;
+extern const struct command cmd_versions;
+extern const struct command cmd_restore;
 
 #endif

@@ -39,6 +39,7 @@ struct daemon {
 	struct vault *vault;
 	struct vfs *vfs;
 	struct uplink *uplink; /* NULL: no remote */
+	struct history *history;
 	struct fuse_mount *mount;
 	struct control *control;
 	struct tidy *tidy;
@@ -116,7 +117,7 @@ static json_t *
 on_request(void *ctx, struct control_call *call, const char *name, const json_t *request)
 {
 	struct daemon *d = ctx;
-	struct op op = { .vault = d->vault, .uplink = d->uplink, .mount = d->mount, .mountpoint = d->mountpoint, .call = call };
+	struct op op = { .vault = d->vault, .uplink = d->uplink, .mount = d->mount, .history = d->history, .mountpoint = d->mountpoint, .call = call };
 	op_fn *fn = op_find(name);
 
 	if (strcmp(name, "status") == 0)
@@ -200,6 +201,8 @@ put_together(struct daemon *d, const struct daemon_params *p)
 			return tell_vault_open(err, p->mountpoint, p->vault_dir);
 		content_set_fetch(d->vault->content, uplink_fetch, d->uplink);
 	}
+	if ((err = history_new(d->vault, &d->history)) != 0)
+		return tell_vault_open(err, p->mountpoint, p->vault_dir);
 	if ((status = mount_it(d, p)) != 0)
 		return status;
 	if ((err = start_tidying(d)) != 0)
@@ -246,6 +249,7 @@ take_apart(struct daemon *d, const char *dir, int status)
 	tidy_stop(d->tidy, d->uplink != NULL ? 0 : TIDY_GRACE_MS);
 	if (d->vault != NULL)
 		content_set_fetch(d->vault->content, NULL, NULL);
+	history_free(d->history);
 	uplink_free(d->uplink);
 	closed = d->vault != NULL ? close_vault(d, dir) : 0;
 	return status != 0 ? status : closed;

@@ -19,6 +19,7 @@ static const struct command *const commands[] = {
 	&cmd_unlock_method,
 	&cmd_pause, &cmd_offline, &cmd_resume, &cmd_limit,
 	&cmd_verify, &cmd_exposure, &cmd_export,
+	&cmd_versions, &cmd_restore,
 };
 
 static void

@@ -9,6 +9,7 @@
 
 #include "control.h"
 #include "fuse_ops.h"
+#include "history.h"
 #include "progress.h"
 #include "uplink.h"
 #include "vault.h"
@@ -17,6 +18,7 @@ struct op {
 	struct vault *vault;
 	struct uplink *uplink;    /* NULL: the vault has no store */
 	struct fuse_mount *mount; /* NULL: not mounted */
+	struct history *history;  /* views of the past */
 	const char *mountpoint;
 
 	struct control_call *call;  /* the daemon's: who asked */
@@ -48,5 +50,7 @@ json_t *op_limit(struct op *op, const json_t *request);
 json_t *op_dismiss(struct op *op, const json_t *request); /* op_status.c */
 json_t *op_check_recovery(struct op *op, const json_t *request);
 json_t *op_verify(struct op *op, const json_t *request);
+json_t *op_versions(struct op *op, const json_t *request);
+json_t *op_restore(struct op *op, const json_t *request);
 
 #endif

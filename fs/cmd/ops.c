@@ -17,6 +17,8 @@ static const struct {
 	{ "dismiss", op_dismiss },
 	{ "check-recovery", op_check_recovery },
 	{ "verify", op_verify },
+	{ "versions", op_versions },
+	{ "restore", op_restore },
 };
 
 op_fn *

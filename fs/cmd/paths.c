@@ -179,6 +179,18 @@ paths_vault_name(const char *mountpoint, char **out)
 	return 0;
 }
 
+char *
+paths_hex(const char *path)
+{
+	char *out = malloc(strlen(path) * 2 + 1), *at = out;
+
+	for (; out != NULL && *path != '\0'; path++, at += 2)
+		snprintf(at, 3, "%02x", (unsigned char)*path);
+	if (out != NULL)
+		*at = '\0';
+	return out;
+}
+
 bool
 paths_is_inside(const char *path, const char *dir)
 {

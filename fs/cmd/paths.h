@@ -28,6 +28,9 @@ MUST_CHECK err_t paths_config_dir(char **out);
 /* A folder's name made of an absolute mount point: "/home/ann/Private" gives "home-ann-Private"; malloc'ed. */
 MUST_CHECK err_t paths_vault_name(const char *mountpoint, char **out);
 
+/* Its bytes as hexadecimal digits, malloc'ed; NULL: no memory.  For requests: JSON takes only UTF-8. */
+char *paths_hex(const char *path);
+
 /* Is `path` dir or inside it?  Both absolute. */
 bool paths_is_inside(const char *path, const char *dir);
 

@@ -95,18 +95,26 @@ uplink_free_ptr(struct uplink **u)
 	uplink_free(*u);
 }
 
+static void
+history_free_ptr(struct history **h)
+{
+	history_free(*h);
+}
+
 static err_t
 run_op(struct vault *v, const struct place *p, const json_t *request, json_t **answer_out)
 {
 	CLEANUP(uplink_free_ptr) struct uplink *u = NULL;
+	CLEANUP(history_free_ptr) struct history *history = NULL; /* before the uplink, which it reads through */
 	const char *name = json_string_value(json_object_get(request, "op"));
 	struct progress bar = { 0 };
 	struct op op = { .vault = v, .mountpoint = p->mountpoint, .progress = &bar };
 	err_t err = v->remote_url != NULL ? uplink_new(v, &u) : 0;
 
-	if (err != 0)
+	if (err != 0 || (err = history_new(v, &history)) != 0)
 		return err;
 	op.uplink = u;
+	op.history = history;
 	if (u != NULL)
 		content_set_fetch(v->content, uplink_fetch, u);
 	*answer_out = op_find(name)(&op, request);
