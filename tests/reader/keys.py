@@ -38,7 +38,7 @@ def recovery_key(text):
 
 class Identity:
     def __init__(self, kind, secret):
-        self.prk = extract(b"snugfs/1 recovery" if kind == RECOVERY else b"snugfs/1 device", secret)
+        self.prk = extract({DEVICE: b"snugfs/1 device", RECOVERY: b"snugfs/1 recovery", INVITATION: b"snugfs/1 invitation"}[kind], secret)
         self.sign_key = Ed25519PrivateKey.from_private_bytes(expand(self.prk, b"snugfs/1 sign"))
         self.box_key = X25519PrivateKey.from_private_bytes(expand(self.prk, b"snugfs/1 box"))
         self.sign = self.sign_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)

@@ -41,9 +41,9 @@ def genesis(device, recovery, names=("a", "b"), time=1):
     return encode([body, device.sign_key.sign(message), recovery.sign_key.sign(message)])
 
 
-def statement(trust, kind, issuer, *fields, place=None, previous=None, signer=None):
+def statement(trust, kind, issuer, *fields, place=None, previous=None, signer=None, time=TIME):
     """The next one that `issuer` says; `signer` signs it."""
-    form = {0: kind, 1: trust.count if place is None else place, 2: previous or trust.head, 3: issuer.id, 4: TIME}
+    form = {0: kind, 1: trust.count if place is None else place, 2: previous or trust.head, 3: issuer.id, 4: time}
     form.update(enumerate(fields, 5))
     body = encode(form)
     return encode([body, (signer or issuer).sign_key.sign(b"snugfs/1 statement" + trust.vault_id + body)])
