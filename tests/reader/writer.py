@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from .conventions import ZEROS, expand, extract, hmac_sha256, number, padded, sha256, u32, u64
 from .keys import RECOVERY
-from .objects import BASE, CONTENT, MODE, MTIME, NEW, OWNER, PART, XATTRS
+from .objects import BASE, CONTENT, FILE_TYPES, MODE, MTIME, NEW, OWNER, PART, XATTRS
 
 TIME = 1700000000 * 10**9
 
@@ -147,11 +147,11 @@ def content_body(*files):
 def base_of(vault, seq, author, statements, **other):
     """(base, name of its part, part) for the reader's state of a vault, whose head is seq."""
     segments, inodes = [], []
-    for file in sorted(vault.files.values(), key=lambda file: file.id):
+    for file in sorted((vault.files[i] for i in {1, *vault.names.values()}), key=lambda file: file.id):
         fields = NEW | MODE | OWNER | MTIME | (CONTENT if stat.S_ISREG(file.mode) else 0) | (XATTRS if file.xattrs else 0)
         inodes.append(inode_form(file, fields, segments))
-    names = [[parent, file, {stat.S_IFDIR: 4, stat.S_IFREG: 8, stat.S_IFLNK: 10, stat.S_IFIFO: 1}[
-        stat.S_IFMT(vault.files[file].mode)], name] for (parent, name), file in sorted(vault.names.items())]
+    names = [[parent, file, FILE_TYPES[stat.S_IFMT(vault.files[file].mode)], name]
+             for (parent, name), file in sorted(vault.names.items())]
     tree = {0: 1, 4: inodes}
     tree.update({3: segments} if segments else {})
     tree.update({5: names} if names else {})
