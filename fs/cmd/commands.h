@@ -13,6 +13,7 @@ extern const struct command cmd_sync;
 extern const struct command cmd_join;
 extern const struct command cmd_recovery_key;
 extern const struct command cmd_unlock_method;
+extern const struct command cmd_recovery_split; /* of cmd_recovery_key */
 extern const struct command cmd_verify;
 extern const struct command cmd_exposure;
 extern const struct command cmd_export;

@@ -12,7 +12,7 @@
 
 enum long_only {
 	OPT_VAULT = 256, OPT_REMOTE, OPT_PASSPHRASE_FILE, OPT_PASSPHRASE_COMMAND, OPT_RECOVERY_KEY_FILE, OPT_NO_PASSPHRASE,
-	OPT_KEY_FILE, OPT_WITH_RECOVERY_KEY,
+	OPT_KEY_FILE, OPT_WITH_RECOVERY_KEY, OPT_SHARE_FILE,
 	OPT_DEVICE_NAME, OPT_WAIT, OPT_JSON, OPT_COUNTERS, OPT_OWN, /* the command's own, from here on */
 };
 
@@ -22,6 +22,7 @@ static const struct option known_options[] = {
 	{ "passphrase-command", required_argument, NULL, OPT_PASSPHRASE_COMMAND },
 	{ "key-file", required_argument, NULL, OPT_KEY_FILE },
 	{ "with-recovery-key", no_argument, NULL, OPT_WITH_RECOVERY_KEY },
+	{ "share-file", required_argument, NULL, OPT_SHARE_FILE },
 	{ "recovery-key-file", required_argument, NULL, OPT_RECOVERY_KEY_FILE },
 	{ "no-passphrase", no_argument, NULL, OPT_NO_PASSPHRASE },
 	{ "device-name", required_argument, NULL, OPT_DEVICE_NAME },
@@ -54,6 +55,7 @@ options_common_help(void)
 	       "  --key-file FILE           the content of FILE unlocks the vault (\"snugfs unlock-method\")\n"
 	       "  --with-recovery-key       unlock with the recovery key, whatever else is lost\n"
 	       "  --recovery-key-file FILE  write the recovery key there (init, up), or read it there\n"
+	       "  --share-file FILE         a share of the recovery key (several times: one for each share)\n"
 	       "  --device-name NAME        what this computer is called (else the host's name)\n"
 	       "  --help                    this text\n"
 	       "Without one of these options the keyring and the TPM are tried if they unlock the vault; else you are asked.\n";
@@ -104,6 +106,9 @@ options_clear(struct options *o)
 	free(o->passphrase_command);
 	free(o->key_file);
 	free(o->recovery_key_file);
+	for (unsigned i = 0; i < o->share_file_count; i++)
+		free(o->share_files[i]);
+	free(o->share_files);
 	free(o->device_name);
 	free(o->mount_options);
 	*o = (struct options){ 0 };
@@ -139,6 +144,18 @@ set_path(char **field, const char *value)
 	free(*field);
 	*field = path;
 	return 0;
+}
+
+static int
+add_share_file(struct options *o, const char *path)
+{
+	char **more = reallocarray(o->share_files, o->share_file_count + 1, sizeof(*more));
+
+	if (more == NULL)
+		return tell_failure("not enough memory");
+	o->share_files = more;
+	more[o->share_file_count] = NULL;
+	return set_text(&more[o->share_file_count++], path);
 }
 
 /* -o may be given several times. */
@@ -210,6 +227,8 @@ apply(const struct command *c, int option, const char *given, struct options *o)
 		return set_path(&o->vault_dir, optarg);
 	case OPT_PASSPHRASE_FILE:
 		return set_text(&o->passphrase_file, optarg);
+	case OPT_SHARE_FILE:
+		return add_share_file(o, optarg);
 	case OPT_KEY_FILE:
 		return set_text(&o->key_file, optarg);
 	case OPT_WITH_RECOVERY_KEY:

@@ -38,6 +38,8 @@ struct options {
 	char *passphrase_command;
 	char *key_file;
 	char *recovery_key_file;
+	char **share_files;
+	unsigned share_file_count;
 	char *device_name;
 	char *mount_options; /* comma-separated, for fuse_mount_new; NULL: none */
 	bool no_passphrase;

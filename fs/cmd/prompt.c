@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "handles.h"
-#include "recoverykey.h"
 #include "secmem.h"
 #include "tell.h"
 #include "terminal.h"
@@ -27,15 +26,15 @@ secret_clear(struct secret *s)
 	*s = (struct secret){ 0 };
 }
 
-static int
-secret_new(struct secret *out)
+int
+prompt_secret_new(struct secret *out)
 {
 	out->text = secmem_new(SECRET_LINE_MAX);
 	return out->text != NULL ? 0 : tell_failure("not enough locked memory for a secret: raise the limit (ulimit -l)");
 }
 
-static int
-tell_line(err_t err, const char *where)
+int
+prompt_tell_line(err_t err, const char *where)
 {
 	if (err == -ENODATA)
 		return tell_failure("%s is empty: its first line is wanted", where);
@@ -51,9 +50,9 @@ read_file(const char *path, struct secret *s)
 	err_t err;
 
 	if (fd < 0)
-		return tell_line(-errno, path);
+		return prompt_tell_line(-errno, path);
 	err = terminal_read_line(fd, s->text, &s->len);
-	return err != 0 ? tell_line(err, path) : 0;
+	return err != 0 ? prompt_tell_line(err, path) : 0;
 }
 
 /* A command that still writes must not die of a closed pipe: that would look like its failure. */
@@ -108,7 +107,7 @@ read_command(const char *command, struct secret *s)
 	if (!WIFEXITED(ended) || WEXITSTATUS(ended) != 0)
 		return tell_failure("the passphrase command failed (%s %d): run it by itself to see why",
 		    WIFEXITED(ended) ? "exit status" : "signal", WIFEXITED(ended) ? WEXITSTATUS(ended) : WTERMSIG(ended));
-	return err != 0 ? tell_line(err, "what the passphrase command prints") : 0;
+	return err != 0 ? prompt_tell_line(err, "what the passphrase command prints") : 0;
 }
 
 static int
@@ -120,7 +119,7 @@ ask(const char *question, struct secret *s)
 		return tell_failure("there is no terminal to ask on: " WAYS);
 	if (err == -ENODATA)
 		return tell_failure("nothing was typed");
-	return err != 0 ? tell_line(err, "the terminal") : 0;
+	return err != 0 ? prompt_tell_line(err, "the terminal") : 0;
 }
 
 /* From the options. *done_out: they said. */
@@ -144,7 +143,7 @@ prompt_unlock(const struct options *o, const char *mountpoint, const char *what,
 	char question[512];
 	bool done;
 	err_t err;
-	int status = secret_new(&s);
+	int status = prompt_secret_new(&s);
 
 	if (status == 0)
 		status = from_options(o, &s, &done);
@@ -160,7 +159,7 @@ prompt_unlock(const struct options *o, const char *mountpoint, const char *what,
 			return tell_failure("the vault of %s wants its passphrase and there is no terminal to ask on: give "
 			    "--passphrase-file FILE or --passphrase-command CMD", mountpoint);
 		if (err != 0)
-			return tell_line(err, "standard input");
+			return prompt_tell_line(err, "standard input");
 	}
 	*out = s;
 	s.text = NULL;
@@ -183,7 +182,7 @@ static int
 ask_twice(const char *question, struct secret *s)
 {
 	CLEANUP(secret_clear) struct secret again = { 0 };
-	int status = secret_new(&again);
+	int status = prompt_secret_new(&again);
 
 	if (status != 0 || (status = ask(question, s)) != 0 || (status = ask("The same again: ", &again)) != 0)
 		return status;
@@ -197,7 +196,7 @@ prompt_new_secret(const char *file, const char *command, const char *what, struc
 {
 	CLEANUP(secret_clear) struct secret s = { 0 };
 	char question[128];
-	int status = secret_new(&s);
+	int status = prompt_secret_new(&s);
 
 	snprintf(question, sizeof(question), "New %s: ", what);
 	if (status != 0)
@@ -224,7 +223,7 @@ prompt_new_passphrase(const struct options *o, const char *mountpoint, struct se
 
 	if (o->no_passphrase)
 		return 0;
-	if ((status = secret_new(&s)) != 0 || (status = from_options(o, &s, &done)) != 0)
+	if ((status = prompt_secret_new(&s)) != 0 || (status = from_options(o, &s, &done)) != 0)
 		return status;
 	if (!done && !isatty(STDIN_FILENO))
 		return tell_failure("a new passphrase is needed and there is no terminal to ask on: " WAYS);
@@ -236,52 +235,4 @@ prompt_new_passphrase(const struct options *o, const char *mountpoint, struct se
 	*out = s;
 	s.text = NULL;
 	return 0;
-}
-
-static int
-tell_recovery_fault(const struct codetext_fault *f, const char *text)
-{
-	switch (f->kind) {
-	case CODETEXT_FAULT_LENGTH:
-		return tell_failure("this is not a recovery key: it has 28 characters in seven groups of four, and here are %u",
-		    f->count);
-	case CODETEXT_FAULT_CHARACTER:
-		return tell_failure("group %u of the recovery key has a character that is never used in one: \"%c\"", f->group,
-		    f->character);
-	case CODETEXT_FAULT_TYPO:
-		return tell_failure("group %u of the recovery key has a typo: character %u is \"%c\" and should probably be \"%c\"",
-		    f->group, f->position, f->character, f->expected);
-	case CODETEXT_FAULT_CHECKSUM:
-	case CODETEXT_FAULT_NONE:
-		break;
-	}
-	return tell_failure(text[0] == '\0' ? "no recovery key was typed" :
-	    "the recovery key has more than one wrong character: compare every group with what you wrote down");
-}
-
-int
-prompt_recovery_key(const struct options *o, uint8_t key_out[static RECOVERY_KEY_LEN])
-{
-	CLEANUP(secret_clear) struct secret s = { 0 };
-	struct codetext_fault fault = { 0 };
-	err_t err;
-	int status = secret_new(&s);
-
-	if (status != 0)
-		return status;
-	if (o->recovery_key_file != NULL) {
-		if ((status = read_file(o->recovery_key_file, &s)) != 0)
-			return status;
-	} else if (isatty(STDIN_FILENO)) {
-		err = terminal_ask("Recovery key (seven groups of four): ", s.text, &s.len);
-		if (err != 0)
-			return err == -ENODATA ? tell_failure("nothing was typed") : tell_line(err, "the terminal");
-	} else if ((err = terminal_read_line(STDIN_FILENO, s.text, &s.len)) != 0) {
-		return err == -ENODATA ? tell_failure("the recovery key is needed and there is no terminal to ask on: give "
-		    "--recovery-key-file FILE") : tell_line(err, "standard input");
-	}
-	err = recoverykey_parse(s.text, key_out, &fault);
-	if (err == -EINVAL)
-		return tell_recovery_fault(&fault, s.text);
-	return err != 0 ? tell_failure("the recovery key cannot be read: %s", tell_reason(err)) : 0;
 }

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "err.h"
 #include "identity.h"
 #include "options.h"
 
@@ -34,7 +35,14 @@ int prompt_pin(const struct options *o, const char *mountpoint, struct secret *o
  * be NULL), or asked for twice.
  */
 int prompt_new_secret(const char *file, const char *command, const char *what, struct secret *out);
-/* From --recovery-key-file, the terminal or standard input; a typo is pointed at. */
+/*
+ * prompt_recovery.c: the recovery key from --recovery-key-file, the terminal or standard input, or as many of its shares as
+ * are needed, one in a line, also from --share-file; a typo is pointed at.
+ */
 int prompt_recovery_key(const struct options *o, uint8_t key_out[static RECOVERY_KEY_LEN]);
+
+/* For the two files: room for a line, and what is wrong with one that could not be read. */
+int prompt_secret_new(struct secret *out);
+int prompt_tell_line(err_t err, const char *where);
 
 #endif

@@ -126,7 +126,8 @@ def other():
 
 COMMANDS = ["up", "init", "mount", "unmount", "status", "sync", "join", "recovery-key", "unlock-method",
             "pause", "offline", "resume", "limit"]
-SUBCOMMANDS = [["recovery-key", "check"], ["unlock-method", "add"], ["unlock-method", "list"], ["unlock-method", "remove"],
+SUBCOMMANDS = [["recovery-key", "check"], ["recovery-key", "split"],
+               ["unlock-method", "add"], ["unlock-method", "list"], ["unlock-method", "remove"],
                ["unlock-method", "change-passphrase"]]
 
 

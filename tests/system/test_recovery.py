@@ -1,0 +1,124 @@
+"""Everything is lost but the store and a piece of paper, or some of the shares: the files come back."""
+import re
+import shutil
+
+import pytest
+
+from conftest import new_root
+from test_commands import KEY, Cli
+
+SHARE = re.compile(r"^(?:[0-9A-HJKMNP-TV-Z]{4}-){8}[0-9A-HJKMNP-TV-Z]{4}$", re.MULTILINE)
+
+
+@pytest.fixture
+def cli():
+    c = Cli(new_root())
+    yield c
+    c.clean_up()
+
+
+@pytest.fixture
+def other():
+    c = Cli(new_root())
+    yield c
+    c.clean_up()
+
+
+@pytest.fixture
+def lost(cli, other):
+    """(the new computer, the store's address, what was in the folder, the old computer's recovery key): the old one is gone."""
+    key = cli.root / "key"
+    cli.up("--remote", f"dir:{cli.store}", "--recovery-key-file", key)
+    (cli.mp / "folder").mkdir()
+    (cli.mp / "folder" / "letter").write_text("dear reader")
+    (cli.mp / "picture").write_bytes(bytes(range(256)) * 5000)
+    (cli.mp / "link").symlink_to("folder/letter")
+    cli.ok("sync", cli.mp)
+    return cli, other, key
+
+
+def lose_everything(cli):
+    cli.ok("unmount", cli.mp)
+    shutil.rmtree(cli.home / ".local")
+    shutil.rmtree(cli.home / ".config", ignore_errors=True)
+
+
+def all_is_back(other):
+    other.ok("mount", other.mp)
+    assert (other.mp / "folder" / "letter").read_text() == "dear reader"
+    assert (other.mp / "picture").read_bytes() == bytes(range(256)) * 5000
+    assert (other.mp / "link").readlink().as_posix() == "folder/letter"
+    assert sorted(p.name for p in other.mp.iterdir()) == ["folder", "link", "picture"]
+
+
+def split(cli, key, *words, **kwargs):
+    return cli.ok("recovery-key", "split", cli.mp, "--recovery-key-file", key, *words, **kwargs)
+
+
+def share_files(cli, texts):
+    paths = []
+    for i, text in enumerate(texts):
+        paths.append(cli.root / f"typed-{i}")
+        paths[-1].write_text(text + "\n")
+    return [word for path in paths for word in ("--share-file", path)]
+
+
+def test_the_store_and_the_paper_give_the_tree_back(lost):
+    cli, other, key = lost
+    paper = KEY.search(key.read_text()).group(0)
+    lose_everything(cli)
+    other.ok("join", other.mp, "--remote", f"dir:{cli.store}", "--no-passphrase", stdin=paper.lower().replace("-", " ") + "\n")
+    all_is_back(other)
+
+
+def test_the_store_and_two_of_three_shares_give_the_tree_back(lost):
+    cli, other, key = lost
+    split(cli, key, "--shares", 3, "--threshold", 2, "--to-dir", cli.root)
+    kept = [cli.root / "share-1-of-3", cli.root / "share-3-of-3"]
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in kept)
+    key.unlink()
+    (cli.root / "share-2-of-3").unlink()
+    lose_everything(cli)
+    words = ["join", other.mp, "--remote", f"dir:{cli.store}", "--no-passphrase"]
+    other.fails(*words, "--share-file", kept[0], saying="2 shares of the recovery key are needed, and here is 1")
+    other.ok(*words, "--share-file", kept[1], "--share-file", kept[0])
+    all_is_back(other)
+
+
+def test_shares_can_be_typed_one_after_the_other(lost):
+    cli, other, key = lost
+    shares = SHARE.findall(split(cli, key, "--shares", 5, "--threshold", 3).stdout)
+    assert len(shares) == 5 == len(set(shares))
+    lose_everything(cli)
+    typed = "\n".join([shares[4], shares[0].lower(), shares[2].replace("-", "")]) + "\n"
+    other.ok("join", other.mp, "--remote", f"dir:{cli.store}", "--no-passphrase", stdin=typed)
+    all_is_back(other)
+
+
+def test_shares_are_checked_like_the_key_and_what_does_not_fit_is_told_apart(lost):
+    cli, _, key = lost
+    mine = SHARE.findall(split(cli, key, "--shares", 3, "--threshold", 2).stdout)
+    others = SHARE.findall(split(cli, key, "--shares", 3, "--threshold", 2).stdout)
+    check = ["recovery-key", "check", cli.mp]
+    assert "This is the recovery key" in cli.ok(*check, *share_files(cli, mine[:2])).stdout
+    assert "This is the recovery key" in cli.ok(*check, *share_files(cli, mine)).stdout
+    cli.fails(*check, *share_files(cli, [mine[0], others[1]]), saying="another splitting")
+    cli.fails(*check, *share_files(cli, [mine[0], mine[0]]), saying="given already (number 1)")
+    cli.fails(*check, *share_files(cli, [mine[0]]), saying="are needed, and here is 1")
+    wrong = ("1" if mine[1][10] != "1" else "2").join([mine[1][:10], mine[1][11:]])
+    cli.fails(*check, *share_files(cli, [mine[0], wrong]), saying=["group 3 of share 2", f'probably be "{mine[1][10]}"'])
+    cli.fails(*check, *share_files(cli, [mine[0], mine[1][:-5]]), saying="36 characters in nine groups")
+
+
+def test_only_the_right_key_is_split_and_nothing_is_overwritten(lost):
+    cli, _, key = lost
+    other_key = cli.root / "other"
+    other_key.write_text("000G-40R4-0M30-E209-185G-R38E-1WEC\n")
+    words = ["--shares", 3, "--threshold", 2, "--to-dir", cli.root]
+    cli.fails("recovery-key", "split", cli.mp, "--recovery-key-file", other_key, *words, saying="not the one of")
+    (cli.root / "share-2-of-3").write_text("mine")
+    cli.fails("recovery-key", "split", cli.mp, "--recovery-key-file", key, *words, saying="never written over anything")
+    assert (cli.root / "share-2-of-3").read_text() == "mine"
+    for shares, threshold in ((3, 4), (1, 1), (32, 2), ("x", 2)):
+        done = cli.run("recovery-key", "split", cli.mp, "--shares", shares, "--threshold", threshold)
+        assert done.returncode == 2
