@@ -1,89 +1,13 @@
 /* snugfs unmount: closes the folder, and ends only when its daemon has saved everything. */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
+#include "closing.h"
 #include "commands.h"
-#include "control.h"
 #include "drain.h"
 #include "err.h"
-#include "handles.h"
 #include "mountstate.h"
 #include "tell.h"
-
-#define GREETING_TIMEOUT_MS 20000
-/* A last commit that takes longer is told about, not waited for. */
-#define END_TIMEOUT_MS 300000
-#define EXIT_TIMEOUT_MS 10000
-
-/* Both -1: there is no daemon to be heard of. */
-struct ending {
-	int connection;
-	int process;
-};
-
-static void
-ending_clear(struct ending *e)
-{
-	handle_close_fd(&e->connection);
-	handle_close_fd(&e->process);
-}
-
-/* A pidfd, or -1: then the last word on the connection must do. */
-static int
-open_process(int connection)
-{
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-
-	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 || peer.pid <= 0)
-		return -1;
-	return (int)syscall(SYS_pidfd_open, peer.pid, 0);
-}
-
-/* From now on the daemon's end is heard of. */
-static err_t
-await_end(const struct place *p, struct ending *out)
-{
-	CLEANUP(handle_close_fd) int fd = -1;
-	CLEANUP(handle_free_json) json_t *answer = NULL;
-	err_t err = control_connect(p->vault_dir, &fd);
-
-	if (err == 0)
-		err = control_send(fd, json_pack("{s:s}", "op", "await-end"));
-	if (err == 0)
-		err = control_receive(fd, GREETING_TIMEOUT_MS, &answer);
-	if (err != 0)
-		return err;
-	*out = (struct ending){ fd, open_process(fd) };
-	fd = -1;
-	return 0;
-}
-
-static int
-hear_end(const struct place *p, const struct ending *e)
-{
-	CLEANUP(handle_free_json) json_t *answer = NULL;
-	struct pollfd process = { .fd = e->process, .events = POLLIN };
-	const char *text;
-	err_t err = control_receive(e->connection, END_TIMEOUT_MS, &answer);
-
-	if (err == -ETIMEDOUT)
-		return tell_failure("%s is unmounted, and its last changes are still being saved in %s: wait before you switch off",
-		    p->mountpoint, p->vault_dir);
-	if (err != 0)
-		return tell_failure("%s is unmounted, but its background process ended without a word: see the system's log",
-		    p->mountpoint);
-	if (!control_is_ok(answer, &text))
-		return tell_failure("%s is unmounted, but %s", p->mountpoint, text);
-	/* All is saved: only for the sake of who looks for the process. */
-	if (e->process >= 0)
-		(void)poll(&process, 1, EXIT_TIMEOUT_MS);
-	return 0;
-}
 
 static int
 tell_unmount(err_t err, const struct place *p)
@@ -102,20 +26,18 @@ tell_unmount(err_t err, const struct place *p)
 static int
 unmount_live(const struct options *o, const struct place *p)
 {
-	CLEANUP(ending_clear) struct ending end = { -1, -1 };
+	CLEANUP(closing_clear) struct closing end = CLOSING_NONE;
 	err_t err;
 	int status;
 
 	if (o->wait && (status = drain_place(o, p)) != 0)
 		return status;
-	err = await_end(p, &end);
-	if (err != 0 && err != -ENOENT && err != -ECONNREFUSED && err != -EACCES)
-		return tell_failure("the background process of %s does not answer (%s): see the system's log", p->mountpoint,
-		    tell_reason(err));
+	if ((status = closing_begin(p, &end)) != 0)
+		return status;
 	err = mountstate_unmount(p->mountpoint, 0);
 	if (err != 0)
 		return tell_unmount(err, p);
-	return end.connection >= 0 ? hear_end(p, &end) : 0;
+	return closing_hear_end(p, &end);
 }
 
 static int

@@ -12,6 +12,7 @@ extern const struct command cmd_status;
 extern const struct command cmd_sync;
 extern const struct command cmd_join;
 extern const struct command cmd_recovery_key;
+extern const struct command cmd_lock;
 extern const struct command cmd_unlock_method;
 extern const struct command cmd_recovery_split; /* of cmd_recovery_key */
 extern const struct command cmd_verify;

@@ -124,7 +124,7 @@ def other():
 
 # Words and usage.
 
-COMMANDS = ["up", "init", "mount", "unmount", "status", "sync", "join", "recovery-key", "unlock-method",
+COMMANDS = ["up", "init", "mount", "unmount", "status", "sync", "join", "recovery-key", "lock", "unlock-method",
             "pause", "offline", "resume", "limit"]
 SUBCOMMANDS = [["recovery-key", "check"], ["recovery-key", "split"],
                ["unlock-method", "add"], ["unlock-method", "list"], ["unlock-method", "remove"],

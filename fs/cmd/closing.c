@@ -1,0 +1,93 @@
+/* Hears a daemon's end: its last word on the control socket, then the end of its process. */
+#include "closing.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "err.h"
+#include "handles.h"
+#include "tell.h"
+
+#define GREETING_TIMEOUT_MS 20000
+/* A last commit that takes longer is told about, not waited for. */
+#define END_TIMEOUT_MS 300000
+#define EXIT_TIMEOUT_MS 10000
+
+void
+closing_clear(struct closing *e)
+{
+	handle_close_fd(&e->connection);
+	handle_close_fd(&e->process);
+}
+
+/* A pidfd, or -1: then the last word on the connection must do. */
+static int
+open_process(int connection)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 || peer.pid <= 0)
+		return -1;
+	return (int)syscall(SYS_pidfd_open, peer.pid, 0);
+}
+
+static err_t
+await_end(const struct place *p, struct closing *out)
+{
+	CLEANUP(handle_close_fd) int fd = -1;
+	CLEANUP(handle_free_json) json_t *answer = NULL;
+	err_t err = control_connect(p->vault_dir, &fd);
+
+	if (err == 0)
+		err = control_send(fd, json_pack("{s:s}", "op", "await-end"));
+	if (err == 0)
+		err = control_receive(fd, GREETING_TIMEOUT_MS, &answer);
+	if (err != 0)
+		return err;
+	*out = (struct closing){ fd, open_process(fd) };
+	fd = -1;
+	return 0;
+}
+
+int
+closing_begin(const struct place *p, struct closing *out)
+{
+	err_t err = await_end(p, out);
+
+	if (err != 0 && err != -ENOENT && err != -ECONNREFUSED && err != -EACCES)
+		return tell_failure("the background process of %s does not answer (%s): see the system's log", p->mountpoint,
+		    tell_reason(err));
+	return 0;
+}
+
+int
+closing_hear_end(const struct place *p, const struct closing *e)
+{
+	CLEANUP(handle_free_json) json_t *answer = NULL;
+	struct pollfd process = { .fd = e->process, .events = POLLIN };
+	const char *text;
+	err_t err;
+
+	if (e->connection < 0)
+		return 0;
+	err = control_receive(e->connection, END_TIMEOUT_MS, &answer);
+
+	if (err == -ETIMEDOUT)
+		return tell_failure("%s is unmounted, and its last changes are still being saved in %s: wait before you switch off",
+		    p->mountpoint, p->vault_dir);
+	if (err != 0)
+		return tell_failure("%s is unmounted, but its background process ended without a word: see the system's log",
+		    p->mountpoint);
+	if (!control_is_ok(answer, &text))
+		return tell_failure("%s is unmounted, but %s", p->mountpoint, text);
+	/* All is saved: only for the sake of who looks for the process. */
+	if (e->process >= 0)
+		(void)poll(&process, 1, EXIT_TIMEOUT_MS);
+	return 0;
+}

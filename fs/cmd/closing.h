@@ -1,0 +1,23 @@
+/*
+ * closing.h: the end of a folder's daemon, waited for: unmounting is over when everything is saved.
+ * Functions that return int return exit statuses (tell.h).  Uses place.h, control.h.
+ */
+#ifndef SNUGFS_CLOSING_H
+#define SNUGFS_CLOSING_H
+
+#include "place.h"
+
+/* Both -1: there is no daemon to be heard of. */
+struct closing {
+	int connection;
+	int process; /* a pidfd */
+};
+#define CLOSING_NONE (struct closing){ -1, -1 }
+void closing_clear(struct closing *e);
+
+/* Before the mount is taken off: from now on the daemon's end is heard of. */
+int closing_begin(const struct place *p, struct closing *out);
+/* After: waits for it. */
+int closing_hear_end(const struct place *p, const struct closing *e);
+
+#endif

@@ -1,0 +1,144 @@
+/* snugfs lock: closes folders now, so that their keys are in no memory any more. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "closing.h"
+#include "commands.h"
+#include "config.h"
+#include "err.h"
+#include "handles.h"
+#include "mountstate.h"
+#include "session.h"
+#include "tell.h"
+
+static int
+tell_busy(const struct place *p)
+{
+	char who[64];
+
+	mountstate_who_uses(p->mountpoint, who, sizeof(who));
+	return tell_failure("%s is in use%s%s and stays open: close it there and try again, or lock it anyway with --force",
+	    p->mountpoint, who[0] != '\0' ? " by " : "", who);
+}
+
+/* What the kernel still has of writes must reach the daemon before it ends. */
+static void
+write_back(const struct place *p)
+{
+	CLEANUP(handle_close_fd) int fd = open(p->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0)
+		(void)syncfs(fd);
+}
+
+/* With files open an unmounted file system lives on until they are closed: its daemon is told to end. */
+static err_t
+detach(const struct place *p, const struct closing *end)
+{
+	err_t err;
+
+	write_back(p);
+	err = mountstate_unmount(p->mountpoint, 1);
+	if (err == 0 && end->process >= 0 && syscall(SYS_pidfd_send_signal, end->process, SIGTERM, NULL, 0) != 0)
+		err = -errno;
+	return err;
+}
+
+static int
+lock_live(const struct options *o, const struct place *p)
+{
+	CLEANUP(closing_clear) struct closing end = CLOSING_NONE;
+	err_t err;
+	int status = closing_begin(p, &end);
+
+	if (status != 0)
+		return status;
+	err = mountstate_unmount(p->mountpoint, 0);
+	if (err == -EBUSY && options_get(o, "force") == NULL)
+		return tell_busy(p);
+	if (err == -EBUSY)
+		err = detach(p, &end);
+	if (err == -EPERM)
+		return tell_failure("%s cannot be locked: it was mounted by another user", p->mountpoint);
+	if (err != 0)
+		return tell_failure("%s cannot be locked: %s", p->mountpoint, tell_reason(err));
+	if ((status = closing_hear_end(p, &end)) == 0)
+		printf("%s is locked.\n", p->mountpoint);
+	return status;
+}
+
+static int
+lock_place(const struct options *o, const struct place *p)
+{
+	switch (mountstate_get(p->mountpoint)) {
+	case MOUNT_OURS:
+		return lock_live(o, p);
+	case MOUNT_STALE:
+		return mountstate_unmount(p->mountpoint, 1) == 0 ? 0 :
+		    tell_failure("%s had lost its background process, and cannot be unmounted", p->mountpoint);
+	case MOUNT_NONE:
+	case MOUNT_OTHER:
+		break;
+	}
+	printf("%s is not open.\n", p->mountpoint);
+	return 0;
+}
+
+/* One that can't be locked is no reason to leave the others open. */
+static int
+lock_all(const struct options *o)
+{
+	CLEANUP(config_clear) struct config c = { 0 };
+	err_t err = config_load(&c);
+	int worst = 0;
+
+	if (err != 0)
+		return place_tell_config(err);
+	for (size_t i = 0; i < c.count; i++) {
+		CLEANUP(place_clear) struct place p = { 0 };
+		enum mountstate state = mountstate_get(c.entries[i].mountpoint);
+		int status;
+
+		if (state != MOUNT_OURS && state != MOUNT_STALE)
+			continue;
+		status = place_find_remembered(c.entries[i].mountpoint, &p);
+		if (status == 0)
+			status = lock_place(o, &p);
+		worst = status != 0 ? status : worst;
+	}
+	return worst;
+}
+
+static int
+run(struct options *o)
+{
+	CLEANUP(place_clear) struct place p = { 0 };
+	int status;
+
+	if (options_get(o, "all") != NULL)
+		return o->mountpoint == NULL ? lock_all(o) :
+		    tell_usage("lock", "either a mount point or --all can be given");
+	status = session_find_place(o, &p);
+	return status != 0 ? status : lock_place(o, &p);
+}
+
+static const struct option_spec lock_options[] = {
+	{ "all", NULL, "every folder that is open" },
+	{ "force", NULL, "also if a program has files open there, which gets errors from then on" },
+	{ NULL, NULL, NULL },
+};
+
+const struct command cmd_lock = {
+	.name = "lock",
+	.synopsis = "[MOUNTPOINT | --all] [--force]",
+	.summary = "close the folder now and forget its keys",
+	.details = "Saves what is pending on this computer, unmounts, and ends the background process, whose keys are wiped.\n"
+	    "A folder that is not open is no error.\n",
+	.options = lock_options,
+	.place = PLACE_OPTIONAL,
+	.run = run,
+};
