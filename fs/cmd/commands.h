@@ -24,5 +24,8 @@ extern const struct command cmd_resume;
 extern const struct command cmd_limit;
 extern const struct command cmd_versions;
 extern const struct command cmd_restore;
+extern const struct command cmd_device;
+extern const struct command cmd_device_verify; /* of device */
+extern const struct command cmd_policy;
 
 #endif

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "verified.h"
+
 #define COUNTERS_MAX 64
 
 static json_t *
@@ -13,16 +15,18 @@ time_or_null(time_t t)
 	return t != 0 ? json_integer(t) : json_null();
 }
 
+/* [meta lock] */
 static json_t *
-device(const struct trust_member *m, const uint8_t my_id[static IDENTITY_ID_LEN])
+device(struct vault *v, const struct trust_member *m)
 {
 	char id[IDENTITY_ID_LEN * 2 + 1];
 
 	for (size_t i = 0; i < IDENTITY_ID_LEN; i++)
 		snprintf(id + i * 2, 3, "%02x", m->id[i]);
-	return json_pack("{s:s, s:s, s:s, s:b, s:I}", "name", m->kind == MEMBER_RECOVERY ? "recovery key" : m->name, "id", id,
+	return json_pack("{s:s, s:s, s:s, s:b, s:I, s:b}", "name", m->kind == MEMBER_RECOVERY ? "recovery key" : m->name, "id", id,
 	    "kind", m->kind == MEMBER_RECOVERY ? "recovery-key" : "computer", "this",
-	    memcmp(m->id, my_id, IDENTITY_ID_LEN) == 0, "added", (json_int_t)(m->added_ns / 1000000000u));
+	    memcmp(m->id, v->my_id, IDENTITY_ID_LEN) == 0, "added", (json_int_t)(m->added_ns / 1000000000u), "verified",
+	    verified_has(v->meta, m->id));
 }
 
 static json_t *
@@ -35,7 +39,7 @@ devices(struct vault *v)
 		const struct trust_member *m = trust_member_at(v->trust, i);
 
 		if (!m->removed)
-			(void)json_array_append_new(list, device(m, v->my_id)); /* a list that is short of memory is shorter */
+			(void)json_array_append_new(list, device(v, m)); /* a list that is short of memory is shorter */
 	}
 	meta_unlock(v->meta);
 	return list;

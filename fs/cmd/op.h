@@ -52,5 +52,10 @@ json_t *op_check_recovery(struct op *op, const json_t *request);
 json_t *op_verify(struct op *op, const json_t *request);
 json_t *op_versions(struct op *op, const json_t *request);
 json_t *op_restore(struct op *op, const json_t *request);
+json_t *op_words(struct op *op, const json_t *request);         /* op_words.c, both */
+json_t *op_verify_device(struct op *op, const json_t *request);
+json_t *op_policy(struct op *op, const json_t *request);        /* op_policy.c, all three */
+json_t *op_set_policy(struct op *op, const json_t *request);
+json_t *op_statements(struct op *op, const json_t *request);
 
 #endif

@@ -19,6 +19,11 @@ static const struct {
 	{ "verify", op_verify },
 	{ "versions", op_versions },
 	{ "restore", op_restore },
+	{ "words", op_words },
+	{ "verify-device", op_verify_device },
+	{ "policy", op_policy },
+	{ "set-policy", op_set_policy },
+	{ "statements", op_statements },
 };
 
 op_fn *

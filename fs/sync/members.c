@@ -267,7 +267,7 @@ members_try(struct sync *s, members_say_fn *say, void *ctx, char **why_out, stru
 	w.members_before = trust_member_count(w.trust);
 	if ((err = say(&w, ctx)) != 0)
 		return err;
-	if (w.changes->statement_count > 0 && (err = conclude(&w)) == 0)
+	if ((w.changes->statement_count > 0 || w.begin_epoch) && (err = conclude(&w)) == 0)
 		err = push_commit(s, w.changes);
 	if (err == -EEXIST)
 		drop_box(&w);

@@ -16,7 +16,8 @@ struct members_saying;
 
 /*
  * Says statements, in order, with the functions below; a non-zero return ends all, and is handed on.  Called again, from the
- * beginning, when another device's commit was first; then it sees the state with that.  If it says nothing, nothing is committed.
+ * beginning, when another device's commit was first; then it sees the state with that.  If it says nothing and begins
+ * no epoch, nothing is committed.
  * Called on the caller's thread; no lock that a file operation wants is held.
  */
 typedef err_t members_say_fn(struct members_saying *w, void *ctx);

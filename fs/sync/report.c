@@ -228,6 +228,9 @@ report_members(struct sync *s, const struct trust *before, const struct trust *a
 		if (then != NULL && strcmp(then->name, now->name) != 0)
 			tell_of(s, "device", "The device \"%s\" is now called \"%s\".", then->name, now->name);
 	}
+	if (trust_policy(before)->devices_may_add != trust_policy(after)->devices_may_add)
+		report_message(s, "From now on new devices are let in by %s.", trust_policy(after)->devices_may_add ? "any device" :
+		    "the recovery key alone");
 }
 
 void

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "hash.h"
+#include "log.h"
+#include "members.h"
 #include "verify_internal.h"
 
 /* The marker. */
@@ -61,7 +63,34 @@ verify_is_box(const struct verify *v, const char *name)
 	for (uint32_t epoch = 0; trust_epoch_at(v->trust, epoch, &pinned, sha256) == 0; epoch++)
 		if (strcmp(pinned, name) == 0)
 			return true;
+	for (size_t i = 0; i < trust_member_count(v->trust); i++) {
+		const struct trust_member *m = trust_member_at(v->trust, i);
+
+		if (m->kind == MEMBER_INVITATION && !m->removed && strcmp(m->box_name, name) == 0)
+			return true;
+	}
 	return false;
+}
+
+/* The same secrets can't be sealed again under the hash that the chain pins: a new epoch has a new box. */
+static err_t
+say_new_epoch(struct members_saying *w, void *ctx)
+{
+	(void)ctx;
+	members_begin_epoch(w, NULL);
+	return 0;
+}
+
+static bool
+begin_epoch(struct verify *v)
+{
+	CLEANUP(free_ptr) char *why = NULL;
+	err_t err = members_commit(v->s, say_new_epoch, NULL, &why, NULL);
+
+	if (err != 0)
+		log_warn("a new epoch could not be begun: %s", why != NULL ? why : strerror(-err));
+	v->has_new_epoch = err == 0;
+	return err == 0;
 }
 
 static err_t
@@ -70,6 +99,7 @@ check_box(struct verify *v, uint32_t epoch, bool newest, const char *name, const
 	CLEANUP(bytes_clear) struct bytes b = { 0 };
 	uint8_t hash[32];
 	enum verify_kind kind;
+	bool repaired;
 	err_t err = chain_read_box(v->s->chain, name, &b);
 
 	if (err != 0 && err != -ENOENT && err != -EBADMSG)
@@ -82,11 +112,31 @@ check_box(struct verify *v, uint32_t epoch, bool newest, const char *name, const
 		if (memcmp(hash, sha256, sizeof(hash)) == 0)
 			return 0;
 	}
-	verify_count(v, kind, false);
+	repaired = newest && v->o->repair && begin_epoch(v);
+	verify_count(v, kind, repaired);
+	if (repaired)
+		return verify_tell(v, kind, name, NULL, true, "it is the key box of epoch %" PRIu32 ": a new epoch was begun, which has "
+		    "a box of its own", epoch);
 	return verify_tell(v, kind, name, NULL, false, newest ? "it is the key box of epoch %" PRIu32 ", the newest: devices that "
-	    "have its key go on, but no device can join with the recovery key; removing a device makes a new epoch with a new box" :
+	    "have its key go on, but no device can join with the recovery key; \"snugfs verify --repair\" begins a new epoch" :
 	    "it is the key box of epoch %" PRIu32 ": only a device that has not synced since then needs it, and would have to join "
 	    "again", epoch);
+}
+
+static err_t
+learn_new_epoch(struct verify *v)
+{
+	struct trust *t;
+	err_t err;
+
+	meta_lock(v->s->v->meta);
+	err = trust_clone(v->s->v->trust, &t);
+	meta_unlock(v->s->v->meta);
+	if (err != 0)
+		return err;
+	trust_free(v->trust);
+	v->trust = t;
+	return 0;
 }
 
 err_t
@@ -102,7 +152,7 @@ verify_boxes(struct verify *v)
 	for (uint64_t epoch = 0; err == 0 && epoch <= newest; epoch++)
 		if ((err = trust_epoch_at(v->trust, (uint32_t)epoch, &name, sha256)) == 0)
 			err = check_box(v, (uint32_t)epoch, epoch == newest, name, sha256);
-	return err;
+	return err == 0 && v->has_new_epoch ? learn_new_epoch(v) : err;
 }
 
 /* Envelopes. */
@@ -368,7 +418,7 @@ verify_conclude(struct verify *v)
 	char name[CHAIN_NAME_MAX];
 	err_t err;
 
-	if (!v->base_damaged && !gap_matters)
+	if (!v->base_damaged && !gap_matters && !v->has_new_epoch)
 		return 0;
 	if (v->o->repair) {
 		err = write_base(v);

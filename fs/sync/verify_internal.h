@@ -41,6 +41,7 @@ struct verify {
 	uint64_t base_seq;  /* the newest base that holds; valid with has_base */
 	bool has_base;
 	bool base_damaged;
+	bool has_new_epoch; /* begun by this run: who joins needs a base of it */
 	uint64_t done;
 	uint64_t total;
 };

@@ -14,7 +14,10 @@
 
 #include "chain.h"
 #include "engine.h"
+#include "hash.h"
+#include "lookback.h"
 #include "sides.h"
+#include "verified.h"
 #include "verify.h"
 
 #define FINDINGS_MAX 64
@@ -283,21 +286,38 @@ the_marker_is_written_anew(void **state)
 }
 
 static void
-a_key_box_that_was_replaced_is_noticed(void **state)
+a_key_box_that_was_lost_is_noticed_and_a_new_epoch_has_another(void **state)
 {
 	struct fixture *f = *state;
+	char box[CHAIN_NAME_MAX], *why = NULL;
+	struct store *store;
 	const char *name;
 	uint8_t sha256[32];
 	uint32_t epoch;
 
 	two_segments(f);
 	assert_int_equal(trust_epoch(f->a.v->trust, &epoch, &name, sha256), 0);
-	flip(f, name, 500);
+	snprintf(box, sizeof(box), "%s", name);
+	flip(f, box, 500);
+	run(&f->a, 100, false);
+	assert_true(said_count == 1 && was_said(VERIFY_CHANGED, box, "", false));
+	shell("rm %s/%s", f->store, box);
+	run(&f->a, 100, false);
+	assert_true(said_count == 1 && was_said(VERIFY_MISSING, box, "", false));
+	store = open_store(f->store);
+	assert_int_not_equal(join_with(f, &f->b, store, f->recovery, &why), 0);
+	store_free(store);
+	free(why);
+
+	/* A new epoch, and a base of it for those who join. */
 	run(&f->a, 100, true);
-	assert_true(said_count == 1 && was_said(VERIFY_CHANGED, name, "", false));
-	shell("rm %s/%s", f->store, name);
-	run(&f->a, 100, true);
-	assert_true(said_count == 1 && was_said(VERIFY_MISSING, name, "", false));
+	assert_true(said_count == 1 && was_said(VERIFY_MISSING, box, "", true));
+	assert_int_equal(trust_epoch(f->a.v->trust, &epoch, &name, sha256), 0);
+	assert_int_equal(epoch, 1);
+	run(&f->a, 100, false);
+	assert_true(said_count == 1 && was_said(VERIFY_MISSING, box, "", false));
+	join_side(f, &f->b);
+	assert_text(&f->b, "one", "the first file");
 }
 
 static void
@@ -440,6 +460,75 @@ a_store_that_does_not_answer_is_no_damage(void **state)
 	assert_true(report.why[0] != '\0');
 }
 
+static void
+hash_of_file(const struct fixture *f, uint64_t seq, uint8_t out[static 32])
+{
+	uint8_t data[65536];
+	char path[256];
+	size_t len;
+	FILE *file;
+
+	commit_path(f, seq, path);
+	file = fopen(path, "rb");
+	assert_non_null(file);
+	len = fread(data, 1, sizeof(data), file);
+	fclose(file);
+	assert_int_equal(hash_sha256(data, len, out), 0);
+}
+
+static void
+the_hash_of_an_earlier_commit_is_proven_from_the_head_back(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t hash[32], want[32];
+
+	two_segments(f);
+	make_text(&f->a, "three", "3");
+	sync_ok(&f->a);
+	for (uint64_t seq = 0; seq <= 2; seq++) {
+		hash_of_file(f, seq, want);
+		assert_int_equal(lookback_hash(f->a.sync, seq, hash), 0);
+		assert_memory_equal(hash, want, sizeof(hash));
+	}
+	assert_int_equal(lookback_hash(f->a.sync, 3, hash), -ENOENT);
+	flip(f, "c/000000000001", 50);
+	assert_int_equal(lookback_hash(f->a.sync, 1, hash), 0); /* said by the commit behind it */
+	assert_int_equal(lookback_hash(f->a.sync, 0, hash), -ESTALE);
+	remove_commit(f, 2);
+	assert_int_equal(lookback_hash(f->a.sync, 1, hash), -ESTALE);
+	assert_int_equal(lookback_hash(f->a.sync, 2, hash), 0);
+}
+
+static bool
+is_verified(struct side *s, const uint8_t id[static IDENTITY_ID_LEN])
+{
+	bool has;
+
+	meta_lock(s->v->meta);
+	has = verified_has(s->v->meta, id);
+	meta_unlock(s->v->meta);
+	return has;
+}
+
+static void
+who_was_verified_stays_so_until_taken_back(void **state)
+{
+	struct fixture *f = *state;
+	const uint8_t one[IDENTITY_ID_LEN] = { 1 }, two[IDENTITY_ID_LEN] = { 2 };
+
+	assert_false(is_verified(&f->a, one));
+	assert_int_equal(verified_set(f->a.v->meta, one, true), 0);
+	assert_int_equal(verified_set(f->a.v->meta, two, true), 0);
+	assert_int_equal(verified_set(f->a.v->meta, two, true), 0);
+	reopen_side(&f->a, f->store);
+	assert_true(is_verified(&f->a, one) && is_verified(&f->a, two));
+	assert_int_equal(verified_set(f->a.v->meta, one, false), 0);
+	assert_false(is_verified(&f->a, one));
+	assert_true(is_verified(&f->a, two));
+	assert_int_equal(verified_set(f->a.v->meta, two, false), 0);
+	assert_false(is_verified(&f->a, two));
+}
+
 int
 main(void)
 {
@@ -453,7 +542,7 @@ main(void)
 		WITH_FIXTURE(a_sample_of_the_segments_still_sees_what_is_lost_or_has_another_size),
 		WITH_FIXTURE(segments_of_earlier_versions_are_looked_at_too),
 		WITH_FIXTURE(the_marker_is_written_anew),
-		WITH_FIXTURE(a_key_box_that_was_replaced_is_noticed),
+		WITH_FIXTURE(a_key_box_that_was_lost_is_noticed_and_a_new_epoch_has_another),
 		WITH_FIXTURE(each_commit_is_checked_and_a_base_takes_the_place_of_a_lost_one),
 		WITH_FIXTURE(a_commit_that_is_exchanged_for_another_genuine_one_is_noticed),
 		WITH_FIXTURE(a_damaged_base_gives_way_to_a_new_one),
@@ -462,6 +551,8 @@ main(void)
 		WITH_FIXTURE(an_upload_whose_commit_is_still_to_come_is_no_orphan),
 		WITH_FIXTURE(it_ends_when_nobody_waits_for_it_any_more),
 		WITH_FIXTURE(a_store_that_does_not_answer_is_no_damage),
+		WITH_FIXTURE(the_hash_of_an_earlier_commit_is_proven_from_the_head_back),
+		WITH_FIXTURE(who_was_verified_stays_so_until_taken_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
