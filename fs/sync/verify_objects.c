@@ -68,9 +68,28 @@ verify_objects_clear(struct verify *v)
 	}
 }
 
+/* Commits are read from the newest to the oldest: who drops a segment comes before those that name it. */
+static err_t
+note_drops(struct verify *v, const struct changes *c)
+{
+	for (uint32_t i = 0; i < c->drop_count; i++) {
+		struct verify_object_info *o;
+		err_t err = verify_object_expect(v, c->drops[i].name, &o);
+
+		if (err != 0)
+			return err;
+		o->dropped = o->row == 0;
+	}
+	return 0;
+}
+
 err_t
 verify_objects_expect_all(struct verify *v, const struct changes *c)
 {
+	err_t dropped = note_drops(v, c);
+
+	if (dropped != 0)
+		return dropped;
 	for (uint32_t i = 0; i < c->drop_count; i++) {
 		struct verify_object_info *o;
 		err_t err = verify_object_expect(v, c->drops[i].name, &o);
