@@ -62,6 +62,12 @@ content_fetcher(struct content *c)
 	return c->fetcher;
 }
 
+struct segstore *
+content_segments(struct content *c)
+{
+	return c->ss;
+}
+
 void
 content_set_fetch(struct content *c, fetcher_source_fn *fn, void *ctx)
 {

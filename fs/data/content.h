@@ -23,6 +23,7 @@ void content_free(struct content *c);
 /* Where bytes come from that are not local.  A read waits for them without any lock, settling and merging with the file's. */
 void content_set_fetch(struct content *c, fetcher_source_fn *fn, void *ctx);
 struct fetcher *content_fetcher(struct content *c);
+struct segstore *content_segments(struct content *c);
 
 /* Reads at most len bytes up to the end of the file; holes are zeros.  -EIO: damaged (logged with path and segment) or not to
  * be had; never a wrong byte. */

@@ -173,9 +173,12 @@ run(struct fetcher *f, struct job *j)
 
 	if (!brought)
 		return;
+	f->telling++;
 	pthread_mutex_unlock(&f->lock);
 	brought(brought_ctx);
 	pthread_mutex_lock(&f->lock);
+	if (--f->telling == 0)
+		pthread_cond_broadcast(&f->moved);
 }
 
 static void *
@@ -295,6 +298,8 @@ fetcher_set_brought(struct fetcher *f, fetcher_brought_fn *fn, void *ctx)
 	pthread_mutex_lock(&f->lock);
 	f->brought = fn;
 	f->brought_ctx = ctx;
+	while (!fn && f->telling)
+		pthread_cond_wait(&f->moved, &f->lock);
 	pthread_mutex_unlock(&f->lock);
 }
 

@@ -34,7 +34,7 @@ void fetcher_free(struct fetcher *f);
 void fetcher_set_source(struct fetcher *f, fetcher_source_fn *fn, void *ctx);
 /* Tests: how long a reader waits. */
 void fetcher_set_limit(struct fetcher *f, unsigned limit_ms);
-/* Who is told that pieces have come (may be NULL); called without any lock, by any thread. */
+/* Who is told that pieces have come; called without any lock, by any thread.  fn NULL: nobody; returns when it is not running. */
 typedef void fetcher_brought_fn(void *ctx);
 void fetcher_set_brought(struct fetcher *f, fetcher_brought_fn *fn, void *ctx);
 

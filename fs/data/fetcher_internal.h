@@ -59,6 +59,7 @@ struct fetcher {
 	void *source_ctx;
 	fetcher_brought_fn *brought;
 	void *brought_ctx;
+	unsigned telling;       /* calls of it that are under way */
 	unsigned limit_ms;
 	bool stopping;
 	bool held;              /* nothing ahead */
