@@ -1,10 +1,15 @@
 /* Extended attributes. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
 
+#include "cache.h"
 #include "vfs_internal.h"
+
+/* What this device alone knows of a file: never stored, never listed, so that no backup copies it. */
+#define STATE_NAME "user.snugfs.state"
 
 #define XATTR_NAME_LEN_MAX 255
 #define XATTR_VALUE_LEN_MAX 65536
@@ -149,6 +154,36 @@ check_name(const char *name)
 	return -EOPNOTSUPP;
 }
 
+/* Those that may be set and removed. */
+static err_t
+check_changeable(const char *name)
+{
+	return strcmp(name, STATE_NAME) == 0 ? -EPERM : check_name(name);
+}
+
+static err_t
+get_state(struct vfs *v, uint64_t ino, void *value, size_t size, size_t *len_out)
+{
+	static const char *const words[] = { [CACHE_LOCAL] = "local", [CACHE_PARTIAL] = "partial", [CACHE_REMOTE] = "remote",
+		[CACHE_UNSYNCED] = "unsynced" };
+	const struct cache_place place = { .content = v->content, .meta = v->meta };
+	enum cache_state state;
+	char text[32];
+	bool pinned;
+	size_t len;
+	err_t err = cache_get_state(&place, ino, &state, &pinned);
+
+	if (err != 0)
+		return err;
+	len = (size_t)snprintf(text, sizeof(text), "%s%s", words[state], pinned ? " pinned" : "");
+	if (size != 0 && size < len)
+		return -ERANGE;
+	if (size != 0)
+		memcpy(value, text, len);
+	*len_out = len;
+	return 0;
+}
+
 static err_t
 check_flags(struct vfs *v, struct inode *i, const char *name, int flags)
 {
@@ -196,7 +231,7 @@ err_t
 vfs_setxattr(struct vfs *v, uint64_t ino, const char *name, const void *value, size_t len, int flags)
 {
 	struct inode *i;
-	err_t err = check_name(name);
+	err_t err = check_changeable(name);
 
 	if (err != 0)
 		return err;
@@ -219,6 +254,8 @@ vfs_getxattr(struct vfs *v, uint64_t ino, const char *name, void *value, size_t 
 
 	if (err != 0)
 		return err;
+	if (strcmp(name, STATE_NAME) == 0)
+		return get_state(v, ino, value, size, len_out);
 	meta_lock(v->meta);
 	err = meta_inode_get(v->meta, ino, &i);
 	if (err == 0)
@@ -280,7 +317,7 @@ err_t
 vfs_removexattr(struct vfs *v, uint64_t ino, const char *name)
 {
 	struct inode *i;
-	err_t err = check_name(name);
+	err_t err = check_changeable(name);
 
 	if (err != 0)
 		return err;
