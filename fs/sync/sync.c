@@ -256,8 +256,11 @@ sync_fetch_segment(void *ctx, const struct segment *seg, uint64_t off, size_t le
 {
 	struct sync *s = ctx;
 	char name[CHAIN_NAME_MAX], what[384];
-	err_t err = chain_read_segment_range(s->chain, seg->name, off, len, out);
+	err_t err;
 
+	if (atomic_load(&s->hold) == SETTINGS_OFFLINE)
+		return -EAGAIN;
+	err = chain_read_segment_range(s->chain, seg->name, off, len, out);
 	chain_segment_object_name(seg->name, name);
 	if (err == -EBADMSG)
 		err = fetch_rest(s, name, seg, off, len, out);
