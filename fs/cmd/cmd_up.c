@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cmd_cache.h"
 #include "commands.h"
 #include "create.h"
 #include "err.h"
@@ -44,21 +45,31 @@ run(struct options *o)
 {
 	CLEANUP(place_clear) struct place p = { 0 };
 	CLEANUP(free_ptr) char *remote = NULL;
+	uint64_t cache_size = 0;
+	bool given = false;
 	int status;
 
+	if ((status = cmd_cache_size(o, "cache-size", &cache_size, &given)) != 0)
+		return status;
 	if ((status = create_remote_url(o, &remote)) != 0 || (status = create_check_device_name(o)) != 0 ||
 	    (status = place_find(o, &p)) != 0)
 		return status;
 	if (p.exists && mountstate_get(p.mountpoint) == MOUNT_OURS) {
 		printf("%s is mounted already.\n", p.mountpoint);
-		return 0;
+		return given ? cmd_cache_set(o, &p, cache_size) : 0;
 	}
 	return p.exists ? open_existing(o, &p, remote) : open_new(o, &p, remote);
 }
 
+static const struct option_spec own[] = {
+	{ "cache-size", "SIZE", "keep at most that much on this computer of what the store has,\ntoo (10G, 500M; none: no limit); "
+	    "remembered; see \"snugfs cache\"" },
+	{ NULL, NULL, NULL },
+};
+
 const struct command cmd_up = {
 	.name = "up",
-	.synopsis = "MOUNTPOINT [--remote URL] [-o OPTIONS] [-f]",
+	.synopsis = "MOUNTPOINT [--remote URL] [--cache-size SIZE] [-o OPTIONS] [-f]",
 	.summary = "open the encrypted folder MOUNTPOINT; make it first if there is none",
 	.details = "Makes the vault of MOUNTPOINT if there is none and prints its recovery key, once; then mounts it\n"
 	    "in the background and says what was done.  A folder that is mounted already stays as it is.\n"
@@ -68,6 +79,7 @@ const struct command cmd_up = {
 	    "                            without it all works locally, and can be given later\n"
 	    "  -o OPTIONS                mount options, as for \"snugfs mount\"\n"
 	    "  -f                        stay in the foreground\n",
+	.options = own,
 	.accepts = ACCEPT_REMOTE | ACCEPT_MOUNT_OPTIONS | ACCEPT_FOREGROUND,
 	.place = PLACE_REQUIRED,
 	.daemonizes = true,

@@ -27,5 +27,9 @@ extern const struct command cmd_restore;
 extern const struct command cmd_device;
 extern const struct command cmd_device_verify; /* of device */
 extern const struct command cmd_policy;
+extern const struct command cmd_pin;
+extern const struct command cmd_unpin;
+extern const struct command cmd_free;
+extern const struct command cmd_cache;
 
 #endif

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache.h"
 #include "control.h"
 #include "create.h"
 #include "daemon_report.h"
@@ -43,6 +44,7 @@ struct daemon {
 	struct fuse_mount *mount;
 	struct control *control;
 	struct tidy *tidy;
+	struct cache *cache;   /* NULL: no remote */
 };
 
 /* A signal that comes while nothing is served yet, or no more, must not cut the start or the last commit in two. */
@@ -91,6 +93,7 @@ on_changed(void *ctx, const struct merge_result *r)
 		fuse_mount_forget_entry(d->mount, r->entries[i].parent, r->entries[i].name);
 	for (size_t i = 0; i < r->ino_count; i++)
 		fuse_mount_forget_inode(d->mount, r->inos[i]);
+	cache_note_change(d->cache);
 }
 
 static void
@@ -117,7 +120,8 @@ static json_t *
 on_request(void *ctx, struct control_call *call, const char *name, const json_t *request)
 {
 	struct daemon *d = ctx;
-	struct op op = { .vault = d->vault, .uplink = d->uplink, .mount = d->mount, .history = d->history, .mountpoint = d->mountpoint, .call = call };
+	struct op op = { .vault = d->vault, .uplink = d->uplink, .mount = d->mount, .cache = d->cache, .history = d->history,
+		.mountpoint = d->mountpoint, .call = call };
 	op_fn *fn = op_find(name);
 
 	if (strcmp(name, "status") == 0)
@@ -186,6 +190,18 @@ start_tidying(struct daemon *d)
 	return tidy_start(&place, d->uplink != NULL ? TIDY_QUIET_STORE_MS : TIDY_QUIET_MS, &d->tidy);
 }
 
+/* With a store only: without one, all there is is here. */
+static err_t
+start_caching(struct daemon *d, const uint64_t *size)
+{
+	const struct cache_place place = { .content = d->vault->content, .meta = d->vault->meta };
+	err_t err = size != NULL ? cache_set_limit(d->vault->meta, *size) : 0;
+
+	if (err == 0 && size != NULL)
+		err = meta_sync(d->vault->meta);
+	return err == 0 && d->uplink != NULL ? cache_start(&place, &d->cache) : err;
+}
+
 static int
 put_together(struct daemon *d, const struct daemon_params *p)
 {
@@ -207,6 +223,8 @@ put_together(struct daemon *d, const struct daemon_params *p)
 		return status;
 	if ((err = start_tidying(d)) != 0)
 		return tell_failure("the thread that packs what is stored cannot be started: %s", tell_reason(err));
+	if ((err = start_caching(d, p->cache_size)) != 0)
+		return tell_failure("the size of the cache cannot be kept: %s", tell_reason(err));
 	return connect_it(d);
 }
 
@@ -247,6 +265,7 @@ take_apart(struct daemon *d, const char *dir, int status)
 	fuse_mount_free(d->mount);
 	vfs_free(d->vfs);
 	tidy_stop(d->tidy, d->uplink != NULL ? 0 : TIDY_GRACE_MS);
+	cache_stop(d->cache);
 	if (d->vault != NULL)
 		content_set_fetch(d->vault->content, NULL, NULL);
 	history_free(d->history);

@@ -12,6 +12,7 @@ struct daemon_params {
 	const char *vault_dir;
 	const char *mount_options; /* may be NULL */
 	const char *remote;        /* normalized; for a vault that has none yet (another than it has is refused); NULL: leave it */
+	const uint64_t *cache_size; /* so much of what the store has is kept here (cache.h); NULL: as before */
 	struct vault_unlock unlock;
 	/* The folder is usable; may print.  remote: what it syncs with, or NULL. */
 	void (*ready)(const void *ctx, const char *remote);

@@ -1,6 +1,8 @@
 /* The daemon describes itself. */
 #include "daemon_report.h"
 
+#include "op.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,6 +176,8 @@ daemon_report(struct vault *v, struct uplink *u, struct fuse_mount *fm, bool cou
 		all = NULL;
 	}
 	json_decref(more);
+	if (all != NULL)
+		(void)json_object_set_new(all, "cache", op_cache_report(v));
 	if (all != NULL && counters) {
 		(void)json_object_set_new(all, "counters", counters_of(fm));
 		(void)json_object_set_new(all, "requests", requests_of(u));

@@ -20,6 +20,7 @@ static const struct command *const commands[] = {
 	&cmd_pause, &cmd_offline, &cmd_resume, &cmd_limit,
 	&cmd_verify, &cmd_exposure, &cmd_export, &cmd_device, &cmd_policy,
 	&cmd_versions, &cmd_restore,
+	&cmd_cache, &cmd_pin, &cmd_unpin, &cmd_free,
 };
 
 static void

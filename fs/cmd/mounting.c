@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd_cache.h"
 #include "config.h"
 #include "create.h"
 #include "daemon.h"
@@ -113,15 +114,19 @@ int
 mounting_serve(const struct options *o, const struct place *p, const struct secret *passphrase, const char *remote,
     bool announce)
 {
+	uint64_t cache_size = 0;
+	bool given = false;
+	int status = cmd_cache_size(o, "cache-size", &cache_size, &given);
 	struct daemon_params params = {
 		.mountpoint = p->mountpoint,
 		.vault_dir = p->vault_dir,
 		.mount_options = o->mount_options,
 		.remote = remote,
+		.cache_size = given ? &cache_size : NULL,
 		.unlock = create_lock(passphrase),
 		.ready = announce ? remember_and_say : remember,
 		.ctx = p,
 	};
 
-	return daemon_run(&params);
+	return status != 0 ? status : daemon_run(&params);
 }

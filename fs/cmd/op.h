@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "cache.h"
 #include "control.h"
 #include "fuse_ops.h"
 #include "history.h"
@@ -19,6 +20,7 @@ struct op {
 	struct uplink *uplink;    /* NULL: the vault has no store */
 	struct fuse_mount *mount; /* NULL: not mounted */
 	struct history *history;  /* views of the past */
+	struct cache *cache;      /* NULL: not mounted, or no store */
 	const char *mountpoint;
 
 	struct control_call *call;  /* the daemon's: who asked */
@@ -49,6 +51,13 @@ json_t *op_hold(struct op *op, const json_t *request); /* op_settings.c, this an
 json_t *op_limit(struct op *op, const json_t *request);
 json_t *op_dismiss(struct op *op, const json_t *request); /* op_status.c */
 json_t *op_check_recovery(struct op *op, const json_t *request);
+json_t *op_cache(struct op *op, const json_t *request);
+json_t *op_free(struct op *op, const json_t *request);
+json_t *op_pin(struct op *op, const json_t *request);
+json_t *op_unpin(struct op *op, const json_t *request);
+
+/* op_cache.c: {"here", "total", "cached", "limit" (null: none), "pins"}: what of the vault is on this computer, in bytes. */
+json_t *op_cache_report(struct vault *v);
 json_t *op_verify(struct op *op, const json_t *request);
 json_t *op_versions(struct op *op, const json_t *request);
 json_t *op_restore(struct op *op, const json_t *request);

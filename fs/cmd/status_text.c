@@ -69,6 +69,28 @@ print_pending(const json_t *status)
 	line("pending", value);
 }
 
+/* What of the vault is on this computer. */
+static void
+print_cache(const json_t *cache)
+{
+	const json_t *limit = json_object_get(cache, "limit");
+	char value[160], here[HUMAN_BYTES_LEN], total[HUMAN_BYTES_LEN], most[48] = "";
+	json_int_t pins = number_of(cache, "pins");
+
+	if (!json_is_object(cache) || number_of(cache, "total") == 0)
+		return;
+	human_bytes((uint64_t)number_of(cache, "here"), here);
+	human_bytes((uint64_t)number_of(cache, "total"), total);
+	if (json_is_integer(limit)) {
+		char size[HUMAN_BYTES_LEN];
+
+		human_bytes((uint64_t)json_integer_value(limit), size);
+		snprintf(most, sizeof(most), "; at most %s", size);
+	}
+	snprintf(value, sizeof(value), "%s of %s%s%s", here, total, most, pins > 0 ? "; some is pinned" : "");
+	line("here", value);
+}
+
 static void
 print_hold(const json_t *status)
 {
@@ -185,6 +207,7 @@ status_text_print(const json_t *status)
 	print_pending(status);
 	print_hold(status);
 	print_speed(status);
+	print_cache(json_object_get(status, "cache"));
 	print_time(status, "last_push", "last push");
 	print_time(status, "last_pull", "last pull");
 	print_time(status, "last_contact", "contact");

@@ -29,6 +29,9 @@ class Computers:
         self.all.append(vault)
         return vault
 
+    def another(self):
+        return self._new()
+
     def first(self, *args):
         vault = self._new()
         vault.up("--remote", self.remote, "--recovery-key-file", self.paper, "--device-name", "alpha", *args)
