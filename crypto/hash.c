@@ -36,6 +36,8 @@ free_thread_hmac(void *ctx)
 static void
 fetch(void)
 {
+	CLEANUP(ossl_leave) bool inside = ossl_exempt();
+
 	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 	hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
 	if (!sha256 || !hmac)
@@ -172,6 +174,8 @@ err_t
 hmac_sha256_parts(const uint8_t *key, size_t key_len, const struct hmac_part *parts, size_t part_count,
     uint8_t out[static HASH_LEN])
 {
+	CLEANUP(ossl_leave) bool outside = ossl_enter();
+
 	/* To OpenSSL, no key means the key of before; to HMAC, a key ends in as many zeros as fill a block. */
 	static const uint8_t empty_key[1];
 	EVP_MAC_CTX *ctx = NULL;
@@ -195,6 +199,8 @@ hmac_sha256(const uint8_t *key, size_t key_len, const void *data, size_t len, ui
 err_t
 hmac_new(const uint8_t *key, size_t key_len, struct hmac **out)
 {
+	CLEANUP(ossl_leave) bool outside = ossl_enter();
+
 	err_t e = key_len ? fetched() : -EINVAL;
 
 	if (e)
@@ -228,6 +234,8 @@ hmac_free(struct hmac *h)
 err_t
 hmac_parts(struct hmac *h, const struct hmac_part *parts, size_t part_count, uint8_t out[static HASH_LEN])
 {
+	CLEANUP(ossl_leave) bool outside = ossl_enter();
+
 	if (EVP_MAC_init(h->ctx, NULL, 0, NULL) != 1)
 		return ossl_failure();
 	return run_hmac(h->ctx, parts, part_count, out);

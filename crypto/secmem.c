@@ -11,8 +11,8 @@
 
 #include "ossl.h"
 
-/* Room for some thousand keys, and well within the usual RLIMIT_MEMLOCK of 8 MiB. */
-#define HEAP_LEN (256u << 10)
+/* Room for some thousand keys and libcrypto's keyed contexts, and well within the usual RLIMIT_MEMLOCK of 8 MiB. */
+#define HEAP_LEN (1u << 20)
 #define HEAP_MIN_CHUNK 32
 
 static pthread_once_t heap_once = PTHREAD_ONCE_INIT;
@@ -35,6 +35,7 @@ heap_init(void)
 	heap_error = forbid_dumps();
 	if (heap_error)
 		return;
+	ossl_guard_memory();
 
 	/* 1: locked; 2: usable, but mlock(2) or one of the guard pages failed. */
 	int made = CRYPTO_secure_malloc_init(HEAP_LEN, HEAP_MIN_CHUNK);
