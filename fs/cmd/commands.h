@@ -18,6 +18,8 @@ extern const struct command cmd_recovery_split; /* of cmd_recovery_key */
 extern const struct command cmd_verify;
 extern const struct command cmd_exposure;
 extern const struct command cmd_export;
+extern const struct command cmd_remote;
+extern const struct command cmd_remote_set; /* of cmd_remote */
 extern const struct command cmd_pause;
 extern const struct command cmd_offline;
 extern const struct command cmd_resume;

@@ -49,6 +49,7 @@ json_t *op_refuse_no_store(const struct op *op);
 json_t *op_sync(struct op *op, const json_t *request);
 json_t *op_hold(struct op *op, const json_t *request); /* op_settings.c, this and the next */
 json_t *op_limit(struct op *op, const json_t *request);
+json_t *op_remote(struct op *op, const json_t *request);
 json_t *op_dismiss(struct op *op, const json_t *request); /* op_status.c */
 json_t *op_check_recovery(struct op *op, const json_t *request);
 json_t *op_cache(struct op *op, const json_t *request);

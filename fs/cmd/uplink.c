@@ -9,6 +9,7 @@
 
 #include "amounts.h"
 #include "config.h"
+#include "credentials.h"
 #include "log.h"
 
 #define LOOK_INTERVAL_S 10
@@ -120,6 +121,24 @@ start_sync(struct uplink *u, struct sync *s)
 	return sync_start(s);
 }
 
+/* With the keys that are kept in the vault, if there are any. */
+static err_t
+open_with_keys(struct uplink *u, struct store **out, char **why_out)
+{
+	CLEANUP(secmem_free_ptr) struct credentials *c = NULL;
+	struct store_credentials given;
+	struct store_options options = { 0 };
+	err_t err = credentials_load(u->v, &c);
+
+	if (err != 0 && err != -ENOENT)
+		return err;
+	if (c != NULL) {
+		given = (struct store_credentials){ c->access_key, c->secret_key, c->session_token[0] != '\0' ? c->session_token : NULL };
+		options.credentials = &given;
+	}
+	return store_open_with(u->url, false, &options, out, why_out);
+}
+
 /* [attaching] */
 static err_t
 open_store(struct uplink *u, struct sync **out)
@@ -127,7 +146,7 @@ open_store(struct uplink *u, struct sync **out)
 	CLEANUP(store_free_ptr) struct store *store = NULL;
 	CLEANUP(free_ptr) char *why = NULL;
 	struct settings st;
-	err_t err = store_open(u->url, false, &store, &why);
+	err_t err = open_with_keys(u, &store, &why);
 
 	if (err == 0)
 		err = sync_new(u->v, store, out);

@@ -125,8 +125,9 @@ def other():
 # Words and usage.
 
 COMMANDS = ["up", "init", "mount", "unmount", "status", "sync", "join", "recovery-key", "lock", "unlock-method",
-            "pause", "offline", "resume", "limit"]
-SUBCOMMANDS = [["recovery-key", "check"], ["recovery-key", "split"],
+            "pause", "offline", "resume", "limit", "remote"]
+SUBCOMMANDS = [["remote", "show"], ["remote", "set"], ["remote", "test"],
+               ["recovery-key", "check"], ["recovery-key", "split"],
                ["unlock-method", "add"], ["unlock-method", "list"], ["unlock-method", "remove"],
                ["unlock-method", "change-passphrase"]]
 
