@@ -274,6 +274,8 @@ copy_without_section(const struct bytes *text, const char *section, struct bytes
 	bool inside = false;
 	err_t err = 0;
 
+	if (text->len >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0)
+		p += 3; /* what some editors begin UTF-8 with */
 	while (p < end && err == 0) {
 		const char *newline = memchr(p, '\n', (size_t)(end - p));
 		const char *next = newline != NULL ? newline + 1 : end;
@@ -314,6 +316,24 @@ same_text(const char *a, const char *b)
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
+/* Will it be read as it is meant?  Somebody may have edited the file in a way that reads like a section, but does not look like one. */
+static err_t
+check_text(struct bytes *text, const char *mountpoint, const char *directory, const char *remote)
+{
+	CLEANUP(config_clear) struct config c = { 0 };
+	const struct config_entry *e;
+	err_t err;
+
+	if ((err = bytes_append_u8(text, '\0')) != 0)
+		return err;
+	text->len--;
+	if (ini_parse_string((const char *)text->data, on_value, &c) != 0)
+		return -EBADMSG;
+	finish_entries(&c);
+	e = config_find(&c, mountpoint);
+	return e != NULL && same_text(e->directory, directory) && same_text(e->remote, remote) ? 0 : -EBADMSG;
+}
+
 static err_t
 rewrite(int dir_fd, const char *mountpoint, const char *directory, const char *remote)
 {
@@ -336,6 +356,8 @@ rewrite(int dir_fd, const char *mountpoint, const char *directory, const char *r
 	    (err = append_value(&text, "directory", directory)) != 0)
 		return err;
 	if (remote != NULL && (err = append_value(&text, "remote", remote)) != 0)
+		return err;
+	if ((err = check_text(&text, mountpoint, directory, remote)) != 0)
 		return err;
 	return disk_write_file(dir_fd, CONFIG_FILE, text.data, text.len, 0600);
 }
