@@ -32,7 +32,7 @@ static_assert(SIGN_LABEL_LEN + 32 + 8 + 32 + 32 + IDENTITY_ID_LEN + 8 + 32 == SI
 
 static bool is_known_kind(unsigned kind)
 {
-	return kind == ENVELOPE_COMMIT || kind == ENVELOPE_BASE || kind == ENVELOPE_PART;
+	return kind == ENVELOPE_COMMIT || kind == ENVELOPE_BASE || kind == ENVELOPE_PART || kind == ENVELOPE_WITNESS;
 }
 
 /* The key of this one object, good for one message: the salt makes it so. */

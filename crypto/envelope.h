@@ -30,6 +30,7 @@ enum envelope_kind {
 	ENVELOPE_COMMIT = 1,
 	ENVELOPE_BASE = 2,
 	ENVELOPE_PART = 3,
+	ENVELOPE_WITNESS = 6, /* 4 and 5 are the key box and the marker, which are no envelopes */
 };
 
 /* What is said about the body. */

@@ -33,5 +33,6 @@ extern const struct command cmd_pin;
 extern const struct command cmd_unpin;
 extern const struct command cmd_free;
 extern const struct command cmd_cache;
+extern const struct command cmd_witness;
 
 #endif

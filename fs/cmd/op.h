@@ -67,5 +67,7 @@ json_t *op_verify_device(struct op *op, const json_t *request);
 json_t *op_policy(struct op *op, const json_t *request);        /* op_policy.c, all three */
 json_t *op_set_policy(struct op *op, const json_t *request);
 json_t *op_statements(struct op *op, const json_t *request);
+json_t *op_witness(struct op *op, const json_t *request);       /* op_witness.c, both */
+json_t *op_set_witness(struct op *op, const json_t *request);
 
 #endif

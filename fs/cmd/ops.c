@@ -29,6 +29,8 @@ static const struct {
 	{ "policy", op_policy },
 	{ "set-policy", op_set_policy },
 	{ "statements", op_statements },
+	{ "witness", op_witness },
+	{ "set-witness", op_set_witness },
 };
 
 op_fn *

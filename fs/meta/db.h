@@ -36,6 +36,7 @@ enum db_key {
 	DB_KEY_COUNTERS = 4,     /* next inode number, cookie, segment id */
 	DB_KEY_REMOTE = 5,       /* URL */
 	DB_KEY_STATUS = 6,       /* last sync times, conflicts and messages to show */
+	DB_KEY_WITNESS = 31,     /* URL of the witness (witness.h) */
 	DB_KEY_VERIFIED = 30,    /* members that a person has verified (verified.h) */
 	DB_KEY_CREDENTIALS = 24, /* the keys to the store, if they are kept here (credentials.h) */
 	DB_KEY_SETTINGS = 20,    /* what the user wants of sync on this device (settings.h) */

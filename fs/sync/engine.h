@@ -39,11 +39,14 @@ struct pinned_commit {
 	uint8_t hash[32];
 };
 
+struct witness;
+
 struct sync {
 	struct vault *v;
 	struct store *store;
 	bool owns_store;
 	struct chain *chain;
+	struct witness *witness;
 	struct sync_hooks hooks; /* set before any thread */
 	atomic_bool stop;
 	atomic_int hold;     /* enum settings_hold, as of now */

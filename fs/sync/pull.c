@@ -8,6 +8,7 @@
 #include "engine.h"
 #include "hash.h"
 #include "log.h"
+#include "witness.h"
 
 /* A store that was put back to an older state is found out after so many polls, and before every push. */
 #define POLLS_PER_CHECK 20u
@@ -313,7 +314,11 @@ pull_all(struct sync *s, bool *news_out)
 	if ((err = check_marker(s)) != 0 || (err = check_head(s)) != 0)
 		return err;
 	s->polls = 0;
-	return pull_what_is_there(s, news_out);
+	/* First what others say, then what there is: so that nobody can have said it of a commit that came in between. */
+	witness_read(s->witness);
+	if ((err = pull_what_is_there(s, news_out)) != 0)
+		return err;
+	return witness_judge(s->witness);
 }
 
 err_t

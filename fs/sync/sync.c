@@ -7,6 +7,7 @@
 
 #include "engine.h"
 #include "log.h"
+#include "witness.h"
 
 /* How often the store is asked again when it does not answer, within one call. */
 #define STORE_TRIES 5u
@@ -45,7 +46,7 @@ engine_new(struct vault *v, struct store *store, struct sync **out)
 	pthread_cond_init(&s->wake, &monotonic);
 	pthread_cond_init(&s->done, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	if ((err = chain_new(store, &s->chain)) != 0 || (err = report_load(s)) != 0)
+	if ((err = chain_new(store, &s->chain)) != 0 || (err = witness_new(s, &s->witness)) != 0 || (err = report_load(s)) != 0)
 		return err;
 	chain_set_retry(s->chain, STORE_TRIES, &s->stop);
 	content_set_fetch(v->content, sync_fetch_segment, s);
@@ -60,6 +61,7 @@ engine_free(struct sync *s)
 		return;
 	content_set_fetch(s->v->content, NULL, NULL);
 	chain_free(s->chain);
+	witness_free(s->witness);
 	if (s->owns_store)
 		store_free(s->store);
 	for (size_t i = 0; i < s->message_count; i++)
@@ -133,6 +135,8 @@ engine_exchange(struct sync *s, unsigned passes, bool *news_out)
 		err = push_all(s, &pushed);
 	if (err == 0)
 		err = base_write_if_due(s);
+	if (err == 0)
+		witness_write(s->witness);
 	*news_out = news;
 	return err;
 }

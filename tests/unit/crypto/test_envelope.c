@@ -229,7 +229,7 @@ static void bodies_of_every_size_come_back_and_objects_have_padded_sizes_only(vo
 static void each_kind_opens_as_itself_only(void **state)
 {
 	struct fixture *f = *state;
-	static const enum envelope_kind kinds[] = {ENVELOPE_COMMIT, ENVELOPE_BASE, ENVELOPE_PART};
+	static const enum envelope_kind kinds[] = {ENVELOPE_COMMIT, ENVELOPE_BASE, ENVELOPE_PART, ENVELOPE_WITNESS};
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		struct bytes b = {0};
 		f->env.kind = kinds[i];
