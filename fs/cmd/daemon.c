@@ -19,6 +19,7 @@
 #include "fuse_ops.h"
 #include "launch.h"
 #include "log.h"
+#include "moments.h"
 #include "notify.h"
 #include "op.h"
 #include "opening.h"
@@ -41,6 +42,7 @@ struct daemon {
 	struct vfs *vfs;
 	struct uplink *uplink; /* NULL: no remote */
 	struct history *history;
+	struct moments *moments; /* NULL: no remote */
 	struct fuse_mount *mount;
 	struct control *control;
 	struct tidy *tidy;
@@ -163,6 +165,11 @@ mount_it(struct daemon *d, const struct daemon_params *p)
 	if ((err = vfs_new(d->vault->meta, d->vault->content, d->vault->lookups, p->vault_dir, &d->vfs)) != 0 ||
 	    (err = vfs_reap_orphans(d->vfs)) != 0)
 		return tell_vault_open(err, p->mountpoint, p->vault_dir);
+	if (d->uplink != NULL) {
+		if ((err = moments_new(d->history, d->uplink, &d->moments)) != 0)
+			return tell_vault_open(err, p->mountpoint, p->vault_dir);
+		o.past = moments_source(d->moments);
+	}
 	err = fuse_mount_new(d->vfs, &o, &d->mount, &why);
 	return err == 0 ? 0 : tell_why(why, p->mountpoint, err);
 }
@@ -268,6 +275,7 @@ take_apart(struct daemon *d, const char *dir, int status)
 	cache_stop(d->cache);
 	if (d->vault != NULL)
 		content_set_fetch(d->vault->content, NULL, NULL);
+	moments_free(d->moments);
 	history_free(d->history);
 	uplink_free(d->uplink);
 	closed = d->vault != NULL ? close_vault(d, dir) : 0;

@@ -26,6 +26,8 @@ struct history_view;
  */
 MUST_CHECK err_t history_view_get(struct history *h, struct sync *s, struct past *p, uint64_t seq,
     struct history_view **out);
+/* One that is open.  -ENOENT: it is not. */
+MUST_CHECK err_t history_view_find(struct history *h, uint64_t seq, struct history_view **out);
 void history_view_put(struct history *h, struct history_view *w);
 struct vfs *history_view_vfs(const struct history_view *w); /* borrowed; for reading only */
 uint64_t history_view_seq(const struct history_view *w);

@@ -404,6 +404,12 @@ history_view_get(struct history *h, struct sync *s, struct past *p, uint64_t seq
 	return err;
 }
 
+err_t
+history_view_find(struct history *h, uint64_t seq, struct history_view **out)
+{
+	return take(h, seq, out) ? 0 : -ENOENT;
+}
+
 void
 history_view_put(struct history *h, struct history_view *w)
 {

@@ -26,6 +26,8 @@
 #include "mount_check.h"
 
 struct fuse_mount {
+	struct fuse_serving serving;
+	const struct fuse_past_source *past;
 	struct fuse_session *se;
 	struct fuse_loop *loop;
 	struct fuse_tell *tell;
@@ -97,13 +99,13 @@ free_session_args(struct fuse_args *args)
 }
 
 static err_t
-mount_session(struct fuse_mount *fm, struct vfs *v, struct fuse_args *args, char **why_out)
+mount_session(struct fuse_mount *fm, struct fuse_args *args, char **why_out)
 {
-	const struct fuse_lowlevel_ops *handlers = fuse_ops_handlers();
+	const struct fuse_lowlevel_ops *handlers = fm->serving.past ? fuse_past_handlers() : fuse_ops_handlers();
 	err_t err = 0;
 
 	collect_complaint(true);
-	fm->se = fuse_session_new(args, handlers, sizeof(*handlers), v);
+	fm->se = fuse_session_new(args, handlers, sizeof(*handlers), &fm->serving);
 	if (!fm->se || fuse_session_mount(fm->se, fm->mountpoint) < 0)
 		err = -EIO;
 	collect_complaint(false);
@@ -170,7 +172,11 @@ fuse_mount_new(struct vfs *v, const struct fuse_mount_options *o, struct fuse_mo
 	err = session_args(o, &wishes, kernel, &args);
 	if (err)
 		return err;
-	err = mount_session(fm, v, &args, why_out);
+	fm->serving.vfs = v;
+	fm->past = o->past;
+	if (o->past && (err = fuse_past_new(v, o->past, &fm->serving.past)) != 0)
+		return err;
+	err = mount_session(fm, &args, why_out);
 	if (err)
 		return err;
 	raise_readahead(fm->mountpoint);
@@ -270,6 +276,8 @@ fuse_mount_serve(struct fuse_mount *fm)
 
 	catch_signals(fm->loop, before);
 	err = fuse_loop_serve(fm->loop, &end);
+	if (fm->past)
+		fm->past->end(fm->past->ctx);
 	/* Who tells may have a file of the mount in hand, which would keep it busy. */
 	fuse_tell_end(fm->tell);
 	if (!err && end == FUSE_LOOP_WOKEN && !unmount_or_flush(fm->mountpoint))
@@ -297,6 +305,7 @@ fuse_mount_free(struct fuse_mount *fm)
 	}
 	fuse_tell_free(fm->tell);
 	fuse_loop_free(fm->loop);
+	fuse_past_free(fm->serving.past);
 	free(fm->mountpoint);
 	free(fm);
 }

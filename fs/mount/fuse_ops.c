@@ -26,7 +26,9 @@
 static struct vfs *
 vfs_of(fuse_req_t req)
 {
-	return fuse_req_userdata(req);
+	const struct fuse_serving *s = fuse_req_userdata(req);
+
+	return s->vfs;
 }
 
 static struct vfs_caller

@@ -1,7 +1,7 @@
 /*
  * fuse_private.h: what the files of the mount share: the handlers (fuse_ops.c), the threads that run them
- * (fuse_loop.c), the raw messages (fuse_wire.c), what tells the kernel of changes (fuse_tell.c) and the mount itself
- * (fuse_mount.c).  Only those five include libfuse.
+ * (fuse_loop.c), the hidden folder (fuse_past.c), the raw messages (fuse_wire.c), what tells the kernel of changes (fuse_tell.c) and the mount itself
+ * (fuse_mount.c).  Only those six include libfuse.
  */
 #ifndef SNUGFS_FUSE_PRIVATE_H
 #define SNUGFS_FUSE_PRIVATE_H
@@ -23,8 +23,19 @@ struct vfs;
 /* How far ahead of who reads a file in order the kernel asks: in several READs at once, so that all processors decrypt. */
 #define FUSE_READ_AHEAD_LEN (4U << 20)
 
-/* The handlers.  Their session's userdata is the struct vfs. */
+/* The session's userdata. */
+struct fuse_past;
+struct fuse_serving {
+	struct vfs *vfs;
+	struct fuse_past *past; /* NULL: none */
+};
+
+/* The handlers; and the same with the hidden folder before them. */
 const struct fuse_lowlevel_ops *fuse_ops_handlers(void);
+const struct fuse_lowlevel_ops *fuse_past_handlers(void);
+struct fuse_past_source;
+MUST_CHECK err_t fuse_past_new(struct vfs *v, const struct fuse_past_source *source, struct fuse_past **out);
+void fuse_past_free(struct fuse_past *p);
 
 /*
  * For a handler, about the message that its thread is serving: room for a reply of FUSE_DATA_MAX bytes; and whether the

@@ -1,10 +1,13 @@
 """What became of files, and bringing them back: with the commands, on mounted and unmounted folders."""
 import datetime
+import errno
 import json
 import os
 import shutil
 import subprocess
 import time
+
+import pytest
 
 import conftest
 import trees
@@ -235,3 +238,105 @@ def test_moments_are_those_of_the_local_clock(computers):
     assert (alpha.mountpoint / "a").read_text() == "one"
     restore(alpha, "file", "--at", "now", "--to", alpha.mountpoint / "b")
     assert (alpha.mountpoint / "b").read_text() == "two"
+
+
+def past(vault, moment):
+    return vault.mountpoint / ".snugfs" / "at" / moment
+
+
+def test_the_whole_folder_as_it_was_is_in_a_hidden_folder(computers):
+    alpha = computers.first()
+    make_tree(alpha.mountpoint)
+    before = trees.describe(alpha.mountpoint)
+    computers.sync(alpha)
+    shutil.rmtree(alpha.mountpoint / "deep")
+    write(alpha, "big", "small now")
+    os.rename(alpha.mountpoint / "sparse", alpha.mountpoint / "elsewhere")
+    computers.sync(alpha)
+    after = trees.describe(alpha.mountpoint)
+    assert_seen(before, past(alpha, "commit 0"))
+    assert_seen(after, past(alpha, "commit 1"))
+    assert_seen(after, past(alpha, "now"))
+    assert_seen(before, past(alpha, "commit 0"))
+    beta = computers.join()
+    assert_seen(before, past(beta, "commit 0"))
+    for name in os.listdir(alpha.mountpoint / ".snugfs" / "at"):
+        assert datetime.datetime.strptime(name, "%Y-%m-%d %H:%M:%S")
+        assert past(alpha, name).is_dir()
+    assert os.listdir(alpha.mountpoint / ".snugfs") == ["at"]
+
+
+def assert_seen(then, top):
+    """As it was then but for inode numbers, and write bits that nobody has there."""
+    def comparable(tree):
+        files, links = tree
+        return {path: (seen[0] & ~0o222, *seen[1:6], *seen[7:]) for path, seen in files.items()}, links
+
+    assert trees.compare(comparable(then), comparable(trees.describe(top))) == []
+
+
+def test_no_listing_shows_the_hidden_folder_and_nobody_can_take_its_name(computers):
+    alpha = computers.first()
+    write(alpha, "file", "text")
+    computers.sync(alpha)
+    assert os.listdir(past(alpha, "commit 0")) == ["file"]
+    assert os.listdir(alpha.mountpoint) == ["file"]
+    copy = computers.root / "copy"
+    subprocess.run(["rsync", "-a", "--delete", f"{alpha.mountpoint}/", str(copy)], check=True)
+    assert os.listdir(copy) == ["file"]
+    hidden = alpha.mountpoint / ".snugfs"
+    for attempt in (lambda: hidden.mkdir(), lambda: os.rmdir(hidden), lambda: hidden.write_text("x"),
+                    lambda: os.rename(alpha.mountpoint / "file", hidden), lambda: os.rename(hidden, alpha.mountpoint / "x"),
+                    lambda: os.symlink("x", hidden), lambda: os.link(alpha.mountpoint / "file", hidden)):
+        with pytest.raises(OSError):
+            attempt()
+    assert os.listdir(alpha.mountpoint) == ["file"]
+
+
+def test_nothing_in_the_past_can_be_changed(computers):
+    alpha = computers.first()
+    write(alpha, "file", "text")
+    (alpha.mountpoint / "dir").mkdir()
+    computers.sync(alpha)
+    top = past(alpha, "commit 0")
+    for attempt in (lambda: (top / "new").mkdir(), lambda: (top / "file").unlink(), lambda: os.rmdir(top / "dir"),
+                    lambda: os.truncate(top / "file", 1), lambda: os.chmod(top / "file", 0o777),
+                    lambda: os.utime(top / "file"), lambda: os.setxattr(top / "file", "user.x", b"y"),
+                    lambda: os.rename(top / "file", top / "dir" / "file"), lambda: (top / "other").write_text("x"),
+                    lambda: os.symlink("x", top / "link")):
+        with pytest.raises(OSError) as refused:
+            attempt()
+        assert refused.value.errno == errno.EROFS
+    with pytest.raises(OSError) as refused:
+        os.link(top / "file", alpha.mountpoint / "linked")
+    assert refused.value.errno == errno.EXDEV
+    assert (top / "file").read_text() == "text" and sorted(os.listdir(top)) == ["dir", "file"]
+
+
+def test_what_is_no_moment_is_not_there(computers):
+    alpha = computers.first()
+    write(alpha, "file", "text")
+    computers.sync(alpha)
+    for name in ("nonsense", "2026-13-01", "commit"):
+        assert not past(alpha, name).exists()
+    for name in ("1999-01-01", "commit 7"):
+        with pytest.raises(OSError) as refused:
+            os.listdir(past(alpha, name))
+        assert refused.value.errno == errno.ENODATA
+        assert not (past(alpha, name) / "file").exists()
+    assert not (alpha.mountpoint / ".snugfs" / "of").exists()
+
+
+def test_more_moments_than_are_kept_open_can_be_visited_in_turn(computers):
+    alpha = computers.first()
+    for number in range(5):
+        write(alpha, "file", f"version {number}")
+        computers.sync(alpha)
+    with open(past(alpha, "commit 0") / "file", encoding="ascii") as f:
+        for _ in range(2):
+            for number in range(5):
+                assert (past(alpha, f"commit {number}") / "file").read_text() == f"version {number}"
+        assert f.read() == "version 0"
+    assert len(os.listdir(alpha.dir / "history")) <= 2
+    shutil.copy(past(alpha, "commit 3") / "file", alpha.mountpoint / "copy")
+    assert (alpha.mountpoint / "copy").read_text() == "version 3"
