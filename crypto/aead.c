@@ -34,7 +34,7 @@ free_spare(void *a)
 static void
 fetch(void)
 {
-	CLEANUP(ossl_leave) bool inside = ossl_exempt();
+	LIBCRYPTO_SCOPE bool inside = ossl_exempt();
 
 	gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
 	if (!gcm)
@@ -53,7 +53,7 @@ fetched(void)
 err_t
 aead_new(const uint8_t key[static AEAD_KEY_LEN], struct aead **out)
 {
-	CLEANUP(ossl_leave) bool outside = ossl_enter();
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
 
 	err_t e = fetched();
 
@@ -74,7 +74,7 @@ aead_new(const uint8_t key[static AEAD_KEY_LEN], struct aead **out)
 err_t
 aead_rekey(struct aead *a, const uint8_t key[static AEAD_KEY_LEN])
 {
-	CLEANUP(ossl_leave) bool outside = ossl_enter();
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
 
 	if (EVP_EncryptInit_ex2(a->ctx, NULL, key, NULL, NULL) != 1)
 		return ossl_failure();
@@ -110,7 +110,7 @@ err_t
 aead_seal(struct aead *a, const uint8_t nonce[static AEAD_NONCE_LEN], const void *aad, size_t aad_len, const void *pt,
     size_t pt_len, uint8_t *out)
 {
-	CLEANUP(ossl_leave) bool outside = ossl_enter();
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
 
 	int rest = 0;
 
@@ -130,7 +130,7 @@ err_t
 aead_open(struct aead *a, const uint8_t nonce[static AEAD_NONCE_LEN], const void *aad, size_t aad_len, const uint8_t *ct,
     size_t ct_len, uint8_t *out)
 {
-	CLEANUP(ossl_leave) bool outside = ossl_enter();
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
 
 	uint8_t tag[AEAD_TAG_LEN];
 	int rest = 0;

@@ -43,7 +43,7 @@ public_of(const char *algorithm, const uint8_t secret[static 32], uint8_t pub_ou
 err_t
 ed25519_public(const uint8_t seed[static 32], uint8_t pub_out[static 32])
 {
-	CLEANUP(ossl_leave) bool outside = ossl_enter();
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
 
 	return public_of("ED25519", seed, pub_out);
 }
@@ -51,7 +51,7 @@ ed25519_public(const uint8_t seed[static 32], uint8_t pub_out[static 32])
 err_t
 ed25519_sign(const uint8_t seed[static 32], const void *msg, size_t len, uint8_t sig_out[static 64])
 {
-	CLEANUP(ossl_leave) bool outside = ossl_enter();
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
 
 	CLEANUP(free_pkey) EVP_PKEY *key = EVP_PKEY_new_raw_private_key_ex(NULL, "ED25519", NULL, seed, 32);
 	CLEANUP(free_md_ctx) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
@@ -83,7 +83,7 @@ ed25519_verify(const uint8_t pub[static 32], const void *msg, size_t len, const 
 err_t
 x25519_public(const uint8_t secret[static 32], uint8_t pub_out[static 32])
 {
-	CLEANUP(ossl_leave) bool outside = ossl_enter();
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
 
 	return public_of("X25519", secret, pub_out);
 }
@@ -91,7 +91,7 @@ x25519_public(const uint8_t secret[static 32], uint8_t pub_out[static 32])
 err_t
 x25519_shared(const uint8_t secret[static 32], const uint8_t peer[static 32], uint8_t shared_out[static 32])
 {
-	CLEANUP(ossl_leave) bool outside = ossl_enter();
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
 
 	static const uint8_t zeros[32];
 	CLEANUP(free_pkey) EVP_PKEY *mine = EVP_PKEY_new_raw_private_key_ex(NULL, "X25519", NULL, secret, 32);

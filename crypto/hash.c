@@ -36,7 +36,7 @@ free_thread_hmac(void *ctx)
 static void
 fetch(void)
 {
-	CLEANUP(ossl_leave) bool inside = ossl_exempt();
+	LIBCRYPTO_SCOPE bool inside = ossl_exempt();
 
 	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 	hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
@@ -174,7 +174,7 @@ err_t
 hmac_sha256_parts(const uint8_t *key, size_t key_len, const struct hmac_part *parts, size_t part_count,
     uint8_t out[static HASH_LEN])
 {
-	CLEANUP(ossl_leave) bool outside = ossl_enter();
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
 
 	/* To OpenSSL, no key means the key of before; to HMAC, a key ends in as many zeros as fill a block. */
 	static const uint8_t empty_key[1];
@@ -199,7 +199,7 @@ hmac_sha256(const uint8_t *key, size_t key_len, const void *data, size_t len, ui
 err_t
 hmac_new(const uint8_t *key, size_t key_len, struct hmac **out)
 {
-	CLEANUP(ossl_leave) bool outside = ossl_enter();
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
 
 	err_t e = key_len ? fetched() : -EINVAL;
 
@@ -234,7 +234,7 @@ hmac_free(struct hmac *h)
 err_t
 hmac_parts(struct hmac *h, const struct hmac_part *parts, size_t part_count, uint8_t out[static HASH_LEN])
 {
-	CLEANUP(ossl_leave) bool outside = ossl_enter();
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
 
 	if (EVP_MAC_init(h->ctx, NULL, 0, NULL) != 1)
 		return ossl_failure();

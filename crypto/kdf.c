@@ -80,7 +80,7 @@ static EVP_KDF *scrypt;
 static void
 fetch(void)
 {
-	CLEANUP(ossl_leave) bool inside = ossl_exempt();
+	LIBCRYPTO_SCOPE bool inside = ossl_exempt();
 
 	scrypt = EVP_KDF_fetch(NULL, "SCRYPT", NULL);
 }
@@ -108,7 +108,7 @@ err_t
 scrypt_derive(const void *pass, size_t pass_len, const uint8_t *salt, size_t salt_len, unsigned log_n, unsigned r,
     unsigned p, uint8_t out[static 32])
 {
-	CLEANUP(ossl_leave) bool outside = ossl_enter();
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
 
 	if (log_n < 14 || log_n > 22 || r < 1 || r > 32 || p < 1 || p > 16)
 		return -EINVAL;

@@ -17,7 +17,7 @@ static EVP_CIPHER *wrap;
 static void
 fetch(void)
 {
-	CLEANUP(ossl_leave) bool inside = ossl_exempt();
+	LIBCRYPTO_SCOPE bool inside = ossl_exempt();
 
 	wrap = EVP_CIPHER_fetch(NULL, "AES-256-WRAP", NULL);
 }
@@ -48,7 +48,7 @@ new_ctx(const uint8_t kek[static 32], bool wrapping)
 err_t
 keywrap_wrap(const uint8_t kek[static 32], const uint8_t key[static 32], uint8_t out[static KEYWRAP_LEN])
 {
-	CLEANUP(ossl_leave) bool outside = ossl_enter();
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
 
 	CLEANUP(free_ctx) EVP_CIPHER_CTX *ctx = new_ctx(kek, true);
 	uint8_t wrapped[KEYWRAP_LEN + 16];
@@ -63,7 +63,7 @@ keywrap_wrap(const uint8_t kek[static 32], const uint8_t key[static 32], uint8_t
 err_t
 keywrap_unwrap(const uint8_t kek[static 32], const uint8_t wrapped[static KEYWRAP_LEN], uint8_t key_out[static 32])
 {
-	CLEANUP(ossl_leave) bool outside = ossl_enter();
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
 
 	CLEANUP(free_ctx) EVP_CIPHER_CTX *ctx = new_ctx(kek, false);
 	uint8_t key[KEYWRAP_LEN];

@@ -16,13 +16,15 @@ err_t ossl_failure(void);
 
 /*
  * libcrypto keeps key schedules and copies of keys in memory of its own.  Before the first call of it this makes it ask us:
- * what it frees is wiped, and what it wants within a scope, `CLEANUP(ossl_leave) bool outside = ossl_enter();`, comes from the
+ * what it frees is wiped, and what it wants within a scope, `LIBCRYPTO_SCOPE bool outside = ossl_enter();`, comes from the
  * locked heap while that has room.  Without effect if it came too late.
  */
 void ossl_guard_memory(void);
 bool ossl_enter(void);
-/* The opposite, for what is fetched once and is no secret: `CLEANUP(ossl_leave) bool inside = ossl_exempt();`. */
+/* The opposite, for what is fetched once and is no secret: `LIBCRYPTO_SCOPE bool inside = ossl_exempt();`. */
 bool ossl_exempt(void);
 void ossl_leave(bool *outside);
+/* For such a variable, which nobody reads. */
+#define LIBCRYPTO_SCOPE CLEANUP(ossl_leave) __attribute__((unused))
 
 #endif
