@@ -270,6 +270,32 @@ older_commits_served_for_newer_ones_are_found_out(void **state)
 		free(r[i].tree);
 }
 
+/* Another one of that number, by a member, that opens and is signed: what a store and a member can make together. */
+static void
+a_fork_served_for_the_past_is_found_out(void **state)
+{
+	struct fixture *f = *state;
+	char fork[200], path[256];
+
+	make_text(&f->a, "file", "one");
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	sync_ok(&f->b);
+	sync_ok(&f->a);
+	snprintf(fork, sizeof(fork), "%s/fork", f->top);
+	shell("cp -r %s %s", f->store, fork);
+	make_text(&f->a, "seen", "by alpha");
+	sync_ok(&f->a);
+	make_text(&f->a, "later", "text");
+	sync_ok(&f->a);
+	reopen_side(&f->b, fork);
+	make_text(&f->b, "forged", "never seen by alpha");
+	sync_ok(&f->b);
+	commit_path(f, head_of(&f->b), path);
+	shell("cp %s/c/%s %s", fork, strrchr(path, '/') + 1, path);
+	assert_refused(&f->a, head_of(&f->b), "is not the one that this device has seen");
+}
+
 static void
 a_commit_that_is_lost_or_changed_is_named(void **state)
 {
@@ -715,6 +741,7 @@ main(void)
 		EACH(a_finished_view_is_found_again_and_an_unfinished_one_is_removed),
 		EACH(two_views_are_open_at_a_time_and_no_more),
 		EACH(older_commits_served_for_newer_ones_are_found_out),
+		EACH(a_fork_served_for_the_past_is_found_out),
 		EACH(a_commit_that_is_lost_or_changed_is_named),
 		EACH(a_base_that_does_not_hold_is_passed_over),
 		EACH(a_base_whose_part_is_damaged_is_passed_over),
