@@ -232,3 +232,29 @@ err_t invitation_parse(const char *text, struct invitation **out)
 	*out = STEAL(inv);
 	return 0;
 }
+
+/* The link secret between processes */
+
+#define LINK_INFO "snugfs/1 link secret"
+
+static struct hpke_psk link_psk(const uint8_t vault_id[static 32])
+{
+	return (struct hpke_psk){.psk = vault_id, .psk_len = 32, .psk_id = (const uint8_t *)LINK_INFO,
+	    .psk_id_len = sizeof(LINK_INFO) - 1};
+}
+
+err_t invitation_seal_link(const uint8_t vault_id[static 32], const uint8_t guest_box[static 32],
+    const uint8_t link_secret[static 32], uint8_t out[static INVITATION_SEALED_LEN])
+{
+	struct hpke_psk psk = link_psk(vault_id);
+	return hpke_seal(guest_box, &psk, LINK_INFO, sizeof(LINK_INFO) - 1, NULL, 0, link_secret, 32, out,
+	    out + HPKE_ENC_LEN);
+}
+
+err_t invitation_open_link(const uint8_t vault_id[static 32], const struct identity *guest,
+    const uint8_t sealed[static INVITATION_SEALED_LEN], uint8_t link_secret_out[static 32])
+{
+	struct hpke_psk psk = link_psk(vault_id);
+	return hpke_open(identity_box_secret(guest), sealed, &psk, LINK_INFO, sizeof(LINK_INFO) - 1, NULL, 0,
+	    sealed + HPKE_ENC_LEN, 32 + 16, link_secret_out);
+}

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "hpke.h"
 #include "identity.h"
 
 #define INVITATION_URL_MAX 1024
@@ -44,5 +45,16 @@ MUST_CHECK err_t invitation_format(const struct invitation *inv, char **text_out
  * -EPROTO: of another version.
  */
 MUST_CHECK err_t invitation_parse(const char *text, struct invitation **out);
+
+/*
+ * The link secret on its way from a process that has the vault open to the one that makes the token, over a channel whose
+ * buffers nobody wipes: sealed to the invitation's box key (HPKE; the PSK is the vault id and adds nothing).
+ */
+#define INVITATION_SEALED_LEN (HPKE_ENC_LEN + 32 + 16)
+MUST_CHECK err_t invitation_seal_link(const uint8_t vault_id[static 32], const uint8_t guest_box[static 32],
+    const uint8_t link_secret[static 32], uint8_t out[static INVITATION_SEALED_LEN]);
+/* -EBADMSG: it is not for this invitation. */
+MUST_CHECK err_t invitation_open_link(const uint8_t vault_id[static 32], const struct identity *guest,
+    const uint8_t sealed[static INVITATION_SEALED_LEN], uint8_t link_secret_out[static 32]);
 
 #endif

@@ -1,4 +1,4 @@
-/* snugfs join: makes this computer a device of a vault that exists, with its recovery key. */
+/* snugfs join: makes this computer a device of a vault that exists, by an invitation or with its recovery key. */
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -6,6 +6,7 @@
 #include "commands.h"
 #include "create.h"
 #include "err.h"
+#include "invited.h"
 #include "secmem.h"
 #include "store.h"
 #include "sync.h"
@@ -58,8 +59,8 @@ run(struct options *o)
 	err_t err;
 	int status;
 
-	if (o->remote == NULL)
-		return tell_usage("join", "the command join wants the address of the store: --remote URL");
+	if (o->remote == NULL || options_get(o, "invitation-file") != NULL)
+		return invited_join(o);
 	if ((status = create_remote_url(o, &remote)) != 0 || (status = create_check_device_name(o)) != 0 ||
 	    (status = place_find(o, &p)) != 0)
 		return status;
@@ -76,15 +77,22 @@ run(struct options *o)
 	return 0;
 }
 
+static const struct option_spec join_options[] = {
+	{ "invitation-file", "FILE", "the invitation is the first line of FILE" },
+	{ NULL, NULL, NULL },
+};
+
 const struct command cmd_join = {
 	.name = "join",
-	.synopsis = "MOUNTPOINT --remote URL",
-	.summary = "make this computer a device of an existing vault (with its recovery key)",
-	.details = "Asks for the recovery key of the vault in the store and makes this computer one of its devices; then\n"
-	    "\"snugfs mount\" opens it.\n"
+	.synopsis = "MOUNTPOINT [--invitation-file FILE] [--remote URL]",
+	.summary = "make this computer a device of an existing vault (by an invitation, or with its recovery key)",
+	.details = "Asks for an invitation, which \"snugfs device invite\" makes on a computer that is in, and makes this computer one of\n"
+	    "the vault's devices; then \"snugfs mount\" opens it.  With --remote it asks for the recovery key instead.\n"
 	    "\n"
-	    "  --remote URL              the store: dir:/path, a plain path, or s3:https://host/bucket\n",
+	    "  --remote URL              the store: dir:/path, a plain path, or s3:https://host/bucket; with an\n"
+	    "                            invitation: how this computer reaches it\n",
 	.accepts = ACCEPT_REMOTE,
+	.options = join_options,
 	.place = PLACE_REQUIRED,
 	.run = run,
 };

@@ -17,6 +17,8 @@ extern const struct command cmd_unlock_method;
 extern const struct command cmd_recovery_split; /* of cmd_recovery_key */
 extern const struct command cmd_verify;
 extern const struct command cmd_exposure;
+extern const struct command cmd_device;
+extern const struct command cmd_device_invite; /* a subcommand of it */
 extern const struct command cmd_export;
 extern const struct command cmd_remote;
 extern const struct command cmd_remote_set; /* of cmd_remote */

@@ -31,6 +31,10 @@ static const struct {
 	{ "statements", op_statements },
 	{ "witness", op_witness },
 	{ "set-witness", op_set_witness },
+	{ "device-list", op_device_list },
+	{ "device-invite", op_device_invite },
+	{ "device-rename", op_device_rename },
+	{ "device-remove", op_device_remove },
 };
 
 op_fn *

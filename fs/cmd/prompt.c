@@ -236,3 +236,27 @@ prompt_new_passphrase(const struct options *o, const char *mountpoint, struct se
 	s.text = NULL;
 	return 0;
 }
+
+int
+prompt_invitation(const char *file, struct secret *out)
+{
+	CLEANUP(secret_clear) struct secret s = { 0 };
+	int status = prompt_secret_new(&s);
+	err_t err;
+
+	if (status != 0)
+		return status;
+	if (file != NULL) {
+		status = read_file(file, &s);
+	} else if (isatty(STDIN_FILENO)) {
+		status = ask("Invitation (it is not shown): ", &s);
+	} else if ((err = terminal_read_line(STDIN_FILENO, s.text, &s.len)) != 0) {
+		status = err == -ENODATA ? tell_failure("an invitation is needed, or the address of the store for the recovery key: give "
+		    "--invitation-file FILE or --remote URL") : prompt_tell_line(err, "standard input");
+	}
+	if (status != 0)
+		return status;
+	*out = s;
+	s.text = NULL;
+	return 0;
+}

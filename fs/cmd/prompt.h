@@ -35,6 +35,8 @@ int prompt_pin(const struct options *o, const char *mountpoint, struct secret *o
  * be NULL), or asked for twice.
  */
 int prompt_new_secret(const char *file, const char *command, const char *what, struct secret *out);
+/* An invitation: the first line of a file (NULL: none), or from the terminal or standard input. */
+int prompt_invitation(const char *file, struct secret *out);
 /*
  * prompt_recovery.c: the recovery key from --recovery-key-file, the terminal or standard input, or as many of its shares as
  * are needed, one in a line, also from --share-file; a typo is pointed at.

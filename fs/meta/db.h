@@ -39,6 +39,7 @@ enum db_key {
 	DB_KEY_WITNESS = 31,     /* URL of the witness (witness.h) */
 	DB_KEY_VERIFIED = 30,    /* members that a person has verified (verified.h) */
 	DB_KEY_CREDENTIALS = 24, /* the keys to the store, if they are kept here (credentials.h) */
+	DB_KEY_AUTHORS = 8,      /* the last commit of each member */
 	DB_KEY_SETTINGS = 20,    /* what the user wants of sync on this device (settings.h) */
 	DB_KEY_CACHE = 21,       /* how much of the store is kept here, and what is pinned (cache.h) */
 	DB_KEY_JOURNAL = 7,      /* the generation of the journal that this database has nothing of; db.c's own */

@@ -23,6 +23,7 @@ struct join {
 	struct identity *as; /* the recovery key or the invitation */
 	uint8_t as_id[IDENTITY_ID_LEN];
 	bool by_recovery;
+	bool name_is_mine; /* by invitation: p->device_name goes before the one that it has */
 	struct key32 psk;
 	struct opened_box *boxes;
 	size_t box_count;

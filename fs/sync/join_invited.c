@@ -179,7 +179,7 @@ say_entry(struct members_saying *w, void *ctx)
 
 	if ((err = check_invitation(w, j, m)) != 0 ||
 	    (err = trust_make_add(members_trust(w), j->as, MEMBER_DEVICE, identity_public(j->v->me),
-	         j->p->device_name != NULL ? j->p->device_name : m->name, now, &add)) != 0)
+	         j->name_is_mine || strcmp(m->name, SYNC_INVITATION_UNNAMED) == 0 ? j->p->device_name : m->name, now, &add)) != 0)
 		return err;
 	err = members_say(w, &add);
 	if (err == -EPERM)
@@ -218,10 +218,12 @@ join_steps(struct join *j, const struct invitation *inv)
 }
 
 err_t
-sync_join_invited(const struct vault_create_params *p, struct store *store, const struct invitation *inv, char **why_out)
+sync_join_invited(const struct vault_create_params *p, struct store *store, const struct invitation *inv, bool name_is_mine,
+    char **why_out)
 {
 	struct pinned_commit pinned = { .seq = inv->head_seq };
-	CLEANUP(join_clear) struct join j = { .p = p, .store = store, .why_out = why_out, .pinned = &pinned };
+	CLEANUP(join_clear) struct join j = { .p = p, .store = store, .why_out = why_out, .pinned = &pinned,
+		.name_is_mine = name_is_mine };
 	err_t err;
 
 	memcpy(pinned.hash, inv->head_hash, sizeof(pinned.hash));

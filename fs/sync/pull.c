@@ -117,6 +117,16 @@ save_epoch_keys(struct vault *v, struct admitted *a)
 	return 0;
 }
 
+static err_t
+save_author(struct vault *v, const struct admitted *a, uint64_t seq)
+{
+	const struct trust_member *m = trust_member_find(a->trust, a->opened->env.author);
+
+	if (m == NULL)
+		return 0;
+	return vault_save_author(v, &(struct vault_author){ m->number, seq, a->opened->env.time_ns });
+}
+
 /* [meta lock] The commit is the head from here on. */
 static err_t
 land(void *ctx)
@@ -145,7 +155,7 @@ land(void *ctx)
 	memcpy(v->head_hash, a->hash, sizeof(v->head_hash));
 	v->tail_size += a->len;
 	v->flight_count = 0;
-	if ((err = vault_save_head(v)) != 0)
+	if ((err = vault_save_head(v)) != 0 || (err = save_author(v, a, l->seq)) != 0)
 		return err;
 	trust_free(v->trust);
 	v->trust = STEAL(a->trust);

@@ -102,15 +102,17 @@ struct sync_invited {
 MUST_CHECK err_t sync_invite(struct sync *s, const struct identity_public *guest, const char *name, uint64_t expires_ns,
     struct sync_invited *out, char **why_out);
 
+/* The name of an invitation that does not say what the device is to be called. */
+#define SYNC_INVITATION_UNNAMED "a new device"
 struct invitation;
 /*
  * Joining by an invitation: as sync_join, but the commit that the invitation names must be in the chain as it was then, and
- * the invitation is used up by it; a new epoch begins.  p->device_name NULL: the name that the invitation has.
+ * the invitation is used up by it; a new epoch begins.  name_is_mine: p->device_name counts even if the invitation has one.
  * -ESTALE: another vault, or an older or other state of it; -EKEYEXPIRED: its time is over; -EKEYREVOKED: used already, or
  * withdrawn; -EKEYREJECTED: nobody gave it out.
  */
 MUST_CHECK err_t sync_join_invited(const struct vault_create_params *p, struct store *store, const struct invitation *inv,
-    char **why_out);
+    bool name_is_mine, char **why_out);
 
 /*
  * Joining with the recovery key: reads the store, proves that it is this key's vault, makes the local half in p->dir, adds

@@ -57,6 +57,7 @@ vault_drop(struct vault *v)
 	close_fd(&v->lock_fd);
 	close_fd(&v->dir_fd);
 	free(v->remote_url);
+	free(v->authors);
 	free(v->dir);
 	free(v);
 }
@@ -394,6 +395,8 @@ vault_open(const char *dir, const struct vault_unlock *u, struct vault **out)
 	meta_lock(v->meta);
 	if ((err = load_secrets(v)) == 0 && (err = load_head(v)) == 0)
 		err = load_remote(v);
+	if (err == 0)
+		err = vault_load_authors(v);
 	meta_unlock(v->meta);
 	if (err != 0) {
 		struct vault *opened = STEAL(v);

@@ -23,6 +23,13 @@
 
 #define VAULT_FLIGHT_MAX 8
 
+/* A member's last commit that was applied here. */
+struct vault_author {
+	uint32_t number; /* the member's */
+	uint64_t seq;
+	uint64_t time_ns;
+};
+
 /* Opened.  Pointers are fixed while it is open; what they point at says its own locking. */
 struct vault {
 	char *dir;
@@ -50,6 +57,8 @@ struct vault {
 	uint8_t flights[VAULT_FLIGHT_MAX][32];
 	uint32_t flight_count;
 	char *remote_url;       /* NULL: none */
+	struct vault_author *authors;
+	size_t author_count;
 
 	struct reserve *reserve;
 	int lock_fd;
@@ -117,6 +126,9 @@ MUST_CHECK err_t vault_close(struct vault *v);
 MUST_CHECK err_t vault_save_head(struct vault *v);
 MUST_CHECK err_t vault_save_remote(struct vault *v, const char *url); /* NULL: none any more */
 MUST_CHECK err_t vault_save_epoch_key(struct vault *v, uint32_t epoch, const uint8_t key[static 32]);
+/* [meta lock] Remembers a commit, in the current batch of meta; what is known of a member's last one, borrowed (NULL: nothing). */
+MUST_CHECK err_t vault_save_author(struct vault *v, const struct vault_author *a);
+const struct vault_author *vault_author(struct vault *v, uint32_t number);
 /* [meta lock] Appends statement number n (already folded into v->trust) to the database. */
 MUST_CHECK err_t vault_save_statement(struct vault *v, uint64_t number, const uint8_t *data, size_t len);
 

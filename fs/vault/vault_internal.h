@@ -30,4 +30,7 @@ void vault_drop(struct vault *v);
 void vault_drop_ptr(struct vault **v);
 void vault_db_close_ptr(struct db **db);
 
+/* [meta lock] */
+MUST_CHECK err_t vault_load_authors(struct vault *v);
+
 #endif

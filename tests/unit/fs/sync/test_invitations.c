@@ -49,9 +49,9 @@ invite(struct side *s)
 static err_t
 enter_by(struct fixture *f, struct side *s, const struct invitation *inv, char **why)
 {
-	struct vault_create_params p = { .dir = s->dir, .remote_url = f->store, .lock = { .plain = true } };
+	struct vault_create_params p = { .dir = s->dir, .device_name = "beta", .remote_url = f->store, .lock = { .plain = true } };
 	struct store *store = open_store(f->store);
-	err_t err = sync_join_invited(&p, store, inv, why);
+	err_t err = sync_join_invited(&p, store, inv, false, why);
 
 	store_free(store);
 	return err;
@@ -363,13 +363,13 @@ whatever_the_store_refuses_entering_leaves_nothing_and_works_later(void **state)
 	sync_ok(&f->a);
 	inv = invite(&f->a);
 	for (unsigned skip = 0; skip < 60 && err != 0; skip++) {
-		struct vault_create_params p = { .dir = f->b.dir, .remote_url = f->store, .lock = { .plain = true } };
+		struct vault_create_params p = { .dir = f->b.dir, .device_name = "beta", .remote_url = f->store, .lock = { .plain = true } };
 		struct store *store = open_store(f->store);
 		char *why = NULL, list[300];
 
 		assert_int_equal(store_fault_set(store, &(struct store_fault_rule){ .kind = STORE_FAULT_BEFORE,
 		    .ops = STORE_OP_ALL, .skip = skip, .error = -EACCES }, 1), 0);
-		err = sync_join_invited(&p, store, inv, &why);
+		err = sync_join_invited(&p, store, inv, false, &why);
 		store_free(store);
 		free(why);
 		if (err != 0) {

@@ -1,0 +1,220 @@
+"""Who is in: invitations, names, removals, with real daemons and a store between them."""
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import conftest
+from test_main_job import Computers
+
+BLOCKS = {" ": (0, 0), "\u2580": (1, 0), "\u2584": (0, 1), "\u2588": (1, 1)}
+
+
+class Party(Computers):
+    def __init__(self):
+        super().__init__()
+        self.token = self.root / "invitation"
+
+    def first(self, *args):
+        vault = super().first(*args)
+        self.sync(vault)
+        return vault
+
+    def invite(self, host, *args):
+        self.token.unlink(missing_ok=True)
+        host.run("device", "invite", host.mountpoint, "--vault", host.dir, "--to-file", self.token, *args)
+        return self.token
+
+    def try_enter(self, *args, check=False):
+        vault = self._new()
+        done = vault.run("join", vault.mountpoint, "--vault", vault.dir, "--no-passphrase", "--invitation-file", self.token, *args,
+                         check=check)
+        return vault, done
+
+    def enter(self, *args):
+        vault, _ = self.try_enter(*args, check=True)
+        vault.mount()
+        return vault
+
+
+@pytest.fixture
+def party():
+    p = Party()
+    yield p
+    p.clean_up()
+
+
+def device(vault, verb, *args, check=True):
+    return vault.run("device", verb, vault.mountpoint, *args, "--vault", vault.dir, check=check)
+
+
+def listing(vault):
+    return json.loads(device(vault, "list", "--json").stdout)
+
+
+def names(vault):
+    return sorted(d["name"] for d in listing(vault)["devices"])
+
+
+def status(vault):
+    return json.loads(vault.run("status", vault.mountpoint, "--vault", vault.dir, "--json").stdout)
+
+
+def test_an_invited_computer_opens_the_vault_and_all_see_it(party):
+    alpha = party.first()
+    (alpha.mountpoint / "letter").write_text("dear reader")
+    party.sync(alpha)
+    party.invite(alpha, "--name", "phone")
+    assert party.token.stat().st_mode & 0o777 == 0o600
+    phone = party.enter()
+    assert (phone.mountpoint / "letter").read_text() == "dear reader"
+    (phone.mountpoint / "answer").write_text("dear writer")
+    party.sync(phone, alpha)
+    assert (alpha.mountpoint / "answer").read_text() == "dear writer"
+    assert names(alpha) == names(phone) == ["alpha", "phone", "recovery key"]
+    row = next(d for d in listing(alpha)["devices"] if d["name"] == "phone")
+    assert row["added_by"] == "alpha" and row["invited"] and row["last_commit"] and not row["this"]
+    assert listing(alpha)["invitations"] == []
+    assert any('"phone" came in with an invitation by "alpha"' in m for m in status(alpha)["messages"])
+
+
+def test_an_invitation_is_shown_as_a_line_and_as_a_code_that_a_camera_reads(party):
+    alpha = party.first()
+    shown = device(alpha, "invite").stdout
+    line = re.search(r"^SNUGFS1-[0-9A-HJKMNP-TV-Z]+$", shown, re.M).group()
+    rows = [row for row in shown.splitlines() if row and set(row) <= set(BLOCKS)]
+    width = max(map(len, rows))
+    modules = [[BLOCKS[c][half] for c in row.ljust(width)] for row in rows for half in (0, 1)]
+    image = party.root / "code.pgm"
+    scale = 4
+    pixels = b"".join(bytes(0 if m else 255 for m in row for _ in range(scale)) * scale for row in modules)
+    image.write_bytes(b"P5 %d %d 255\n" % (width * scale, len(modules) * scale) + pixels)
+    read = subprocess.run(["zbarimg", "-q", "--raw", image], capture_output=True, text=True, check=True).stdout.strip()
+    assert read == line
+    assert device(alpha, "invite", "--no-qr").stdout.count("\u2588") == 0
+    party.token.write_text(read.lower() + "\n")
+    party.enter("--device-name", "camera")
+    party.sync(alpha)
+    assert "camera" in names(alpha)
+
+
+def test_an_invitation_works_once_and_what_is_mistyped_is_told_apart(party):
+    alpha = party.first()
+    text = party.invite(alpha).read_text().strip()
+    for wrong, words in [(text[:-4], "mistyped, or not all of it"), (text[:40] + ("0" if text[40] != "0" else "1") + text[41:], "mistyped"),
+                         ("hello", "not an invitation"), ("SNUGFS2-" + text[8:], "another version"), ("", "not an invitation")]:
+        party.token.write_text(wrong + "\n")
+        vault, done = party.try_enter()
+        assert done.returncode == 1 and words in done.stderr and not vault.dir.exists(), (wrong, done.stderr)
+    party.token.write_text(text + "\n")
+    party.enter()
+    vault, done = party.try_enter()
+    assert done.returncode == 1 and "used already, or was withdrawn" in done.stderr and not vault.dir.exists()
+
+
+def test_a_withdrawn_an_expired_and_a_misled_invitation_are_refused(party):
+    alpha = party.first()
+    party.invite(alpha, "--name", "tablet")
+    assert [i["name"] for i in listing(alpha)["invitations"]] == ["tablet"]
+    assert "withdrawn" in device(alpha, "remove", "tablet", "--yes").stdout
+    assert "used already, or was withdrawn" in party.try_enter()[1].stderr
+    party.invite(alpha, "--expires", "1s")
+    until = json.dumps(listing(alpha)["invitations"][0]["expires"])
+    conftest.wait_until(lambda: int(subprocess.check_output(["date", "+%s"])) > int(until), "the end of the invitation")
+    assert "was good until" in party.try_enter()[1].stderr
+    party.invite(alpha)
+    other = Computers()
+    try:
+        other.first()
+        party.sync(other.all[0])
+        assert "another vault than the one of the invitation" in party.try_enter("--remote", other.remote)[1].stderr
+    finally:
+        other.clean_up()
+    shutil.copytree(party.store, party.root / "old")
+    party.invite(alpha)
+    done = party.try_enter("--remote", f"dir:{party.root / 'old'}")[1]
+    assert "another history" in done.stderr, done.stderr
+
+
+def test_a_removed_device_reads_nothing_new_is_told_and_keeps_what_it_has(party):
+    alpha = party.first()
+    beta = party.join()
+    gamma = party.join("gamma")
+    (alpha.mountpoint / "old").write_text("for all")
+    party.sync(alpha, beta, gamma)
+    said = device(alpha, "remove", "beta", "--yes").stdout
+    assert "may still have all that it has synced" in said and str(party.store) in said
+    (alpha.mountpoint / "new").write_text("for two")
+    party.sync(alpha, gamma)
+    assert (gamma.mountpoint / "new").read_text() == "for two"
+    assert any('"beta" was removed by "alpha"' in m for m in status(gamma)["messages"])
+    (beta.mountpoint / "mine").write_text("never synced")
+    done = beta.run("sync", beta.mountpoint, "--vault", beta.dir, check=False)
+    assert done.returncode == 1 and "has been removed from the vault" in done.stderr
+    assert (beta.mountpoint / "old").read_text() == "for all"
+    assert (beta.mountpoint / "mine").read_text() == "never synced"
+    assert not (beta.mountpoint / "new").exists()
+    assert "removed from the vault" in status(beta)["problem"]["text"]
+    assert names(gamma) == ["alpha", "gamma", "recovery key"]
+
+
+def test_devices_are_renamed_for_all(party):
+    alpha = party.first()
+    beta = party.join()
+    party.sync(alpha)
+    device(alpha, "rename", "beta", "the old laptop")
+    party.sync(beta)
+    assert names(beta) == ["alpha", "recovery key", "the old laptop"]
+    device(beta, "rename", next(d["id"] for d in listing(beta)["devices"] if d["this"])[:8], "mine")
+    assert "mine" in names(beta)
+
+
+def test_what_cannot_be_removed_is_refused_with_the_reason(party):
+    alpha = party.first()
+    beta = party.join()
+    party.sync(alpha)
+    for who, words in [("alpha", "cannot remove itself"), ("recovery key", "recovery-key"), ("nobody", "there is no device")]:
+        done = device(alpha, "remove", who, "--yes", check=False)
+        assert done.returncode == 1 and words in done.stderr, done.stderr
+    done = device(alpha, "remove", "beta", check=False)
+    assert done.returncode == 1 and "say --yes" in done.stderr
+    device(beta, "rename", "alpha", "beta")
+    party.sync(alpha)
+    done = device(alpha, "remove", "beta", "--yes", check=False)
+    assert done.returncode == 1 and "several devices are called" in done.stderr
+    assert names(alpha) == ["beta", "beta", "recovery key"]
+
+
+def test_a_vault_that_is_not_mounted_invites_and_removes_as_well(party):
+    alpha = party.first()
+    (alpha.mountpoint / "letter").write_text("dear reader")
+    party.sync(alpha)
+    alpha.unmount()
+    party.token.unlink(missing_ok=True)
+    alpha.run("device", "invite", alpha.mountpoint, "--vault", alpha.dir, "--no-passphrase", "--to-file", party.token, "--name", "phone")
+    phone = party.enter()
+    assert (phone.mountpoint / "letter").read_text() == "dear reader"
+    alpha.run("device", "remove", alpha.mountpoint, "phone", "--yes", "--vault", alpha.dir, "--no-passphrase")
+    done = phone.run("sync", phone.mountpoint, "--vault", phone.dir, check=False)
+    assert "has been removed from the vault" in done.stderr
+
+
+def test_the_independent_reader_reads_a_vault_with_invitations(party):
+    alpha = party.first()
+    (alpha.mountpoint / "one").write_text("1")
+    party.invite(alpha, "--name", "phone")
+    phone = party.enter()
+    (phone.mountpoint / "two").write_text("2")
+    party.sync(phone, alpha)
+    device(alpha, "remove", "phone", "--yes")
+    (alpha.mountpoint / "three").write_text("3")
+    party.invite(alpha)
+    party.sync(alpha)
+    out = party.root / "out"
+    out.mkdir()
+    tests = pathlib.Path(__file__).resolve().parents[1]
+    subprocess.run(["/usr/bin/python3", "-B", "-m", "reader", party.store, party.paper, "write", out], cwd=tests, check=True)
+    assert {f.name: f.read_text() for f in out.iterdir()} == {"one": "1", "two": "2", "three": "3"}
