@@ -168,19 +168,27 @@ pieces_that_were_flushed_survive_a_crash_and_others_come_again(void **state)
 	ino = shelf_file(&k, 10 * MIB, 6);
 	shelf_evict(&k);
 	shelf_assert_file(&k, ino, 6, 2 * MIB + 5000, 1000);
+	shelf_assert_file(&k, ino, 6, 5 * MIB + 5000, 1000);
 
 	uint64_t saved = shelf_here(&k, 0);
 
 	assert_int_equal(segstore_save_pieces(f->ss), 0);
 	assert_int_equal(meta_sync(f->meta), 0);
-	shelf_assert_file(&k, ino, 6, 7 * MIB + 5000, 1000);
+	shelf_assert_file(&k, ino, 6, 8 * MIB + 5000, 1000);
 	assert_true(shelf_here(&k, 0) != saved);
+
+	/* The row is written anew while some of what is here is not flushed. */
+	struct segstore_leaving v = {.seg = k.rows[0].id, .mask = saved & ~(saved - 1)};
+
+	assert_int_equal(segstore_drop_pieces(f->ss, &v, 1), 0);
+	assert_true(v.done);
+	saved &= saved - 1;
 	content_set_fetch(f->c, NULL, NULL);
 	fixture_reopen(f, false);
 	content_set_fetch(f->c, shelf_read, &k);
 	assert_true(shelf_here(&k, 0) == saved);
 	k.requests = 0;
-	shelf_assert_file(&k, ino, 6, 2 * MIB + 5000, 1000);
+	shelf_assert_file(&k, ino, 6, 5 * MIB + 5000, 1000);
 	assert_int_equal(k.requests, 0);
 	shelf_assert_file(&k, ino, 6, 0, 10 * MIB);
 	shelf_clear(&k);
@@ -273,6 +281,48 @@ pieces_that_are_given_up_go_from_the_disk_and_come_again_when_they_are_read(void
 	shelf_clear(&k);
 }
 
+/* While the segment is read, somebody wants its room. */
+struct greedy {
+	struct shelf_store *k;
+	bool tried;
+	bool done;
+};
+
+static err_t
+drop_while_read(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	struct greedy *g = ctx;
+
+	(void)fd, (void)name, (void)data, (void)off, (void)len;
+	if (g->tried || strcmp(operation, "pread") != 0)
+		return 0;
+	g->tried = true;
+
+	struct segstore_leaving v = {.seg = g->k->rows[0].id, .mask = UINT64_MAX};
+	err_t e = segstore_drop_pieces(g->k->f->ss, &v, 1);
+
+	g->done = v.done;
+	return e;
+}
+
+static void
+what_is_being_read_is_not_given_up(void **state)
+{
+	struct shelf_store k;
+	struct greedy g = {.k = &k};
+	uint64_t ino;
+
+	shelf_open(*state, &k);
+	ino = shelf_file(&k, 3 * MIB, 11);
+	disk_watch(drop_while_read, &g);
+	shelf_assert_file(&k, ino, 11, 0, 5000);
+	disk_watch(NULL, NULL);
+	assert_true(g.tried);
+	assert_false(g.done);
+	assert_true(shelf_here(&k, 0) == pieces_all(k.rows[0].size));
+	shelf_clear(&k);
+}
+
 /* Threads. */
 
 struct dropper {
@@ -336,6 +386,7 @@ main(void)
 		TEST(a_segment_of_which_all_pieces_came_is_whole_if_it_is_what_it_should_be),
 		TEST(pieces_whose_flush_failed_are_not_said_to_be_here),
 		TEST(pieces_that_are_given_up_go_from_the_disk_and_come_again_when_they_are_read),
+		TEST(what_is_being_read_is_not_given_up),
 		TEST(what_is_read_while_pieces_come_and_go_is_right),
 	};
 
