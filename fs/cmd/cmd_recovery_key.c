@@ -23,12 +23,12 @@ static const struct command cmd_check = {
 	.run = run,
 };
 
-static const struct command *const subcommands[] = { &cmd_check, &cmd_recovery_split, NULL };
+static const struct command *const subcommands[] = { &cmd_check, &cmd_recovery_new, &cmd_recovery_remove, &cmd_recovery_split, NULL };
 
 const struct command cmd_recovery_key = {
 	.name = "recovery-key",
-	.synopsis = "check | split",
-	.summary = "the key on paper: check that it is the right one, split it into shares",
+	.synopsis = "check | new | remove | split",
+	.summary = "the key on paper: check, replace or remove it, split it into shares",
 	.details = "The recovery key opens the vault on a new computer when all others are lost.\n",
 	.subcommands = subcommands,
 };

@@ -14,7 +14,10 @@ extern const struct command cmd_join;
 extern const struct command cmd_recovery_key;
 extern const struct command cmd_lock;
 extern const struct command cmd_unlock_method;
-extern const struct command cmd_recovery_split; /* of cmd_recovery_key */
+/* of cmd_recovery_key */
+extern const struct command cmd_recovery_new;
+extern const struct command cmd_recovery_remove;
+extern const struct command cmd_recovery_split;
 extern const struct command cmd_verify;
 extern const struct command cmd_exposure;
 extern const struct command cmd_device;

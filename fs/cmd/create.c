@@ -114,8 +114,8 @@ create_check_store(const char *remote, bool create, const uint8_t *id, const cha
  * The file is there, and its room on the disk taken, before there is a key: afterwards nothing can go wrong any more that
  * would lose the only copy.
  */
-static int
-reserve_key_file(const char *path, int *fd_out)
+int
+create_reserve_key_file(const char *path, int *fd_out)
 {
 	static const char room[RECOVERY_TEXT_LEN + 1] = { 0 };
 	CLEANUP(handle_close_fd) int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -138,8 +138,8 @@ reserve_key_file(const char *path, int *fd_out)
 	return 0;
 }
 
-static err_t
-fill_key_file(int fd, const char *text)
+err_t
+create_fill_key_file(int fd, const char *text)
 {
 	err_t err = disk_pwrite(fd, text, RECOVERY_TEXT_LEN, 0);
 
@@ -151,8 +151,8 @@ fill_key_file(int fd, const char *text)
 }
 
 /* Unbuffered, so that it is in no memory of the C library. */
-static err_t
-print_key(const char *text)
+err_t
+create_print_key(const char *text)
 {
 	static const char before[] = "The recovery key of this vault:\n\n    ";
 	static const char after[] =
@@ -182,7 +182,7 @@ hand_over_key(const uint8_t key[static RECOVERY_KEY_LEN], const struct options *
 
 	if (text != NULL) {
 		recoverykey_format(key, text);
-		err = fd >= 0 ? fill_key_file(fd, text) : print_key(text);
+		err = fd >= 0 ? create_fill_key_file(fd, text) : create_print_key(text);
 		secmem_free(text);
 	}
 	if (err != 0)
@@ -231,7 +231,7 @@ create_vault(const struct options *o, struct place *p, const char *remote, struc
 	if ((status = prompt_new_passphrase(o, p->mountpoint, &passphrase)) != 0 ||
 	    (status = place_make_mountpoint(p)) != 0)
 		return status;
-	if (o->recovery_key_file != NULL && (status = reserve_key_file(o->recovery_key_file, &key_fd)) != 0)
+	if (o->recovery_key_file != NULL && (status = create_reserve_key_file(o->recovery_key_file, &key_fd)) != 0)
 		return status;
 	status = make(o, p, remote, &passphrase, key_fd);
 	if (status != 0) {

@@ -21,6 +21,13 @@ int create_remote_url(const struct options *o, char **out);
 int create_check_device_name(const struct options *o);
 /* --device-name, or the host's name. */
 void create_device_name(const struct options *o, char out[static TRUST_NAME_MAX + 1]);
+/*
+ * A recovery key on its way to a person: to a file, of which the room is taken before there is a key, or shown.
+ * text: as recoverykey.h writes it.
+ */
+int create_reserve_key_file(const char *path, int *fd_out);
+MUST_CHECK err_t create_fill_key_file(int fd, const char *text);
+MUST_CHECK err_t create_print_key(const char *text);
 /* How a vault is locked with that passphrase (empty: not), or unlocked by what mounting_unlock gave. */
 struct vault_unlock create_lock(const struct secret *passphrase);
 /*

@@ -151,6 +151,10 @@ sync_join(const struct vault_create_params *p, struct store *store, const uint8_
 	err = open_vault(&j, recovery_key);
 	if (err == 0)
 		err = join_finish(&j, enter);
+	/* The history up to its removal can be read, and no further. */
+	if (err == -EKEYREVOKED && why_out != NULL && *why_out == NULL)
+		store_say(why_out, "this recovery key of the vault in %s has been replaced or removed; use the newer one, or an "
+		    "invitation from one of its devices", store->url);
 	if (err != 0)
 		join_take_why(&j, err);
 	return err;

@@ -330,3 +330,10 @@ members_commit(struct sync *s, members_say_fn *say, void *ctx, char **why_out, s
 	(void)engine_round_end(s, refused ? 0 : err);
 	return err;
 }
+
+err_t
+members_write_base(struct sync *s)
+{
+	engine_round_begin(s, true);
+	return engine_round_end(s, base_write(s));
+}

@@ -127,7 +127,7 @@ def other():
 COMMANDS = ["up", "init", "mount", "unmount", "status", "sync", "join", "recovery-key", "lock", "unlock-method",
             "pause", "offline", "resume", "limit", "remote"]
 SUBCOMMANDS = [["remote", "show"], ["remote", "set"], ["remote", "test"],
-               ["recovery-key", "check"], ["recovery-key", "split"],
+               ["recovery-key", "check"], ["recovery-key", "split"], ["recovery-key", "new"], ["recovery-key", "remove"],
                ["unlock-method", "add"], ["unlock-method", "list"], ["unlock-method", "remove"],
                ["unlock-method", "change-passphrase"]]
 

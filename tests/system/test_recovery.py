@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+import reader
+
 from conftest import new_root
 from test_commands import KEY, Cli
 
@@ -122,3 +124,88 @@ def test_only_the_right_key_is_split_and_nothing_is_overwritten(lost):
     for shares, threshold in ((3, 4), (1, 1), (32, 2), ("x", 2)):
         done = cli.run("recovery-key", "split", cli.mp, "--shares", shares, "--threshold", threshold)
         assert done.returncode == 2
+
+
+# Another recovery key, or none
+
+
+def new_key(cli, key, name="new-key", **kwargs):
+    path = cli.root / name
+    cli.ok("recovery-key", "new", cli.mp, "--recovery-key-file", key, "--new-recovery-key-file", path, **kwargs)
+    return path
+
+
+def test_a_new_recovery_key_opens_everything_and_the_old_one_nothing_new(lost):
+    cli, other, key = lost
+    old = key.read_text()
+    cli.fails("recovery-key", "new", cli.mp, "--recovery-key-file", key, saying="close it first")
+    cli.ok("unmount", cli.mp)
+    fresh = new_key(cli, key)
+    check = ["recovery-key", "check", cli.mp, "--recovery-key-file"]
+    assert "This is the recovery key" in cli.ok(*check, fresh).stdout
+    cli.fails(*check, key, saying="not the one of")
+    cli.ok("mount", cli.mp)
+    (cli.mp / "later").write_text("only for the new key")
+    cli.ok("sync", cli.mp)
+    lose_everything(cli)
+    words = ["join", other.mp, "--remote", f"dir:{cli.store}", "--no-passphrase", "--recovery-key-file"]
+    other.fails(*words, key, saying="replaced")
+    with pytest.raises(reader.Refused):
+        reader.Vault(cli.store, KEY.search(old).group(0))
+    names = [path for path, _ in reader.Vault(cli.store, KEY.search(fresh.read_text()).group(0)).walk()]
+    assert b"later" in names
+    other.ok(*words, fresh)
+    other.ok("mount", other.mp)
+    assert (other.mp / "later").read_text() == "only for the new key"
+    assert (other.mp / "folder" / "letter").read_text() == "dear reader"
+
+
+def test_a_replaced_recovery_key_unlocks_no_device_file_and_the_new_one_does(cli):
+    key, passphrase = cli.root / "key", cli.root / "pass"
+    passphrase.write_text("a passphrase\n")
+    cli.mp.mkdir()
+    cli.ok("init", cli.mp, "--passphrase-file", passphrase, "--recovery-key-file", key, "--remote", f"dir:{cli.store}")
+    cli.ok("sync", cli.mp, "--passphrase-file", passphrase)
+    fresh = cli.root / "new-key"
+    cli.ok("recovery-key", "new", cli.mp, "--recovery-key-file", key, "--new-recovery-key-file", fresh, "--passphrase-file", passphrase)
+    cli.fails("mount", cli.mp, "--with-recovery-key", "--recovery-key-file", key, saying="not the one of the vault")
+    cli.ok("mount", cli.mp, "--with-recovery-key", "--recovery-key-file", fresh)
+
+
+def test_only_the_recovery_key_itself_can_replace_or_remove_it(lost):
+    cli, _, key = lost
+    cli.ok("unmount", cli.mp)
+    wrong = cli.root / "wrong"
+    wrong.write_text("000G-40R4-0M30-E209-185G-R38E-1WEC\n")
+    for verb in ("new", "remove"):
+        cli.fails("recovery-key", verb, cli.mp, "--recovery-key-file", wrong, saying="only by itself")
+    existing = cli.root / "existing"
+    existing.write_text("mine")
+    cli.fails("recovery-key", "new", cli.mp, "--recovery-key-file", key, "--new-recovery-key-file", existing, saying="exists already")
+    assert existing.read_text() == "mine"
+    assert "This is the recovery key" in cli.ok("recovery-key", "check", cli.mp, "--recovery-key-file", key).stdout
+
+
+def test_without_its_store_the_recovery_key_stays_as_it_is(lost):
+    cli, _, key = lost
+    cli.ok("unmount", cli.mp)
+    away = cli.root / "away"
+    cli.store.rename(away)
+    fresh = cli.root / "fresh"
+    cli.fails("recovery-key", "new", cli.mp, "--recovery-key-file", key, "--new-recovery-key-file", fresh, saying="as it was")
+    assert not fresh.exists()
+    away.rename(cli.store)
+    assert "This is the recovery key" in cli.ok("recovery-key", "check", cli.mp, "--recovery-key-file", key).stdout
+
+
+def test_a_removed_recovery_key_opens_nothing_and_its_devices_go_on(lost):
+    cli, other, key = lost
+    cli.ok("unmount", cli.mp)
+    cli.ok("recovery-key", "remove", cli.mp, "--recovery-key-file", key)
+    cli.fails("recovery-key", "check", cli.mp, "--recovery-key-file", key, saying="not the one of")
+    cli.ok("mount", cli.mp)
+    (cli.mp / "later").write_text("only for devices")
+    cli.ok("sync", cli.mp)
+    other.fails("join", other.mp, "--remote", f"dir:{cli.store}", "--no-passphrase", "--recovery-key-file", key)
+    with pytest.raises(reader.Refused):
+        reader.Vault(cli.store, KEY.search(key.read_text()).group(0))
