@@ -94,8 +94,10 @@ drops_finish(struct sync *s, const struct merge_dropped *d)
 {
 	err_t err = 0;
 
+	pthread_mutex_lock(&s->lock);
 	for (size_t k = 0; k < d->renamed_count; k++)
 		numset_remove(&s->uploaded, d->renamed[k]);
+	pthread_mutex_unlock(&s->lock);
 	/* A row on the disk may still point there: only when it is overwritten may the bytes go. */
 	if (d->forgotten_count > 0)
 		err = meta_sync(s->v->meta);

@@ -8,7 +8,7 @@
  *   upload.c   settling, segments                       describe.c inodes in the words of changes.h
  *   base.c     bases                                    members.c  commits that change who is in
  *   join.c     a new device: by the recovery key        join_invited.c  by an invitation
- *   drops.c    around commits that drop segments
+ *   drops.c    around commits that drop segments        gc*.c      garbage (gc_internal.h)
  *   join_start.c  where it begins to read
  *   past.c     the chain read backwards                 past_build.c  the tree as it was
  *
@@ -81,6 +81,7 @@ struct sync {
 		int64_t next_ms;  /* not again before */
 		int64_t polled_ms;
 	} interlude;
+	atomic_bool collecting;   /* garbage: one at a time */
 	bool swept;               /* left-over segments were looked for since something was settled */
 
 	pthread_mutex_t lock;
@@ -170,6 +171,16 @@ MUST_CHECK err_t drops_read_object(struct sync *s, const struct segment *seg, st
 /* After: files of what was forgotten go; what was renamed is not uploaded yet. */
 MUST_CHECK err_t drops_finish(struct sync *s, const struct merge_dropped *d);
 
+/* gc.c */
+/* A commit of this device drops these: they are its to delete.  [meta lock, with the head's move] */
+MUST_CHECK err_t gc_doom(struct sync *s, const struct changes *c);
+/* The device begins with a base: what commits up to seq, with this hash, have named is not known. */
+MUST_CHECK err_t gc_note_unread(struct sync *s, uint64_t seq, const uint8_t hash[static 32]);
+/* Once a day.  For the thread, when nothing else is to be done; not in a round. */
+void gc_run_if_due(struct sync *s);
+
+/* One segment that is whole here, under the name that its row has.  [round] */
+MUST_CHECK err_t upload_segment(struct sync *s, const struct segment *seg);
 /* upload.c.  [round] Settles pending content and uploads its segments: small files first, the rest as it grows. */
 MUST_CHECK err_t upload_pending(struct sync *s);
 /* The same for small files that have changed since a time (seconds since 1970), and not too much of them. */

@@ -228,7 +228,7 @@ apply_base(struct join *j, uint64_t seq, const struct start *st)
 		v->base_size += st->changes->parts[i].size;
 	err = vault_save_head(v);
 	meta_unlock(v->meta);
-	return err;
+	return err != 0 ? err : gc_note_unread(j->s, seq, st->opened->env.previous);
 }
 
 /*

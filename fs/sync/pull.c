@@ -95,6 +95,7 @@ struct landing {
 	struct sync *s;
 	struct admitted *a;
 	uint64_t seq;
+	bool ours;
 };
 
 static err_t
@@ -155,7 +156,8 @@ land(void *ctx)
 	memcpy(v->head_hash, a->hash, sizeof(v->head_hash));
 	v->tail_size += a->len;
 	v->flight_count = 0;
-	if ((err = vault_save_head(v)) != 0 || (err = save_author(v, a, l->seq)) != 0)
+	if ((err = vault_save_head(v)) != 0 || (err = save_author(v, a, l->seq)) != 0 ||
+	    (l->ours && (err = gc_doom(l->s, a->changes)) != 0))
 		return err;
 	trust_free(v->trust);
 	v->trust = STEAL(a->trust);
@@ -253,7 +255,7 @@ pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len)
 	CLEANUP(admitted_clear) struct admitted a = { 0 };
 	CLEANUP(trust_free_ptr) struct trust *before = NULL;
 	CLEANUP(merge_dropped_clear) struct merge_dropped dropped = { 0 };
-	struct landing l = { s, &a, seq };
+	struct landing l = { s, &a, seq, false };
 	struct merge_context mc;
 	err_t err;
 
@@ -264,7 +266,8 @@ pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len)
 	if ((err = drops_fetch(s, a.changes)) != 0)
 		return err;
 	mc = (struct merge_context){ s->v->meta, s->v->content, s->v->lookups, my_name(s->v), time(NULL), &dropped };
-	err = is_ours(s->v, &a) ? merge_apply_own(&mc, a.changes, land, &l) : apply_foreign(s, &mc, &l);
+	l.ours = is_ours(s->v, &a);
+	err = l.ours ? merge_apply_own(&mc, a.changes, land, &l) : apply_foreign(s, &mc, &l);
 	if (err != 0)
 		return explain_commit(s, seq, err);
 	s->head_checked = true;

@@ -7,11 +7,17 @@
 #include "netwatch.h"
 #include "schedule.h"
 
+/* Nothing was done for so long; and so often chores are looked for then. */
+#define IDLE_MS 60000
+#define CHORES_MS 600000
+
 struct background {
 	struct sync *s;
 	struct schedule schedule;
 	struct schedule_view view; /* of the last look */
 	int network;
+	int64_t quiet_ms;      /* since when nothing was done here */
+	int64_t next_idle_ms;  /* when chores are looked for again */
 };
 
 static int64_t
@@ -106,6 +112,20 @@ act(struct background *b, enum schedule_action action)
 	return err;
 }
 
+/* Chores, when nobody has done anything here for a while. */
+static void
+be_idle(struct background *b, uint64_t use, uint64_t change)
+{
+	int64_t now = b->view.now_ms;
+
+	if (b->view.use != use || b->view.change != change || b->view.pending || b->quiet_ms == 0)
+		b->quiet_ms = now;
+	if (b->view.held || now - b->quiet_ms < IDLE_MS || now < b->next_idle_ms)
+		return;
+	b->next_idle_ms = now + CHORES_MS;
+	gc_run_if_due(b->s);
+}
+
 static void
 round_finish(struct sync *s, uint64_t round, err_t err)
 {
@@ -123,11 +143,14 @@ thread_main(void *arg)
 	uint64_t round;
 
 	while (wait_a_while(&b, &round)) {
+		uint64_t use = b.view.use, change = b.view.change;
 		enum schedule_action action;
 
 		look(&b);
 		action = schedule_next(&b.schedule, &b.view);
 		round_finish(b.s, round, action != SCHEDULE_NOTHING ? act(&b, action) : 0);
+		if (action == SCHEDULE_NOTHING)
+			be_idle(&b, use, change);
 	}
 	if (b.network >= 0)
 		(void)close(b.network);

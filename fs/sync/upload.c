@@ -274,6 +274,32 @@ upload_one(struct sync *s, const struct segment *seg)
 	return report_store(s, chain_write_segment(s->chain, seg->name, b.data, b.len));
 }
 
+/* It may have got another name while it was on its way. */
+static err_t
+note_done(struct sync *s, const struct segment *seg)
+{
+	struct segment row;
+	err_t err;
+
+	meta_lock(s->v->meta);
+	err = meta_segment_get(s->v->meta, seg->id, &row);
+	meta_unlock(s->v->meta);
+	if (err != 0 || memcmp(row.name, seg->name, sizeof(row.name)) != 0)
+		return err == -ENOENT ? 0 : err;
+	pthread_mutex_lock(&s->lock);
+	err = numset_add(&s->uploaded, seg->id);
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+err_t
+upload_segment(struct sync *s, const struct segment *seg)
+{
+	err_t err = upload_one(s, seg);
+
+	return err != 0 ? err : note_done(s, seg);
+}
+
 static const struct segment *
 upload_next(struct upload *u)
 {
@@ -306,11 +332,9 @@ upload_all(struct upload *u)
 	const struct segment *seg;
 
 	while ((seg = upload_next(u)) != NULL) {
-		err_t err = upload_one(u->s, seg);
+		err_t err = upload_segment(u->s, seg);
 
 		pthread_mutex_lock(&u->s->lock);
-		if (err == 0)
-			err = numset_add(&u->s->uploaded, seg->id);
 		u->s->status.bytes_done += seg->size;
 		if (err == 0)
 			u->s->status.last_contact = time(NULL);

@@ -1,0 +1,231 @@
+/*
+ * What is pointed into.  This device has the state at the chain's head, extent by extent, so nothing is read from the store.
+ * Nor need any older state be: what nothing points into is noted with the time, a commit that names it again takes the note away
+ * (merge_add_segments), and when the note is as old as history is kept, no state within that time has it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "gc_internal.h"
+#include "padme.h"
+
+/* Inodes for which the meta lock is held at once, and chunks of one file. */
+#define SLICE 256u
+/* A note that is later than this was made when the clock was wrong. */
+#define FUTURE_S 86400u
+
+bool
+gc_is_over(const struct gc *g, uint64_t since)
+{
+	return g->keep_s == 0 || g->now_s >= since + (uint64_t)g->keep_s;
+}
+
+struct walking {
+	gc_chunk_fn *fn;
+	void *ctx;
+	unsigned left;
+	uint64_t next;
+};
+
+static err_t
+walk_chunk(void *ctx, struct inode *i, struct chunk *c)
+{
+	struct walking *w = ctx;
+
+	if (w->left == 0) {
+		w->next = c->no;
+		return -ECANCELED;
+	}
+	w->left--;
+	return w->fn(w->ctx, i, c);
+}
+
+/* *next_out: the chunk to go on with, or 0. [meta lock] */
+static err_t
+walk_inode(struct meta *m, uint64_t ino, uint64_t from, gc_chunk_fn *fn, void *ctx, uint64_t *next_out)
+{
+	struct walking w = { fn, ctx, SLICE, 0 };
+	struct inode *i;
+	err_t err = meta_inode_get(m, ino, &i);
+
+	*next_out = 0;
+	if (err != 0 || !S_ISREG(i->mode))
+		return err == -ENOENT ? 0 : err;
+	err = meta_chunk_scan(m, i, from, walk_chunk, &w);
+	*next_out = w.next;
+	return err == -ECANCELED && w.next != 0 ? 0 : err;
+}
+
+err_t
+gc_each_chunk(struct gc *g, gc_chunk_fn *fn, void *ctx)
+{
+	struct meta *m = g->s->v->meta;
+	uint64_t inos[SLICE], from = 1, seen = 0, next;
+	size_t count = 1;
+	err_t err = meta_sync(m); /* numbers come from the database */
+
+	while (err == 0 && count > 0) {
+		meta_lock(m);
+		err = meta_inode_numbers(m, from, UINT64_MAX, inos, SLICE, &count);
+		for (size_t k = 0; err == 0 && k < count; k++) {
+			next = 0;
+			while ((err = walk_inode(m, inos[k], next, fn, ctx, &next)) == 0 && next != 0) {
+				meta_unlock(m);
+				meta_lock(m);
+			}
+			from = inos[k] + 1;
+		}
+		meta_unlock(m);
+		seen += count;
+		if (err == 0)
+			err = gc_step(g, seen, 0, "what files point into");
+	}
+	return err;
+}
+
+static err_t
+add_use(struct gc *g, uint64_t seg, uint32_t len)
+{
+	struct gc_use *u;
+
+	HASH_FIND(hh, g->uses, &seg, sizeof(seg), u);
+	if (u == NULL) {
+		u = calloc(1, sizeof(*u));
+		if (u == NULL)
+			return -ENOMEM;
+		u->seg = seg;
+		HASH_ADD(hh, g->uses, seg, sizeof(u->seg), u);
+		if (u->hh.tbl == NULL) {
+			free(u);
+			return -ENOMEM;
+		}
+	}
+	u->live += len;
+	return 0;
+}
+
+static err_t
+count_list(struct gc *g, const struct extent_list *l)
+{
+	err_t err = 0;
+
+	for (uint32_t k = 0; err == 0 && k < l->count; k++) {
+		const struct extent *x = &l->v[k];
+
+		/* Of one that was overwritten in its middle two ranges are left. */
+		if (k == 0 || x[-1].seg != x->seg || x[-1].seg_off != x->seg_off)
+			err = add_use(g, x->seg, x->stored_len);
+	}
+	return err;
+}
+
+static err_t
+count_chunk(void *ctx, struct inode *i, struct chunk *c)
+{
+	err_t err = count_list(ctx, &c->current);
+
+	(void)i;
+	return err != 0 ? err : count_list(ctx, &c->chain);
+}
+
+/* Notes. */
+
+struct marking {
+	struct gc *g;
+	struct segment *v; /* rows that are to change */
+	size_t count;
+	size_t cap;
+};
+
+static uint64_t
+since(const struct gc *g, bool is, uint64_t noted)
+{
+	if (!is)
+		return 0;
+	return noted == 0 || noted > g->note_s + FUTURE_S ? g->note_s : noted;
+}
+
+static void
+count_one(struct gc_count *c, uint64_t bytes)
+{
+	c->objects++;
+	c->bytes += bytes;
+}
+
+static err_t
+mark_changed(struct marking *mk, const struct segment *seg)
+{
+	if (mk->count == mk->cap) {
+		size_t cap = mk->cap ? mk->cap * 2 : 64;
+		struct segment *v = reallocarray(mk->v, cap, sizeof(*v));
+
+		if (v == NULL)
+			return -ENOMEM;
+		mk->v = v;
+		mk->cap = cap;
+	}
+	mk->v[mk->count++] = *seg;
+	return 0;
+}
+
+static err_t
+mark_segment(void *ctx, const struct segment *seg)
+{
+	struct marking *mk = ctx;
+	struct gc *g = mk->g;
+	struct segment row = *seg;
+	struct gc_use *u;
+	err_t err = 0;
+
+	if (seg->kind != SEGMENT_SETTLED || !seg->in_store)
+		return 0;
+	HASH_FIND(hh, g->uses, &seg->id, sizeof(seg->id), u);
+	row.dead_since = since(g, u == NULL, seg->dead_since);
+	/* Worth while only if the rest, with its padding, takes half the room. */
+	row.sparse_since = since(g, u != NULL && padme_size(u->live) <= seg->size / 2, seg->sparse_since);
+	if (row.dead_since != 0 && gc_is_over(g, row.dead_since))
+		err = gc_ids_add(&g->dead, seg->id);
+	else if (row.dead_since != 0)
+		count_one(&g->r->history, seg->size);
+	else if (row.sparse_since != 0 && gc_is_over(g, row.sparse_since))
+		err = gc_ids_add(&g->sparse, seg->id);
+	else if (row.sparse_since != 0)
+		count_one(&g->r->sparse, seg->size);
+	if (err != 0 || (row.dead_since == seg->dead_since && row.sparse_since == seg->sparse_since))
+		return err;
+	return mark_changed(mk, &row);
+}
+
+static void
+forget_counts(struct gc *g)
+{
+	struct gc_use *u, *next;
+
+	HASH_ITER (hh, g->uses, u, next) {
+		HASH_DEL(g->uses, u);
+		free(u);
+	}
+	g->dead.count = g->sparse.count = 0;
+	g->r->history = g->r->sparse = (struct gc_count){ 0 };
+}
+
+err_t
+gc_mark(struct gc *g)
+{
+	struct marking mk = { .g = g };
+	struct meta *m = g->s->v->meta;
+	err_t err;
+
+	forget_counts(g);
+	if ((err = gc_each_chunk(g, count_chunk, g)) != 0)
+		return err;
+	meta_lock(m);
+	err = meta_segment_scan(m, mark_segment, &mk);
+	for (size_t k = 0; err == 0 && !g->o->dry_run && k < mk.count; k++)
+		err = meta_segment_put(m, &mk.v[k]);
+	meta_unlock(m);
+	free(mk.v);
+	return err;
+}
