@@ -22,6 +22,7 @@ static const struct {
 	{ "pin", op_pin },
 	{ "unpin", op_unpin },
 	{ "verify", op_verify },
+	{ "gc", op_gc },
 	{ "versions", op_versions },
 	{ "restore", op_restore },
 	{ "words", op_words },
