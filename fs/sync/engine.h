@@ -230,6 +230,8 @@ MUST_CHECK err_t members_seal_box(const struct vault *v, const struct trust *t, 
 /* As members_commit, within a round: neither pulls at first nor ends anything.  -EEXIST: pull, and try again. */
 struct members_done;
 MUST_CHECK err_t members_try(struct sync *s, members_say_fn *say, void *ctx, char **why_out, struct members_done *done_out);
+/* Withdraws invitations that have expired, by one commit if there are any; not while this device's clock is behind the chain's. */
+MUST_CHECK err_t members_withdraw_expired(struct sync *s);
 /* The keys of epochs before that one, wrapped under its key.  base.c and members.c. */
 MUST_CHECK err_t members_add_epoch_keys(struct keyring *keys, uint32_t epoch, const uint8_t key[static 32], struct changes *c);
 

@@ -168,7 +168,7 @@ members_add_epoch_keys(struct keyring *keys, uint32_t epoch, const uint8_t key[s
 
 /* What follows from what was said. */
 
-/* Invitations that have expired are withdrawn by the first device that changes anything. */
+/* Also along with anything else that is said. */
 static err_t
 withdraw_expired(struct members_saying *w)
 {
@@ -336,4 +336,52 @@ members_write_base(struct sync *s)
 {
 	engine_round_begin(s, true);
 	return engine_round_end(s, base_write(s));
+}
+
+/* What expired by itself. */
+
+/* A clock that is behind what it has seen would be right about nothing else, either. */
+static bool
+clock_is_behind(struct vault *v, uint64_t now_ns)
+{
+	bool behind = false;
+
+	meta_lock(v->meta);
+	for (size_t i = 0; i < v->author_count; i++)
+		behind = behind || (v->authors[i].seq == v->head_seq && v->authors[i].time_ns > now_ns);
+	meta_unlock(v->meta);
+	return behind;
+}
+
+static bool
+has_expired(const struct trust *t, uint64_t now_ns)
+{
+	for (size_t i = 0; i < trust_member_count(t); i++) {
+		const struct trust_member *m = trust_member_at(t, i);
+
+		if (m->kind == MEMBER_INVITATION && !m->removed && m->expires_ns < now_ns)
+			return true;
+	}
+	return false;
+}
+
+static err_t
+say_expired(struct members_saying *w, void *ctx)
+{
+	(void)ctx;
+	return withdraw_expired(w);
+}
+
+err_t
+members_withdraw_expired(struct sync *s)
+{
+	uint64_t now_ns = engine_now_ns();
+	err_t err;
+
+	if (!s->v->has_head || !has_expired(s->v->trust, now_ns) || clock_is_behind(s->v, now_ns))
+		return 0;
+	err = members_try(s, say_expired, NULL, NULL, NULL);
+	if (err == 0)
+		report_save(s);
+	return err == -EEXIST ? 0 : err; /* somebody was first: the next round sees what is left to do */
 }

@@ -134,6 +134,8 @@ engine_exchange(struct sync *s, unsigned passes, bool *news_out)
 	for (unsigned pass = 0; err == 0 && pushed && pass < passes; pass++)
 		err = push_all(s, &pushed);
 	if (err == 0)
+		err = members_withdraw_expired(s);
+	if (err == 0)
 		err = base_write_if_due(s);
 	if (err == 0)
 		witness_write(s->witness);

@@ -105,8 +105,8 @@ act(struct background *b, enum schedule_action action)
 		err = -ECANCELED;
 	else if (action == SCHEDULE_PUSH)
 		err = engine_exchange(s, ENGINE_PUSH_PASSES, &news);
-	else
-		err = pull_poll(s, &news);
+	else if ((err = pull_poll(s, &news)) == 0)
+		err = members_withdraw_expired(s);
 	err = engine_round_end(s, err);
 	schedule_ended(&b->schedule, now_ms(CLOCK_BOOTTIME), action, err, news, err != 0 ? store_wait_ms(s->store) : 0);
 	return err;

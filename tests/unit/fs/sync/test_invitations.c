@@ -95,6 +95,19 @@ epoch_of(const struct side *s)
 	return epoch;
 }
 
+static unsigned
+open_invitations(const struct side *s)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < trust_member_count(s->v->trust); i++) {
+		const struct trust_member *m = trust_member_at(s->v->trust, i);
+
+		n += m->kind == MEMBER_INVITATION && !m->removed;
+	}
+	return n;
+}
+
 static void
 an_invited_computer_has_all_files_and_a_new_epoch_begins(void **state)
 {
@@ -184,6 +197,63 @@ one_whose_time_is_over_is_refused_and_withdrawn_by_whoever_changes_something(voi
 	assert_int_equal(epoch_of(&f->a), 1);
 	is_refused(f, inv, -EKEYREVOKED, "used already, or was withdrawn");
 	secmem_free(other);
+	secmem_free(inv);
+}
+
+/* The one who gives it out is not the one who withdraws it. */
+static void
+one_whose_time_is_over_is_withdrawn_by_the_next_round_of_any_device_with_one_commit(void **state)
+{
+	struct fixture *f = *state;
+	struct side c = { .v = NULL };
+	struct invitation *inv, *other;
+	unsigned commits;
+
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	sync_ok(&f->a);
+	other = invite(&f->a);
+	inv = invite_until(&f->a, engine_now_ns() + HOUR / 3600);
+	sync_ok(&f->b);
+	while (engine_now_ns() <= inv->expires_ns)
+		usleep(1000);
+	commits = count_objects(f, "c");
+	sync_ok(&f->b);
+	assert_int_equal(count_objects(f, "c"), commits + 1);
+	assert_int_equal(open_invitations(&f->b), 1);
+	sync_ok(&f->b);
+	sync_ok(&f->a);
+	assert_int_equal(count_objects(f, "c"), commits + 1);
+	assert_int_equal(open_invitations(&f->a), 1);
+	assert_int_equal(epoch_of(&f->a), epoch_of(&f->b));
+	snprintf(c.dir, sizeof(c.dir), "%s/c", f->top);
+	enters(f, &c, other);
+	close_side(&c);
+	secmem_free(other);
+	secmem_free(inv);
+}
+
+static void
+whose_clock_is_behind_the_last_commit_withdraws_nothing_by_itself(void **state)
+{
+	struct fixture *f = *state;
+	struct invitation *inv;
+	struct vault *v = f->a.v;
+	unsigned commits;
+
+	sync_ok(&f->a);
+	inv = invite_until(&f->a, engine_now_ns() + HOUR / 3600);
+	while (engine_now_ns() <= inv->expires_ns)
+		usleep(1000);
+	commits = count_objects(f, "c");
+	assert_int_equal(v->author_count, 1);
+	v->authors[0].time_ns += HOUR;
+	sync_ok(&f->a);
+	assert_int_equal(count_objects(f, "c"), commits);
+	v->authors[0].time_ns -= HOUR;
+	sync_ok(&f->a);
+	assert_int_equal(count_objects(f, "c"), commits + 1);
+	assert_int_equal(open_invitations(&f->a), 0);
 	secmem_free(inv);
 }
 
@@ -407,6 +477,8 @@ main(void)
 		T(an_invitation_is_good_once),
 		T(a_used_invitation_opens_nothing_that_came_after),
 		T(one_whose_time_is_over_is_refused_and_withdrawn_by_whoever_changes_something),
+		T(one_whose_time_is_over_is_withdrawn_by_the_next_round_of_any_device_with_one_commit),
+		T(whose_clock_is_behind_the_last_commit_withdraws_nothing_by_itself),
 		T(one_that_was_withdrawn_is_refused),
 		T(one_that_was_guessed_opens_nothing),
 		T(a_store_with_another_vault_is_refused),
