@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "gc.h"
 #include "handles.h"
 #include "op_history.h"
 #include "tell.h"
@@ -78,6 +80,18 @@ struct work {
 };
 
 static err_t
+find_oldest(struct sync *s, uint64_t *ns_out)
+{
+	int64_t keep_s = 0, oldest_s;
+	err_t err = gc_get_keep(s, &keep_s);
+
+	oldest_s = (int64_t)time(NULL) - keep_s;
+	if (err == 0)
+		*ns_out = oldest_s > 0 ? (uint64_t)oldest_s * 1000000000u : 0;
+	return err;
+}
+
+static err_t
 with_past(struct sync *s, void *ctx)
 {
 	struct work *w = ctx;
@@ -91,7 +105,7 @@ with_past(struct sync *s, void *ctx)
 	}
 	w->a->past = p;
 	w->a->sync = s;
-	if (err == 0)
+	if (err == 0 && (err = find_oldest(s, &w->a->oldest_ns)) == 0)
 		err = w->fn(w->a);
 	if (err != 0 && w->a->answer == NULL)
 		w->a->answer = refuse(w->a, err);
@@ -180,7 +194,7 @@ list_deleted(struct asking *a)
 		a->answer = control_refusal("\"%s\" is not a folder now: name a folder that is there", a->path);
 		return 0;
 	}
-	if ((err = history_versions_deleted(a->past, a->now, ino, 0, &l)) == 0)
+	if ((err = history_versions_deleted(a->past, a->now, ino, a->oldest_ns, &l)) == 0)
 		a->answer = json_pack("{s:b, s:o}", "ok", 1, "versions", list_of(&l));
 	return err;
 }
@@ -211,9 +225,9 @@ list_versions(struct asking *a)
 
 	if (json_is_true(json_object_get(a->request, "deleted")))
 		return list_deleted(a);
-	err = history_versions_of(a->op->history, a->sync, a->past, a->now, a->path, 0, &l);
+	err = history_versions_of(a->op->history, a->sync, a->past, a->now, a->path, a->oldest_ns, &l);
 	if (err == -ENOENT) {
-		a->answer = control_refusal("nothing called \"%s\" was ever in the store", a->path);
+		a->answer = control_refusal("nothing called \"%s\" was in the store for as long as history is kept", a->path);
 		return 0;
 	}
 	if (err == 0)

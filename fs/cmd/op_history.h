@@ -14,6 +14,7 @@ struct asking {
 	struct vfs *now;  /* of the vault itself */
 	struct past *past;
 	struct sync *sync;
+	uint64_t oldest_ns; /* as far back as history is kept: what was deleted before that may be gone from the store */
 	char *path;       /* below the mount point, without slashes at either end */
 	json_t *answer;
 };

@@ -68,9 +68,9 @@ find_last(struct restoring *g)
 		return 0;
 	}
 	if (err == 0)
-		err = history_versions_last(a->op->history, a->sync, a->past, a->now, a->path, 0, &g->seq);
+		err = history_versions_last(a->op->history, a->sync, a->past, a->now, a->path, a->oldest_ns, &g->seq);
 	if (err == -ENOENT) {
-		a->answer = control_refusal("nothing called \"%s\" was ever in the store", a->path);
+		a->answer = control_refusal("nothing called \"%s\" was in the store for as long as history is kept", a->path);
 		return 0;
 	}
 	return err != 0 ? err : past_time(a->past, g->seq, &g->time_ns);
@@ -246,7 +246,11 @@ restore_from_view(struct restoring *g)
 		err = copy_back(g);
 	if (err == 0 && a->answer == NULL && (err = meta_flush(a->op->vault->meta)) == 0)
 		a->answer = restored(g);
-	if (err == -EIO)
+	if (err == -EIO && g->time_ns < a->oldest_ns)
+		a->answer = control_refusal("\"%s\" can't be read as it was then: history is not kept for so long (\"snugfs gc --help\" "
+		    "says for how long), and what was only needed for it is gone from the store", g->r.failed[0] != '\0' ? g->r.failed :
+		    g->name);
+	else if (err == -EIO)
 		a->answer = control_refusal("\"%s\" can't be read as it was then: its content is damaged or no longer in the store; the "
 		    "log says which object it is", g->r.failed[0] != '\0' ? g->r.failed : g->name);
 	return err;
