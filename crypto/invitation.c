@@ -41,8 +41,7 @@ static err_t put_credentials(struct bytes *b, const struct invitation *inv)
 {
 	bool session = inv->session_token[0] != '\0';
 	err_t err;
-	if ((err = cbor_put_uint(b, 7)) || (err = cbor_put_array(b, session ? 3 : 2)) ||
-	    (err = cbor_put_text(b, inv->access_key)) || (err = cbor_put_text(b, inv->secret_key)))
+	if ((err = cbor_put_array(b, session ? 3 : 2)) || (err = cbor_put_text(b, inv->access_key)) || (err = cbor_put_text(b, inv->secret_key)))
 		return err;
 	return session ? cbor_put_text(b, inv->session_token) : 0;
 }
@@ -59,7 +58,9 @@ static err_t put_map(struct bytes *b, const struct invitation *inv)
 	    (err = cbor_put_bytes(b, inv->secret, sizeof(inv->secret))) || (err = cbor_put_uint(b, 5)) ||
 	    (err = cbor_put_uint(b, inv->expires_ns)) || (err = cbor_put_uint(b, 6)) || (err = cbor_put_text(b, inv->url)))
 		return err;
-	return credentials ? put_credentials(b, inv) : 0;
+	if (!credentials)
+		return 0;
+	return (err = cbor_put_uint(b, 7)) ? err : put_credentials(b, inv);
 }
 
 /* Five bits a character, first bit highest, zero bits at the end. */
@@ -233,28 +234,77 @@ err_t invitation_parse(const char *text, struct invitation **out)
 	return 0;
 }
 
-/* The link secret between processes */
+/* Between processes */
 
 #define LINK_INFO "snugfs/1 link secret"
+#define CREDENTIALS_INFO "snugfs/1 store credentials"
+#define CREDENTIALS_MAX (2 * INVITATION_KEY_MAX + INVITATION_SESSION_MAX + 16)
 
-static struct hpke_psk link_psk(const uint8_t vault_id[static 32])
+static struct hpke_psk way_psk(const uint8_t vault_id[static 32], const char *info)
 {
-	return (struct hpke_psk){.psk = vault_id, .psk_len = 32, .psk_id = (const uint8_t *)LINK_INFO,
-	    .psk_id_len = sizeof(LINK_INFO) - 1};
+	return (struct hpke_psk){.psk = vault_id, .psk_len = 32, .psk_id = (const uint8_t *)info, .psk_id_len = strlen(info)};
+}
+
+/* out: HPKE_ENC_LEN + len + 16 bytes */
+static err_t seal_for(const uint8_t vault_id[static 32], const uint8_t guest_box[static 32], const char *info,
+    const uint8_t *data, size_t len, uint8_t *out)
+{
+	struct hpke_psk psk = way_psk(vault_id, info);
+	return hpke_seal(guest_box, &psk, info, strlen(info), NULL, 0, data, len, out, out + HPKE_ENC_LEN);
+}
+
+static err_t open_as(const uint8_t vault_id[static 32], const struct identity *guest, const char *info, const uint8_t *sealed,
+    size_t len, uint8_t *out)
+{
+	struct hpke_psk psk = way_psk(vault_id, info);
+	return hpke_open(identity_box_secret(guest), sealed, &psk, info, strlen(info), NULL, 0, sealed + HPKE_ENC_LEN,
+	    len - HPKE_ENC_LEN, out);
 }
 
 err_t invitation_seal_link(const uint8_t vault_id[static 32], const uint8_t guest_box[static 32],
     const uint8_t link_secret[static 32], uint8_t out[static INVITATION_SEALED_LEN])
 {
-	struct hpke_psk psk = link_psk(vault_id);
-	return hpke_seal(guest_box, &psk, LINK_INFO, sizeof(LINK_INFO) - 1, NULL, 0, link_secret, 32, out,
-	    out + HPKE_ENC_LEN);
+	return seal_for(vault_id, guest_box, LINK_INFO, link_secret, 32, out);
 }
 
 err_t invitation_open_link(const uint8_t vault_id[static 32], const struct identity *guest,
     const uint8_t sealed[static INVITATION_SEALED_LEN], uint8_t link_secret_out[static 32])
 {
-	struct hpke_psk psk = link_psk(vault_id);
-	return hpke_open(identity_box_secret(guest), sealed, &psk, LINK_INFO, sizeof(LINK_INFO) - 1, NULL, 0,
-	    sealed + HPKE_ENC_LEN, 32 + 16, link_secret_out);
+	return open_as(vault_id, guest, LINK_INFO, sealed, INVITATION_SEALED_LEN, link_secret_out);
+}
+
+err_t invitation_seal_credentials(const uint8_t vault_id[static 32], const uint8_t guest_box[static 32],
+    const struct invitation *inv, struct bytes *out)
+{
+	CLEANUP(bytes_clear) struct bytes plain = {0};
+	CLEANUP(bytes_clear) struct bytes sealed = {0};
+	uint8_t *at;
+	err_t err;
+	if (inv->access_key[0] == '\0' || inv->secret_key[0] == '\0')
+		return -EINVAL;
+	if ((err = put_credentials(&plain, inv)) || (err = bytes_extend(&sealed, HPKE_ENC_LEN + plain.len + 16, &at)) ||
+	    (err = seal_for(vault_id, guest_box, CREDENTIALS_INFO, plain.data, plain.len, at)))
+		return err;
+	return bytes_append(out, sealed.data, sealed.len);
+}
+
+err_t invitation_open_credentials(const uint8_t vault_id[static 32], const struct identity *guest, const uint8_t *sealed,
+    size_t len, struct invitation *inv)
+{
+	CLEANUP(secmem_free_ptr) uint8_t *plain = secmem_new(CREDENTIALS_MAX);
+	CLEANUP(secmem_free_ptr) struct invitation *read = secmem_new(sizeof(*read));
+	err_t err;
+	if (plain == NULL || read == NULL)
+		return -ENOMEM;
+	if (len < HPKE_ENC_LEN + 16 || len > HPKE_ENC_LEN + 16 + CREDENTIALS_MAX)
+		return -EBADMSG;
+	if ((err = open_as(vault_id, guest, CREDENTIALS_INFO, sealed, len, plain)))
+		return err;
+	struct cursor c = {plain, len - HPKE_ENC_LEN - 16};
+	if ((err = get_credentials(&c, read)) || (err = cbor_end(&c)))
+		return err;
+	memcpy(inv->access_key, read->access_key, sizeof(inv->access_key));
+	memcpy(inv->secret_key, read->secret_key, sizeof(inv->secret_key));
+	memcpy(inv->session_token, read->session_token, sizeof(inv->session_token));
+	return 0;
 }

@@ -6,13 +6,15 @@
  * map := deterministic CBOR { 0: vault id, 1: number of the commit that made the invitation, 2: SHA-256 of that commit's object,
  * 3: link secret, 4: the invitation's secret, 5: when it expires (ns), 6: URL of the store, ? 7: [access key, secret key,
  * ? session token] }.  The check tells a typing error, or an end that is missing, from an invitation to another vault.
- * Uses err.h, identity.h, cborio.h, hash.h, secmem.h.
+ * Uses err.h, bytes.h, identity.h, cborio.h, hash.h, secmem.h.
  */
 #ifndef SNUGFS_INVITATION_H
 #define SNUGFS_INVITATION_H
 
+#include <stddef.h>
 #include <stdint.h>
 
+#include "bytes.h"
 #include "err.h"
 #include "hpke.h"
 #include "identity.h"
@@ -56,5 +58,10 @@ MUST_CHECK err_t invitation_seal_link(const uint8_t vault_id[static 32], const u
 /* -EBADMSG: it is not for this invitation. */
 MUST_CHECK err_t invitation_open_link(const uint8_t vault_id[static 32], const struct identity *guest,
     const uint8_t sealed[static INVITATION_SEALED_LEN], uint8_t link_secret_out[static 32]);
+/* The store's credentials likewise: of inv nothing else is read or written.  -EINVAL: it has none. */
+MUST_CHECK err_t invitation_seal_credentials(const uint8_t vault_id[static 32], const uint8_t guest_box[static 32],
+    const struct invitation *inv, struct bytes *out);
+MUST_CHECK err_t invitation_open_credentials(const uint8_t vault_id[static 32], const struct identity *guest,
+    const uint8_t *sealed, size_t len, struct invitation *inv);
 
 #endif

@@ -24,6 +24,7 @@
 static const struct option_spec invite_options[] = {
 	{ "name", "NAME", "what the new device is to be called (else it says so itself)" },
 	{ "expires", "TIME", "how long it is good for, like 30m, 1h or 2d (" EXPIRES_DEFAULT " unless given; at most 7d)" },
+	{ "with-credentials", NULL, "put the keys to the S3 store into it: whoever has it can read and delete the store's objects" },
 	{ "no-qr", NULL, "no QR code" },
 	{ "to-file", "FILE", "write it to a new file that only you can read, and show nothing" },
 	{ NULL, NULL, NULL },
@@ -47,6 +48,23 @@ read_expiry(const struct options *o, uint64_t *seconds_out)
 	return 0;
 }
 
+/* The keys to the store, sealed to the invitation; "": none. */
+static err_t
+open_keys(const struct identity *guest, const char *hex, struct invitation *inv)
+{
+	CLEANUP(bytes_clear) struct bytes sealed = { 0 };
+	uint8_t *at;
+	err_t err;
+
+	if (hex == NULL)
+		return -EBADMSG;
+	if (hex[0] == '\0')
+		return 0;
+	if ((err = bytes_extend(&sealed, strlen(hex) / 2, &at)) != 0 || (err = hex_parse(hex, at, sealed.len)) != 0)
+		return err;
+	return invitation_open_credentials(inv->vault_id, guest, sealed.data, sealed.len, inv);
+}
+
 /* Everything but the secret, from who has the vault open. */
 static int
 fill(const struct options *o, const struct place *p, const struct identity *guest, struct invitation *inv)
@@ -60,8 +78,9 @@ fill(const struct options *o, const struct place *p, const struct identity *gues
 
 	hex_format(pub->sign, 32, sign);
 	hex_format(pub->box, 32, box);
-	status = session_call(o, p, json_pack("{s:s, s:s, s:I, s:s, s:s}", "op", "device-invite", "name",
-	    name != NULL ? name : SYNC_INVITATION_UNNAMED, "expires_ns", (json_int_t)inv->expires_ns, "sign", sign, "box", box), &answer);
+	status = session_call(o, p, json_pack("{s:s, s:s, s:I, s:s, s:s, s:b}", "op", "device-invite", "name",
+	    name != NULL ? name : SYNC_INVITATION_UNNAMED, "expires_ns", (json_int_t)inv->expires_ns, "sign", sign, "box", box,
+	    "credentials", options_get(o, "with-credentials") != NULL), &answer);
 	if (status != 0)
 		return status;
 	url = json_string_value(json_object_get(answer, "remote"));
@@ -69,7 +88,8 @@ fill(const struct options *o, const struct place *p, const struct identity *gues
 	if (hex_parse(json_string_value(json_object_get(answer, "hash")), inv->head_hash, 32) != 0 ||
 	    hex_parse(json_string_value(json_object_get(answer, "vault")), inv->vault_id, 32) != 0 ||
 	    hex_parse(json_string_value(json_object_get(answer, "link")), sealed, sizeof(sealed)) != 0 ||
-	    invitation_open_link(inv->vault_id, guest, sealed, inv->link_secret) != 0 || url == NULL)
+	    invitation_open_link(inv->vault_id, guest, sealed, inv->link_secret) != 0 || url == NULL ||
+	    open_keys(guest, json_string_value(json_object_get(answer, "credentials")), inv) != 0)
 		return tell_failure("the answer of the daemon is not understood: is it of another version?");
 	if (strlen(url) > INVITATION_URL_MAX)
 		return tell_failure("the address of the store is too long for an invitation");
@@ -168,11 +188,13 @@ run(struct options *o)
 
 const struct command cmd_device_invite = {
 	.name = "device invite",
-	.synopsis = "[MOUNTPOINT] [--name NAME] [--expires TIME] [--no-qr] [--to-file FILE]",
+	.synopsis = "[MOUNTPOINT] [--name NAME] [--expires TIME] [--with-credentials] [--no-qr] [--to-file FILE]",
 	.summary = "make a line that lets one computer in, once",
 	.details = "Prints one line, and the same as a QR code.  On another computer \"snugfs join\" asks for it and makes that computer a\n"
 	    "device of the vault.  It works once, and until it expires; \"snugfs device remove\" withdraws it.\n"
-	    "Whoever has it can read the vault until then: give it to nobody else.\n",
+	    "Whoever has it can read the vault until then: give it to nobody else.\n"
+	    "With --with-credentials the other computer needs no keys to the store of its own: it keeps those, sealed.\n"
+	    "They are good for longer than the invitation, and whoever had it may know them.\n",
 	.options = invite_options,
 	.place = PLACE_OPTIONAL,
 	.run = run,

@@ -13,6 +13,9 @@
 #include "store.h"
 #include "sync.h"
 #include "tell.h"
+#include "terminal.h"
+
+_Static_assert(SECRET_LINE_MAX >= INVITATION_TEXT_MAX, "every invitation can be read");
 
 static int
 tell_token(err_t err)

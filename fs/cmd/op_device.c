@@ -3,10 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "credentials.h"
 #include "hex.h"
 #include "invitation.h"
 #include "members.h"
 #include "op.h"
+#include "s3_credentials.h"
 #include "tell.h"
 #include "verified.h"
 
@@ -236,9 +238,75 @@ op_device_remove(struct op *op, const json_t *request)
 	return refusal != NULL ? refusal : subject_answer(op, &c);
 }
 
+/* Credentials for an invitation: those that this device uses. */
+
+static bool
+take_key(char *out, size_t room, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len >= room)
+		return false;
+	memcpy(out, text, len + 1);
+	return true;
+}
+
+static json_t *
+take_keys(struct invitation *inv, const char *access_key, const char *secret_key, const char *session_token)
+{
+	if (take_key(inv->access_key, sizeof(inv->access_key), access_key) &&
+	    take_key(inv->secret_key, sizeof(inv->secret_key), secret_key) &&
+	    take_key(inv->session_token, sizeof(inv->session_token), session_token))
+		return NULL;
+	return control_refusal("the keys to the store are too long for an invitation: give them to the other computer another way");
+}
+
+/* NULL: they are in inv. */
+static json_t *
+find_keys(struct op *op, struct invitation *inv)
+{
+	CLEANUP(secmem_free_ptr) struct credentials *kept = NULL;
+	CLEANUP(secmem_free_ptr) struct s3_credentials *usual = NULL;
+	CLEANUP(free_ptr) char *why = NULL;
+	err_t err = credentials_load(op->vault, &kept);
+
+	if (err == 0)
+		return take_keys(inv, kept->access_key, kept->secret_key, kept->session_token);
+	if (err == -ENOENT && (err = s3_credentials_find(NULL, &usual, &why)) == 0)
+		return take_keys(inv, usual->access_key, usual->secret_key, usual->session_token);
+	return control_refusal("%s", why != NULL ? why : tell_reason(err));
+}
+
+/* Sealed as the link secret is, in hexadecimal digits, malloc'ed; "" unless they were asked for. */
+static json_t *
+seal_keys(struct op *op, const json_t *request, const struct identity_public *guest, char **out)
+{
+	CLEANUP(secmem_free_ptr) struct invitation *inv = secmem_new(sizeof(*inv));
+	CLEANUP(bytes_clear) struct bytes sealed = { 0 };
+	const char *url = op->vault->remote_url;
+	json_t *refusal;
+	err_t err = 0;
+
+	if (json_is_true(json_object_get(request, "credentials"))) {
+		if (url != NULL && strncmp(url, "s3:", 3) != 0)
+			return control_refusal("the store %s has no credentials that an invitation could have", url);
+		if (inv == NULL)
+			return control_refusal("%s", tell_reason(-ENOMEM));
+		if ((refusal = find_keys(op, inv)) != NULL)
+			return refusal;
+		err = invitation_seal_credentials(op->vault->id, guest->box, inv, &sealed);
+	}
+	if (err == 0 && (*out = malloc(2 * sealed.len + 1)) == NULL)
+		err = -ENOMEM;
+	if (err != 0)
+		return control_refusal("the keys to the store could not be given to the invitation: %s", tell_reason(err));
+	hex_format(sealed.data, sealed.len, *out);
+	return NULL;
+}
+
 /* The link secret leaves sealed to the invitation, whose secret only the command knows. */
 static json_t *
-invitation_answer(struct op *op, const struct change *c)
+invitation_answer(struct op *op, const struct change *c, const char *keys)
 {
 	uint8_t sealed[INVITATION_SEALED_LEN];
 	char sealed_hex[INVITATION_SEALED_LEN * 2 + 1], hash_hex[65], vault_hex[65];
@@ -252,8 +320,8 @@ invitation_answer(struct op *op, const struct change *c)
 	hex_format(c->invited.hash, 32, hash_hex);
 	hex_format(v->id, 32, vault_hex);
 	answer = err != 0 ? control_refusal("the invitation could not be finished: %s", tell_reason(err)) :
-	    json_pack("{s:b, s:I, s:s, s:s, s:s, s:s}", "ok", 1, "seq", (json_int_t)c->invited.seq, "hash", hash_hex, "vault", vault_hex,
-	        "link", sealed_hex, "remote", v->remote_url != NULL ? v->remote_url : "");
+	    json_pack("{s:b, s:I, s:s, s:s, s:s, s:s, s:s}", "ok", 1, "seq", (json_int_t)c->invited.seq, "hash", hash_hex, "vault", vault_hex,
+	        "link", sealed_hex, "credentials", keys, "remote", v->remote_url != NULL ? v->remote_url : "");
 	meta_unlock(v->meta);
 	return answer;
 }
@@ -263,11 +331,14 @@ op_device_invite(struct op *op, const json_t *request)
 {
 	struct change c = { .what = CHANGE_INVITE, .name = json_string_value(json_object_get(request, "name")),
 		.expires_ns = (uint64_t)json_integer_value(json_object_get(request, "expires_ns")) };
+	CLEANUP(free_ptr) char *keys = NULL;
 	json_t *refusal;
 
 	if (c.name == NULL || hex_parse(json_string_value(json_object_get(request, "sign")), c.guest.sign, 32) != 0 ||
 	    hex_parse(json_string_value(json_object_get(request, "box")), c.guest.box, 32) != 0)
 		return control_refusal("an invitation wants a name and keys");
-	refusal = change_members(op, &c);
-	return refusal != NULL ? refusal : invitation_answer(op, &c);
+	/* First, since once it is given out it is not to fail any more. */
+	if ((refusal = seal_keys(op, request, &c.guest, &keys)) == NULL)
+		refusal = change_members(op, &c);
+	return refusal != NULL ? refusal : invitation_answer(op, &c, keys);
 }

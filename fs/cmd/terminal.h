@@ -8,7 +8,7 @@
 
 #include "err.h"
 
-#define SECRET_LINE_MAX 1024
+#define SECRET_LINE_MAX 8192 /* an invitation with credentials is the longest */
 
 /*
  * Asks on /dev/tty with the echo off; a signal puts the terminal in order before it does its work.  line_out has

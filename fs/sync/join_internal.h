@@ -27,6 +27,7 @@ struct join {
 	struct key32 psk;
 	struct opened_box *boxes;
 	size_t box_count;
+	const struct invitation *invitation; /* NULL: by the recovery key */
 	const struct pinned_commit *pinned; /* by invitation: what the chain must contain */
 	struct vault *v; /* while it is being made */
 	struct sync *s;

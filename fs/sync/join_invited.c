@@ -8,11 +8,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "credentials.h"
 #include "hash.h"
 #include "invitation.h"
 #include "join_internal.h"
 #include "keywrap.h"
 #include "secmem.h"
+
+_Static_assert(INVITATION_KEY_MAX < CREDENTIAL_MAX && INVITATION_SESSION_MAX < CREDENTIAL_MAX, "what a token has can be kept");
 
 #define ASK_AGAIN "ask for a new one (\"snugfs device invite\" on a computer that is in)"
 
@@ -189,13 +192,35 @@ say_entry(struct members_saying *w, void *ctx)
 	return members_say(w, &remove);
 }
 
+/* This device goes on with the keys that it came in with. */
+static err_t
+keep_credentials(struct join *j)
+{
+	CLEANUP(secmem_free_ptr) struct credentials *c = NULL;
+	const struct invitation *inv = j->invitation;
+
+	if (inv->access_key[0] == '\0')
+		return 0;
+	if ((c = secmem_new(sizeof(*c))) == NULL)
+		return -ENOMEM;
+	memcpy(c->access_key, inv->access_key, sizeof(inv->access_key));
+	memcpy(c->secret_key, inv->secret_key, sizeof(inv->secret_key));
+	memcpy(c->session_token, inv->session_token, sizeof(inv->session_token));
+	return credentials_save(j->v, c);
+}
+
 static err_t
 enter(struct join *j)
 {
+	err_t err;
+
+
 	if (j->s->v->head_seq < j->pinned->seq) {
 		store_say(j->why_out, "%s has lost commits that it had when the invitation was made; nothing was joined", j->store->url);
 		return -ESTALE;
 	}
+	if ((err = keep_credentials(j)) != 0)
+		return err;
 	return members_try(j->s, say_entry, j, j->why_out, NULL);
 }
 
@@ -222,7 +247,7 @@ sync_join_invited(const struct vault_create_params *p, struct store *store, cons
     char **why_out)
 {
 	struct pinned_commit pinned = { .seq = inv->head_seq };
-	CLEANUP(join_clear) struct join j = { .p = p, .store = store, .why_out = why_out, .pinned = &pinned,
+	CLEANUP(join_clear) struct join j = { .p = p, .store = store, .why_out = why_out, .invitation = inv, .pinned = &pinned,
 		.name_is_mine = name_is_mine };
 	err_t err;
 

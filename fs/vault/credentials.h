@@ -8,7 +8,7 @@
 #include "secmem.h"
 #include "vault.h"
 
-#define CREDENTIAL_MAX 1024
+#define CREDENTIAL_MAX 8192
 
 /* In secret memory; NUL-terminated. */
 struct credentials {

@@ -3,11 +3,17 @@ import json
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
+import time
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import conftest
+from services import ceph  # noqa: F401  pylint: disable=unused-import
 from test_main_job import Computers
 
 BLOCKS = {" ": (0, 0), "\u2580": (1, 0), "\u2584": (0, 1), "\u2588": (1, 1)}
@@ -200,6 +206,69 @@ def test_a_vault_that_is_not_mounted_invites_and_removes_as_well(party):
     alpha.run("device", "remove", alpha.mountpoint, "phone", "--yes", "--vault", alpha.dir, "--no-passphrase")
     done = phone.run("sync", phone.mountpoint, "--vault", phone.dir, check=False)
     assert "has been removed from the vault" in done.stderr
+
+
+class S3Party(Party):
+    """The store is a bucket, to which only the first computer has keys."""
+
+    def __init__(self, service):
+        super().__init__()
+        self.keys = service.keys()
+        self.remote = f"s3:{service.endpoint}/{self.root.name.lower().replace('_', 'x')}"
+
+    def first(self, *args):
+        vault = self._new()
+        vault.env.update(self.keys)
+        vault.up("--remote", self.remote, "--recovery-key-file", self.paper, "--device-name", "alpha", *args)
+        self.sync(vault)
+        return vault
+
+
+@pytest.fixture
+def s3_party(ceph):
+    p = S3Party(ceph)
+    yield p
+    p.clean_up()
+
+
+def ask_daemon(vault, **request):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(vault.dir / "control"))
+        s.sendall(json.dumps(request).encode() + b"\n")
+        return s.makefile().readline()
+
+
+def test_an_invitation_with_credentials_is_all_that_a_computer_needs(s3_party):
+    alpha = s3_party.first()
+    (alpha.mountpoint / "letter").write_text("dear reader")
+    s3_party.sync(alpha)
+    s3_party.invite(alpha)
+    assert "there are no keys for the store" in s3_party.try_enter()[1].stderr
+    s3_party.invite(alpha, "--with-credentials", "--name", "beta")
+    beta = s3_party.enter()
+    s3_party.invite(beta, "--with-credentials")
+    gamma = s3_party.enter("--device-name", "gamma")
+    assert (gamma.mountpoint / "letter").read_text() == "dear reader"
+    gamma.unmount("--wait")
+    gamma.mount()
+    (gamma.mountpoint / "answer").write_text("dear writer")
+    s3_party.sync(gamma, beta)
+    assert (beta.mountpoint / "answer").read_text() == "dear writer"
+    public = [Ed25519PrivateKey.generate().public_key(), X25519PrivateKey.generate().public_key()]
+    sign, box = (key.public_bytes(Encoding.Raw, PublicFormat.Raw).hex() for key in public)
+    answer = ask_daemon(beta, op="device-invite", name="eve", sign=sign, box=box, expires_ns=time.time_ns() + 10**12, credentials=True)
+    assert json.loads(answer)["ok"] and len(json.loads(answer)["credentials"]) > 100, answer
+    secret = s3_party.keys["AWS_SECRET_ACCESS_KEY"]
+    assert secret not in answer and secret.encode().hex() not in answer
+    for path in beta.dir.rglob("*"):
+        assert not path.is_file() or secret.encode() not in path.read_bytes(), path
+
+
+def test_credentials_are_refused_where_there_are_none(party):
+    alpha = party.first()
+    done = device(alpha, "invite", "--with-credentials", check=False)
+    assert done.returncode == 1 and "has no credentials" in done.stderr
+    assert listing(alpha)["invitations"] == []
 
 
 def test_the_independent_reader_reads_a_vault_with_invitations(party):

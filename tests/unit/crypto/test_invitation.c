@@ -132,11 +132,66 @@ static void what_is_no_invitation_and_one_of_another_version_are_told_apart(void
 	assert_null(again);
 }
 
+static struct identity *guest_of(const struct invitation *inv)
+{
+	struct identity *guest = NULL;
+	assert_int_equal(identity_from_invitation(inv->secret, &guest), 0);
+	return guest;
+}
+
+static void credentials_are_for_the_invitation_and_its_vault_alone(void **state)
+{
+	(void)state;
+	for (int session = 0; session < 2; session++) {
+		struct invitation *inv = example(true), *got = example(false), *stranger = example(false);
+		struct bytes sealed = {0};
+		uint8_t vault_id[32] = {1};
+		stranger->secret[0] ^= 1;
+		memset(inv->session_token, 't', session ? INVITATION_SESSION_MAX : 0);
+		struct identity *guest = guest_of(inv), *other = guest_of(stranger);
+		assert_int_equal(invitation_seal_credentials(vault_id, identity_public(guest)->box, inv, &sealed), 0);
+		for (size_t i = 0; i < sealed.len; i += 1 + sealed.len / 200) {
+			sealed.data[i] ^= 1;
+			assert_int_equal(invitation_open_credentials(vault_id, guest, sealed.data, sealed.len, got), -EBADMSG);
+			sealed.data[i] ^= 1;
+			assert_int_equal(invitation_open_credentials(vault_id, guest, sealed.data, i, got), -EBADMSG);
+		}
+		assert_int_equal(invitation_open_credentials(vault_id, other, sealed.data, sealed.len, got), -EBADMSG);
+		vault_id[0] = 2;
+		assert_int_equal(invitation_open_credentials(vault_id, guest, sealed.data, sealed.len, got), -EBADMSG);
+		vault_id[0] = 1;
+		assert_string_equal(got->access_key, "");
+		assert_int_equal(invitation_open_credentials(vault_id, guest, sealed.data, sealed.len, got), 0);
+		assert_memory_equal(got, inv, sizeof(*inv));
+		bytes_clear(&sealed);
+		identity_free(guest);
+		identity_free(other);
+		secmem_free(inv);
+		secmem_free(got);
+		secmem_free(stranger);
+	}
+}
+
+static void without_credentials_there_is_nothing_to_seal(void **state)
+{
+	(void)state;
+	struct invitation *inv = example(false);
+	struct identity *guest = guest_of(inv);
+	struct bytes sealed = {0};
+	uint8_t vault_id[32] = {1};
+	assert_int_equal(invitation_seal_credentials(vault_id, identity_public(guest)->box, inv, &sealed), -EINVAL);
+	assert_int_equal(sealed.len, 0);
+	identity_free(guest);
+	secmem_free(inv);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_is_written_is_read_again),
 	    cmocka_unit_test(case_spaces_and_line_ends_do_not_matter),
+	    cmocka_unit_test(credentials_are_for_the_invitation_and_its_vault_alone),
+	    cmocka_unit_test(without_credentials_there_is_nothing_to_seal),
 	    cmocka_unit_test(every_wrong_character_is_noticed),
 	    cmocka_unit_test(one_that_was_cut_is_noticed_wherever),
 	    cmocka_unit_test(what_is_no_invitation_and_one_of_another_version_are_told_apart),

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "credentials.h"
 #include "engine.h"
 #include "invitation.h"
 #include "random.h"
@@ -129,6 +130,28 @@ an_invited_computer_has_all_files_and_a_new_epoch_begins(void **state)
 	sync_ok(&f->a);
 	assert_same_tree(&f->a, &f->b);
 	assert_int_equal(message_count(&f->a, "\"phone\" came in with an invitation by \"alpha\""), 1);
+	secmem_free(inv);
+}
+
+static void
+the_keys_to_the_store_that_an_invitation_has_are_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct credentials *kept = NULL;
+	struct invitation *inv;
+
+	sync_ok(&f->a);
+	inv = invite(&f->a);
+	strcpy(inv->access_key, "AKID");
+	strcpy(inv->secret_key, "secret/of+the store");
+	memset(inv->session_token, 't', INVITATION_SESSION_MAX);
+	enters(f, &f->b, inv);
+	assert_int_equal(credentials_load(f->b.v, &kept), 0);
+	assert_string_equal(kept->access_key, inv->access_key);
+	assert_string_equal(kept->secret_key, inv->secret_key);
+	assert_string_equal(kept->session_token, inv->session_token);
+	secmem_free(kept);
+	assert_int_equal(credentials_load(f->a.v, &kept), -ENOENT);
 	secmem_free(inv);
 }
 
@@ -474,6 +497,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(an_invited_computer_has_all_files_and_a_new_epoch_begins),
+		T(the_keys_to_the_store_that_an_invitation_has_are_kept),
 		T(an_invitation_is_good_once),
 		T(a_used_invitation_opens_nothing_that_came_after),
 		T(one_whose_time_is_over_is_refused_and_withdrawn_by_whoever_changes_something),
