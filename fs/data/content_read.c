@@ -14,6 +14,7 @@
 /* A sealed extent that is not larger, or of which most is wanted, is read whole, to save a second read for the index. */
 #define READ_WHOLE_LEN 32768u
 #define BRING_TRIES 8u
+#define LOOKS_MAX 2u
 #define ZSTD_FRAMES_MAX (EXTENT_MAX_LEN / FRAME_ZSTD_LEN)
 
 /* Part of a sealed extent, from off bytes behind its start: into s->sealed, *at_out is where. */
@@ -419,6 +420,8 @@ content_read(struct content *c, uint64_t ino, uint64_t off, size_t len, uint8_t 
 	struct reading r;
 	struct extent brought = {0};
 	unsigned tries = 0; /* with that one */
+	unsigned looks = 0;
+	bool absent = false;
 	err_t e;
 
 	if (!s)
@@ -434,11 +437,13 @@ content_read(struct content *c, uint64_t ino, uint64_t off, size_t len, uint8_t 
 
 		/* What has come may have been given up again before it was read; what is damaged stays so. */
 		tries = again ? tries + 1 : 0;
-		if (again && (e != -ENODATA || tries == BRING_TRIES))
+		if (again && (e != -ENODATA || tries == BRING_TRIES || absent))
 			break;
 		brought = r.failed.x;
 		e = bring(c, &brought, e);
-		if (e)
+		/* A collector may have put elsewhere what was there before it was deleted: then the file says so by now. */
+		absent = e == -ENOENT || e == -ENODATA;
+		if (e && (!absent || looks++ == LOOKS_MAX))
 			break;
 	}
 	if (e && r.failed.len) {

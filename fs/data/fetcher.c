@@ -321,7 +321,7 @@ fetcher_stats(struct fetcher *f, struct fetcher_stats *out)
 
 /* Waiting. */
 
-/* [lock, given up meanwhile] Until the pieces have come, or that one of them did not, or for too long. */
+/* [lock, given up meanwhile] Of one who is in the list: until the pieces have come, or that one of them did not, or for too long. */
 static err_t
 await(struct fetcher *f, struct waiter *w)
 {
@@ -335,7 +335,6 @@ await(struct fetcher *f, struct waiter *w)
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000L;
 	}
-	DL_APPEND(f->waiters, w);
 	while (w->mask && !w->err && !timed)
 		timed = pthread_cond_timedwait(&f->moved, &f->lock, &until);
 	DL_DELETE(f->waiters, w);
@@ -382,14 +381,15 @@ fetcher_bring(struct fetcher *f, uint64_t seg, uint64_t off, uint64_t len, bool 
 		e = -ENODATA;
 	else
 		e = fetcher_enqueue(f, &row, missing, NOW);
+	/* Before a job can end: its error must not be missed. */
+	if (!e)
+		DL_APPEND(f->waiters, &w);
 	pthread_mutex_unlock(&f->lock);
 	if (e)
 		return e;
 	fetcher_note_read(f, &row, wanted);
 	pthread_mutex_lock(&f->lock);
-	/* What no job is about any more has come, or failed, meanwhile: that shows on the disk. */
-	w.mask &= fetcher_under_way(f, seg);
-	e = w.mask ? await(f, &w) : 0;
+	e = await(f, &w);
 	pthread_mutex_unlock(&f->lock);
 	return e;
 }
@@ -410,8 +410,10 @@ fetcher_bring_later(struct fetcher *f, uint64_t seg, uint64_t mask)
 
 	pthread_mutex_lock(&f->lock);
 	e = f->source ? fetcher_enqueue(f, &row, missing, LATER) : -ENODATA;
-	if (!e)
+	if (!e) {
+		DL_APPEND(f->waiters, &w);
 		e = await(f, &w);
+	}
 	pthread_mutex_unlock(&f->lock);
 	return e;
 }

@@ -370,6 +370,113 @@ what_is_read_while_pieces_come_and_go_is_right(void **state)
 	shelf_clear(&k);
 }
 
+/* A store from which segments go just when somebody wants them; a pulled commit has put what was in them elsewhere. */
+struct vanishing {
+	struct shelf_store *k;
+	uint64_t ino;
+	uint64_t seg[2]; /* the same bytes in each */
+	uint64_t shift;  /* in the second one they lie that much further back */
+	bool moves;
+	bool second_too;
+	unsigned asked;  /* for what was gone */
+};
+
+static err_t
+move_file(struct vanishing *v, bool back)
+{
+	CLEANUP(extent_list_clear) struct extent_list next = {0};
+	struct fixture *f = v->k->f;
+	struct inode *i;
+	struct chunk *ch;
+
+	content_lock_file(f->c, v->ino, true);
+	meta_lock(f->meta);
+
+	err_t e = meta_inode_get(f->meta, v->ino, &i);
+
+	if (!e)
+		e = meta_chunk_get(f->meta, i, 0, false, &ch);
+	if (!e)
+		e = extent_list_copy(&ch->current, &next);
+	for (uint32_t n = 0; n < next.count; n++) {
+		next.v[n].seg = v->seg[!back];
+		next.v[n].seg_off += back ? -v->shift : v->shift;
+	}
+	if (!e)
+		content_install(f->c, i, ch, &next);
+	meta_unlock(f->meta);
+	content_unlock_file(f->c, v->ino);
+	return e;
+}
+
+static err_t
+read_vanishing(void *ctx, const struct segment *s, uint64_t off, size_t len, struct bytes *out)
+{
+	struct vanishing *v = ctx;
+	bool second = s->id == v->seg[1];
+	err_t e = 0;
+
+	if (second && !v->second_too)
+		return shelf_read(v->k, s, off, len, out);
+	v->asked++;
+	if (v->moves)
+		e = move_file(v, second);
+	return e ? e : -ENOENT;
+}
+
+static void
+vanishing_open(struct fixture *f, struct shelf_store *k, struct vanishing *v)
+{
+	static const uint8_t first[4096];
+	struct segstore_build *b;
+	struct segment made;
+	uint64_t off;
+
+	shelf_open(f, k);
+	*v = (struct vanishing){.k = k, .ino = shelf_file(k, 500000, 13), .seg = {k->rows[0].id}};
+	assert_int_equal(segstore_build_begin(f->ss, &b), 0);
+	assert_int_equal(segstore_build_add(b, first, sizeof(first), &off), 0);
+	assert_int_equal(segstore_build_add(b, k->objects[0].data, (uint32_t)k->objects[0].len, &v->shift), 0);
+	assert_int_equal(segstore_build_finish(b, &made), 0);
+	v->seg[1] = made.id;
+	shelf_add(k, made.id);
+	shelf_evict(k);
+	fetcher_hold_ahead(content_fetcher(f->c), true);
+	content_set_fetch(f->c, read_vanishing, v);
+}
+
+static void
+who_waits_for_a_segment_that_is_moved_and_deleted_meanwhile_reads_it_where_it_is(void **state)
+{
+	struct shelf_store k;
+	struct vanishing v;
+
+	vanishing_open(*state, &k, &v);
+	v.moves = true;
+	shelf_assert_file(&k, v.ino, 13, 0, 500000);
+	assert_int_equal(v.asked, 1);
+	shelf_clear(&k);
+}
+
+static void
+who_reads_what_is_gone_is_told_so_and_nobody_asks_for_it_without_end(void **state)
+{
+	struct shelf_store k;
+	struct vanishing v;
+	struct reader r = {.k = &k};
+
+	vanishing_open(*state, &k, &v);
+	r.ino = v.ino;
+	(void)read_some(&r);
+	assert_int_equal(r.result, -EIO);
+	assert_int_equal(v.asked, 1);
+	v.moves = v.second_too = true;
+	(void)read_some(&r);
+	assert_int_equal(r.result, -EIO);
+	assert_int_equal(v.asked, 1 + 3);
+	shelf_clear(&k);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -388,6 +495,8 @@ main(void)
 		TEST(pieces_that_are_given_up_go_from_the_disk_and_come_again_when_they_are_read),
 		TEST(what_is_being_read_is_not_given_up),
 		TEST(what_is_read_while_pieces_come_and_go_is_right),
+		TEST(who_waits_for_a_segment_that_is_moved_and_deleted_meanwhile_reads_it_where_it_is),
+		TEST(who_reads_what_is_gone_is_told_so_and_nobody_asks_for_it_without_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
