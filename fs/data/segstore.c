@@ -30,6 +30,7 @@ segstore_alloc(struct meta *meta)
 	(void)pthread_mutex_init(&ss->sweep_lock, NULL);
 	(void)pthread_mutex_init(&ss->begin_lock, NULL);
 	(void)pthread_mutex_init(&ss->lock, NULL);
+	(void)pthread_mutex_init(&ss->save_lock, NULL);
 	(void)pthread_mutex_init(&ss->make_lock, NULL);
 	(void)pthread_mutex_init(&ss->pieces_lock, NULL);
 	(void)pthread_cond_init(&ss->pieces_moved, NULL);
@@ -106,6 +107,7 @@ segstore_free(struct segstore *ss)
 	pthread_cond_destroy(&ss->pieces_moved);
 	pthread_mutex_destroy(&ss->pieces_lock);
 	pthread_mutex_destroy(&ss->make_lock);
+	pthread_mutex_destroy(&ss->save_lock);
 	pthread_mutex_destroy(&ss->lock);
 	pthread_mutex_destroy(&ss->begin_lock);
 	pthread_mutex_destroy(&ss->sweep_lock);

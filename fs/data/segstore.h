@@ -127,8 +127,8 @@ MUST_CHECK err_t segstore_put_pieces(struct segstore *ss, uint64_t seg, uint64_t
 /* Who is told when the first bytes are read of pieces that came ahead; with a file's lock held, perhaps. */
 typedef void segstore_ahead_fn(void *ctx, uint64_t seg, uint64_t mask);
 void segstore_set_on_ahead(struct segstore *ss, segstore_ahead_fn *fn, void *ctx);
-/* Flushes pieces that came since the last time, so that the next run has them; checks segments that are whole by now.  One thread
- * at a time.  Not with any lock held. */
+/* Flushes pieces that came since the last time, so that the next run has them; checks segments that are whole by now.  Who calls while
+ * another does waits for him.  Not with any lock held. */
 MUST_CHECK err_t segstore_save_pieces(struct segstore *ss);
 /* Bytes that segstore_put_pieces has added in this run. */
 uint64_t segstore_brought(struct segstore *ss);

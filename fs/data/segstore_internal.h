@@ -95,6 +95,7 @@ struct segstore {
 	uint8_t *redo_data;
 	bool riding; /* the commit under way stores redo; otherwise the files were flushed */
 
+	pthread_mutex_t save_lock; /* held by the one that saves pieces; taken before any other lock */
 	pthread_mutex_t make_lock; /* held by the one that makes the file of a part; before pieces_lock */
 	pthread_mutex_t pieces_lock; /* innermost, as `lock`; no I/O under it */
 	/* under pieces_lock */

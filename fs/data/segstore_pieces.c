@@ -403,8 +403,9 @@ save_part(struct segstore *ss, struct part *p, uint64_t puts)
 	return e ? e : row;
 }
 
-err_t
-segstore_save_pieces(struct segstore *ss)
+/* [save_lock] */
+static err_t
+save_pieces(struct segstore *ss)
 {
 	uint64_t puts, after = 0;
 	struct part *p;
@@ -425,6 +426,18 @@ segstore_save_pieces(struct segstore *ss)
 	if (p)
 		segstore_end_read(ss, p);
 	return e ? e : flushed;
+}
+
+err_t
+segstore_save_pieces(struct segstore *ss)
+{
+	/* Of two flushes of a file only one is told of an error: the other must not take the pieces for flushed. */
+	pthread_mutex_lock(&ss->save_lock);
+
+	err_t e = save_pieces(ss);
+
+	pthread_mutex_unlock(&ss->save_lock);
+	return e;
 }
 
 uint64_t

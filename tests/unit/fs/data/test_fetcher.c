@@ -370,6 +370,102 @@ what_is_read_while_pieces_come_and_go_is_right(void **state)
 	shelf_clear(&k);
 }
 
+/* Two that save, as the cache and a pull do. */
+struct savers {
+	struct shelf_store *k;
+	atomic_uint inside;
+	atomic_bool overlapped;
+	atomic_bool failed;
+};
+
+static _Thread_local bool is_saving;
+
+static err_t
+watch_flush(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	struct savers *v = ctx;
+
+	(void)fd, (void)name, (void)data, (void)off, (void)len;
+	if (!is_saving || strcmp(operation, "flush") != 0)
+		return 0;
+	if (atomic_fetch_add(&v->inside, 1))
+		v->overlapped = true;
+	shelf_pause(2000);
+	atomic_fetch_sub(&v->inside, 1);
+	return 0;
+}
+
+static bool
+saved(struct savers *v)
+{
+	is_saving = true;
+
+	err_t e = segstore_save_pieces(v->k->f->ss);
+
+	is_saving = false;
+	if (e)
+		v->failed = true;
+	return !e;
+}
+
+static void *
+give_up_and_save(void *ctx)
+{
+	struct savers *v = ctx;
+	struct segstore *ss = v->k->f->ss;
+
+	for (unsigned n = 0; n < 30; n++) {
+		struct segstore_leaving l = {.seg = v->k->rows[0].id, .mask = UINT64_C(0xf) << n % 8};
+
+		if (segstore_drop_pieces(ss, &l, 1) ||
+		    fetcher_bring(content_fetcher(v->k->f->c), l.seg, n % 8 * MIB, 1, false))
+			v->failed = true;
+		if (!saved(v))
+			break;
+	}
+	return NULL;
+}
+
+static void *
+bring_all_and_save(void *ctx)
+{
+	struct savers *v = ctx;
+	const struct bytes *object = &v->k->objects[0];
+
+	for (unsigned n = 0; n < 30; n++) {
+		if (segstore_put_pieces(v->k->f->ss, v->k->rows[0].id, 0, object->data, object->len, false))
+			v->failed = true;
+		if (!saved(v))
+			break;
+	}
+	return NULL;
+}
+
+static void
+pieces_are_saved_by_one_at_a_time_whoever_wants_it(void **state)
+{
+	struct shelf_store k;
+	struct savers v = {.k = &k};
+	pthread_t threads[2];
+	uint64_t ino;
+
+	shelf_open(*state, &k);
+	ino = shelf_file(&k, 10 * MIB, 12);
+	shelf_evict(&k);
+	disk_watch(watch_flush, &v);
+	assert_int_equal(pthread_create(&threads[0], NULL, give_up_and_save, &v), 0);
+	assert_int_equal(pthread_create(&threads[1], NULL, bring_all_and_save, &v), 0);
+	for (unsigned n = 0; n < 20; n++)
+		shelf_assert_file(&k, ino, 12, n % 10 * MIB, 5000);
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	disk_watch(NULL, NULL);
+	assert_false(v.failed);
+	assert_false(v.overlapped);
+	shelf_assert_file(&k, ino, 12, 0, 10 * MIB);
+	shelf_clear(&k);
+}
+
 /* A store from which segments go just when somebody wants them; a pulled commit has put what was in them elsewhere. */
 struct vanishing {
 	struct shelf_store *k;
@@ -495,6 +591,7 @@ main(void)
 		TEST(pieces_that_are_given_up_go_from_the_disk_and_come_again_when_they_are_read),
 		TEST(what_is_being_read_is_not_given_up),
 		TEST(what_is_read_while_pieces_come_and_go_is_right),
+		TEST(pieces_are_saved_by_one_at_a_time_whoever_wants_it),
 		TEST(who_waits_for_a_segment_that_is_moved_and_deleted_meanwhile_reads_it_where_it_is),
 		TEST(who_reads_what_is_gone_is_told_so_and_nobody_asks_for_it_without_end),
 	};
