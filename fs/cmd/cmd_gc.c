@@ -110,6 +110,8 @@ make_request(const struct options *o, json_t **out)
 		return tell_usage("gc", "\"%s\" is no time to keep history for: say 30d, 12h, 8w, or 0 for none", keep);
 	if (keep == NULL && options_get(o, "save") != NULL)
 		return tell_usage("gc", "--save goes with --keep");
+	if (options_get(o, "dry-run") != NULL && options_get(o, "save") != NULL)
+		return tell_usage("gc", "--dry-run changes nothing, and --save does: give one of them");
 	request = json_pack("{s:s, s:b, s:b, s:b}", "op", "gc", "now", options_get(o, "now") != NULL, "dry_run",
 	    options_get(o, "dry-run") != NULL, "save", options_get(o, "save") != NULL);
 	if (request != NULL && keep != NULL)
@@ -141,7 +143,7 @@ run(struct options *o)
 
 const struct command cmd_gc = {
 	.name = "gc",
-	.synopsis = "[MOUNTPOINT] [--keep 30d [--save]] [--now] [--dry-run]",
+	.synopsis = "[MOUNTPOINT] [--keep 30d] [--save | --dry-run] [--now]",
 	.summary = "delete from the store what is not needed any more",
 	.details = "Deletes what no file has had in it for as long as history is kept, superseded bases, and what was left by\n"
 	    "pushes that were cut short; puts together what is more than half dead.  A mounted folder does that by\n"
