@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <dirent.h>
 #include <unistd.h>
 
 #include "bytes.h"
@@ -17,6 +15,7 @@
 #include "config.h"
 #include "create.h"
 #include "export.h"
+#include "folder.h"
 #include "human.h"
 #include "progress.h"
 #include "random.h"
@@ -149,30 +148,6 @@ open_reading(struct run *r, struct store *store, const uint8_t key[static RECOVE
 
 /* Where to. */
 
-static bool
-is_empty(const char *path)
-{
-	DIR *d = opendir(path);
-	const struct dirent *e;
-	bool empty = d != NULL;
-
-	while (d != NULL && (e = readdir(d)) != NULL)
-		empty = empty && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0);
-	if (d != NULL)
-		closedir(d);
-	return empty;
-}
-
-static int
-enter_folder(const char *path)
-{
-	if (mkdir(path, 0700) != 0 && errno != EEXIST)
-		return tell_failure("%s cannot be made: %s", path, tell_reason(-errno));
-	if (!is_empty(path))
-		return tell_failure("%s is not an empty folder; name one that is, or that is not there yet", path);
-	return chdir(path) != 0 ? tell_failure("%s cannot be written to: %s", path, tell_reason(-errno)) : 0;
-}
-
 static int
 open_target(struct run *r, const struct options *o)
 {
@@ -182,8 +157,10 @@ open_target(struct run *r, const struct options *o)
 
 	if (tar && isatty(STDOUT_FILENO))
 		return tell_usage("export", "a tar file would go to the terminal: redirect it, as in \"> vault.tar\"");
-	if (!tar && (status = enter_folder(o->args[0])) != 0)
+	if (!tar && (status = folder_make_empty(o->args[0])) != 0)
 		return status;
+	if (!tar && chdir(o->args[0]) != 0)
+		return tell_failure("%s cannot be written to: %s", o->args[0], tell_reason(-errno));
 	err = tar ? archiver_new_tar(STDOUT_FILENO, &r->archiver) : archiver_new_folder(geteuid() == 0, &r->archiver);
 	return err != 0 ? tell_failure("nothing could be written: %s", tell_reason(err)) : 0;
 }

@@ -24,6 +24,7 @@ extern const struct command cmd_exposure;
 extern const struct command cmd_device;
 extern const struct command cmd_device_invite; /* a subcommand of it */
 extern const struct command cmd_export;
+extern const struct command cmd_export_pending;
 extern const struct command cmd_remote;
 extern const struct command cmd_remote_set; /* of cmd_remote */
 extern const struct command cmd_pause;

@@ -70,6 +70,7 @@ json_t *op_set_policy(struct op *op, const json_t *request);
 json_t *op_statements(struct op *op, const json_t *request);
 json_t *op_witness(struct op *op, const json_t *request);       /* op_witness.c, both */
 json_t *op_set_witness(struct op *op, const json_t *request);
+json_t *op_export_pending(struct op *op, const json_t *request); /* op_pending.c */
 json_t *op_device_list(struct op *op, const json_t *request); /* op_device.c, this and the next three */
 json_t *op_device_invite(struct op *op, const json_t *request);
 json_t *op_device_rename(struct op *op, const json_t *request);

@@ -32,6 +32,7 @@ static const struct {
 	{ "statements", op_statements },
 	{ "witness", op_witness },
 	{ "set-witness", op_set_witness },
+	{ "export-pending", op_export_pending },
 	{ "device-list", op_device_list },
 	{ "device-invite", op_device_invite },
 	{ "device-rename", op_device_rename },

@@ -156,7 +156,8 @@ tell_sync(err_t err, const char *remote, const char *why)
 	case EPROTO:
 		return tell_failure("the store %s was written by a newer version of snugfs: install that version", remote);
 	case EKEYREVOKED:
-		return tell_failure("this computer was removed from the vault: what is here stays readable, but syncs no more");
+		return tell_failure("this computer was removed from the vault: what is here stays readable, but syncs no more; "
+		    "\"snugfs export-pending FOLDER\" copies out what never reached the store");
 	default:
 		return tell_failure("syncing with %s failed: %s", remote, tell_reason(err));
 	}

@@ -20,6 +20,7 @@ struct level {
 	uint64_t ino;
 	uint64_t after;   /* entries up to this cookie are out */
 	size_t path_len;
+	bool out;         /* itself */
 };
 
 struct name {
@@ -33,6 +34,8 @@ struct export {
 	struct vault *v;
 	struct archiver *a;
 	bool check;
+	bool pending;          /* what is pending, and no more, of a vault that is in use */
+	struct numset *wanted; /* then: those inodes */
 	const struct export_hooks *hooks;
 	struct export_report report;
 	struct level *levels;
@@ -54,6 +57,7 @@ export_clear(struct export *x)
 		free(x->links[i]);
 	free(x->links);
 	numset_clear(&x->linked);
+	numset_clear(&x->wanted);
 	free(x->levels);
 	free(x->names);
 	free(x->path);
@@ -197,13 +201,14 @@ list_settled(void *ctx, const struct segment *row)
 	return 0;
 }
 
-/* Whatever was fetched can be fetched again. */
+/* Whatever was fetched can be fetched again; of a vault that is in use nothing may go here. */
 static err_t
-forget_segments(struct vault *v)
+forget_segments(struct export *x)
 {
+	struct vault *v = x->v;
 	struct settled l = { 0 };
 	uint64_t used = 0;
-	err_t err = segstore_usage(v->segments, &used);
+	err_t err = x->pending ? 0 : segstore_usage(v->segments, &used);
 
 	if (err != 0 || used < CACHE_LEN)
 		return err;
@@ -242,7 +247,7 @@ copy_range(struct export *x, uint64_t ino, const struct archiver_range *r, bool 
 		done += got;
 		x->report.bytes += write ? got : 0;
 		if ((err = is_wanted(x)) == 0)
-			err = forget_segments(x->v);
+			err = forget_segments(x);
 	}
 	return err;
 }
@@ -259,6 +264,13 @@ copy_content(struct export *x, const struct source *s, bool write, err_t *read_e
 }
 
 /* Entries. */
+
+static const char *
+why_unreadable(const struct export *x)
+{
+	return x->pending ? "it is damaged here, or parts of it are only in the store and can't be had" :
+	    "it is damaged in the store, or can't be had";
+}
 
 static void
 tell_failed(struct export *x, const char *why)
@@ -296,10 +308,11 @@ write_entry(struct export *x, const struct source *s, const char *link)
 		return err;
 	if (read_err != 0) {
 		tell_failed(x, x->check ? "it could be read at first, and then no longer; what is missing is zeros" :
-		    "it is damaged in the store, or can't be had");
+		    why_unreadable(x));
 		return archiver_give_up(x->a);
 	}
 	x->report.entries++;
+	x->report.files += !S_ISDIR(s->i.mode);
 	return archiver_end(x->a);
 }
 
@@ -348,12 +361,12 @@ export_one(struct export *x, uint64_t ino)
 	err = copy_source(x->v->meta, ino, &s);
 	meta_unlock(x->v->meta);
 	if (err != 0)
-		return err;
+		return err == -ENOENT && x->pending ? 0 : err; /* removed meanwhile */
 	link = S_ISDIR(s.i.mode) || s.i.nlink < 2 ? NULL : known_link(x, ino);
 	if (x->check && link == NULL && S_ISREG(s.i.mode) && (err = copy_content(x, &s, false, &read_err)) != 0)
 		return err;
 	if (read_err != 0) {
-		tell_failed(x, "it is damaged in the store, or can't be had");
+		tell_failed(x, why_unreadable(x));
 		return 0;
 	}
 	if ((err = write_entry(x, &s, link)) != 0)
@@ -386,7 +399,7 @@ set_name(struct export *x, size_t at, const char *name)
 }
 
 static err_t
-push_level(struct export *x, uint64_t ino, size_t path_len)
+push_level(struct export *x, uint64_t ino, size_t path_len, bool out)
 {
 	if (x->depth == x->cap) {
 		size_t cap = x->cap ? x->cap * 2 : 32;
@@ -397,7 +410,7 @@ push_level(struct export *x, uint64_t ino, size_t path_len)
 		x->levels = v;
 		x->cap = cap;
 	}
-	x->levels[x->depth++] = (struct level){ ino, 0, path_len };
+	x->levels[x->depth++] = (struct level){ ino, 0, path_len, out };
 	return 0;
 }
 
@@ -412,6 +425,36 @@ take_name(void *ctx, const struct dentry *d)
 	n->type = d->type;
 	memcpy(n->text, d->name, (size_t)d->name_len + 1);
 	return x->name_count == NAMES_AT_ONCE ? -ECANCELED : 0;
+}
+
+/* Folders are written when something in them is. */
+static err_t
+write_above(struct export *x)
+{
+	err_t err = 0;
+
+	for (size_t k = 0; err == 0 && k < x->depth; k++) {
+		struct level *l = &x->levels[k];
+
+		if (l->out)
+			continue;
+		x->path[l->path_len] = '\0';
+		err = export_one(x, l->ino);
+		x->path[l->path_len] = '/';
+		l->out = true;
+	}
+	return err;
+}
+
+static err_t
+export_wanted(struct export *x, uint64_t ino, bool *out)
+{
+	err_t err;
+
+	*out = !x->pending || numset_has(x->wanted, ino);
+	if (!*out)
+		return 0;
+	return (err = write_above(x)) != 0 ? err : export_one(x, ino);
 }
 
 /* Some entries of the innermost folder; down into the first folder among them. */
@@ -434,12 +477,13 @@ walk_on(struct export *x)
 	}
 	for (size_t k = 0; k < x->name_count; k++) {
 		const struct name *n = &x->names[k];
+		bool out;
 
-		if ((err = set_name(x, at.path_len, n->text)) != 0 || (err = export_one(x, n->ino)) != 0)
+		if ((err = set_name(x, at.path_len, n->text)) != 0 || (err = export_wanted(x, n->ino, &out)) != 0)
 			return err;
 		x->levels[depth - 1].after = n->cookie;
 		if (n->type == DT_DIR)
-			return push_level(x, n->ino, strlen(x->path));
+			return push_level(x, n->ino, strlen(x->path), out);
 	}
 	return 0;
 }
@@ -453,8 +497,9 @@ run(struct export *x)
 	x->buf = malloc(READ_LEN);
 	if (x->names == NULL || x->buf == NULL)
 		return -ENOMEM;
-	if ((err = set_name(x, 0, ".")) != 0 || (err = export_one(x, INODE_ROOT)) != 0 ||
-	    (err = push_level(x, INODE_ROOT, 0)) != 0)
+	/* The folder that pending things go into is the user's, and stays as it is. */
+	if ((err = set_name(x, 0, ".")) != 0 || (!x->pending && (err = export_one(x, INODE_ROOT)) != 0) ||
+	    (err = push_level(x, INODE_ROOT, 0, true)) != 0)
 		return err;
 	while (err == 0 && x->depth > 0)
 		err = walk_on(x);
@@ -467,6 +512,57 @@ export_tree(struct vault *v, struct archiver *a, bool check, const struct export
 	struct export x = { .v = v, .a = a, .check = check, .hooks = hooks };
 	err_t err = run(&x);
 
+	*out = x.report;
+	export_clear(&x);
+	return err;
+}
+
+/* What is pending. */
+
+/* A folder in which something came or went is pending, too, but not for what it is itself. [meta lock] */
+static err_t
+want_inode(struct export *x, uint64_t ino)
+{
+	struct inode *i;
+	err_t err = meta_inode_get(x->v->meta, ino, &i);
+
+	if (err != 0)
+		return err;
+	if (S_ISDIR(i->mode) && (i->pending & ~(unsigned)(PENDING_MTIME | PENDING_CTIME)) == 0)
+		return 0;
+	return numset_add(&x->wanted, ino);
+}
+
+/* [meta lock] */
+static err_t
+want_pending(struct export *x)
+{
+	CLEANUP(free_ptr) uint64_t *inos = NULL;
+	CLEANUP(free_ptr) struct dentry *names = NULL;
+	size_t ino_count = 0, name_count = 0;
+	err_t err;
+
+	if ((err = meta_pending_inodes(x->v->meta, &inos, &ino_count)) != 0 ||
+	    (err = meta_pending_dentries(x->v->meta, &names, &name_count)) != 0)
+		return err;
+	for (size_t k = 0; err == 0 && k < ino_count; k++)
+		err = want_inode(x, inos[k]);
+	for (size_t k = 0; err == 0 && k < name_count; k++)
+		err = names[k].ino != 0 ? numset_add(&x->wanted, names[k].ino) : 0;
+	return err;
+}
+
+err_t
+export_pending(struct vault *v, struct archiver *a, const struct export_hooks *hooks, struct export_report *out)
+{
+	struct export x = { .v = v, .a = a, .pending = true, .hooks = hooks };
+	err_t err;
+
+	meta_lock(v->meta);
+	err = want_pending(&x);
+	meta_unlock(v->meta);
+	if (err == 0)
+		err = run(&x);
 	*out = x.report;
 	export_clear(&x);
 	return err;

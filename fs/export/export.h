@@ -20,6 +20,7 @@ struct export_hooks {
 };
 struct export_report {
 	uint64_t entries;
+	uint64_t files;   /* of them, what is no folder */
 	uint64_t bytes;
 	uint64_t failed;
 };
@@ -29,6 +30,13 @@ struct export_report {
  * before its entry begins, since a stream can't take it back.
  */
 MUST_CHECK err_t export_tree(struct vault *v, struct archiver *a, bool check, const struct export_hooks *hooks,
+    struct export_report *out);
+
+/*
+ * The same for what never reached the store, in a vault that may be in use: files and folders that are new or changed here, or
+ * have new names, in folders that are as theirs.  The target itself is left as it is.
+ */
+MUST_CHECK err_t export_pending(struct vault *v, struct archiver *a, const struct export_hooks *hooks,
     struct export_report *out);
 
 #endif

@@ -124,8 +124,8 @@ open_by_boxes(struct sync *s, uint64_t seq, const uint8_t *object, size_t len, u
 			return err;
 	}
 	return report_why(s, -EKEYREVOKED, "commit %" PRIu64 " in %s is closed to this device: it has been removed from the "
-	    "vault (see status on another device), or the store withholds a key box; what is here stays readable; to come back, "
-	    "join again", seq, s->store->url);
+	    "vault (see status on another device), or the store withholds a key box; what is here stays readable, and \"snugfs "
+	    "export-pending FOLDER\" copies out what never got there; to come back, join again", seq, s->store->url);
 }
 
 static err_t
@@ -282,7 +282,8 @@ check_content(struct sync *s, uint64_t seq, struct admitted *a, const struct box
 		return err;
 	me = trust_member_find(a->trust, s->v->my_id);
 	if (me != NULL && me->removed)
-		return report_why(s, -EKEYREVOKED, "this device has been removed from the vault; what is here stays readable");
+		return report_why(s, -EKEYREVOKED, "this device has been removed from the vault; what is here stays readable, "
+		    "and \"snugfs export-pending FOLDER\" copies out what never reached the store");
 	return 0;
 }
 

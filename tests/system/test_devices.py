@@ -1,5 +1,6 @@
 """Who is in: invitations, names, removals, with real daemons and a store between them."""
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -206,6 +207,72 @@ def test_a_vault_that_is_not_mounted_invites_and_removes_as_well(party):
     alpha.run("device", "remove", alpha.mountpoint, "phone", "--yes", "--vault", alpha.dir, "--no-passphrase")
     done = phone.run("sync", phone.mountpoint, "--vault", phone.dir, check=False)
     assert "has been removed from the vault" in done.stderr
+
+
+def pending_tree(top):
+    (top / "docs").mkdir()
+    (top / "docs" / "kept").write_text("synced")
+    (top / "docs" / "edited").write_bytes(b"before" * 50000)
+    (top / "docs" / "old name").write_text("the same")
+    (top / "quiet").mkdir()
+    (top / "quiet" / "gone").write_text("deleted later")
+
+
+def edit(top):
+    with open(top / "docs" / "edited", "r+b") as f:
+        f.seek(100)
+        f.write(b"AFTER")
+    os.chmod(top / "docs" / "edited", 0o640)
+    os.setxattr(top / "docs" / "edited", "user.note", b"mine")
+    os.utime(top / "docs" / "edited", ns=(10**18, 981173106123456789))
+    os.rename(top / "docs" / "old name", top / "docs" / "new name")
+    (top / "new").mkdir(mode=0o750)
+    (top / "new" / "large").write_bytes(os.urandom(3 << 20))
+    os.symlink("large", top / "new" / "link")
+    (top / "quiet" / "gone").unlink()
+
+
+def check_exported(out, top):
+    assert sorted(str(p.relative_to(out)) for p in out.rglob("*")) == [
+        "docs", "docs/edited", "docs/new name", "new", "new/large", "new/link"]
+    for name in ("docs/edited", "docs/new name", "new/large"):
+        assert (out / name).read_bytes() == (top / name).read_bytes()
+        assert (out / name).stat().st_mtime_ns == (top / name).stat().st_mtime_ns
+    assert os.readlink(out / "new" / "link") == "large"
+    assert (out / "docs" / "edited").stat().st_mode & 0o777 == 0o640
+    assert os.getxattr(out / "docs" / "edited", "user.note") == b"mine"
+    assert (out / "new").stat().st_mode & 0o777 == (top / "new").stat().st_mode & 0o777
+    assert out.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_a_removed_device_never_synced_can_be_copied_out_mounted_and_not(party):
+    alpha = party.first()
+    pending_tree(alpha.mountpoint)
+    party.sync(alpha)
+    beta = party.join()
+    assert (beta.mountpoint / "docs" / "edited").read_bytes()  # it is on this computer
+    beta.run("offline", beta.mountpoint, "--vault", beta.dir)
+    edit(beta.mountpoint)
+    party.sync(alpha)
+    device(alpha, "remove", "beta", "--yes")
+    beta.run("resume", beta.mountpoint, "--vault", beta.dir)
+    done = beta.run("sync", beta.mountpoint, "--vault", beta.dir, check=False)
+    assert done.returncode == 1 and "export-pending FOLDER" in done.stderr
+    assert "export-pending FOLDER" in status(beta)["problem"]["text"]
+    mounted, closed = party.root / "mounted", party.root / "closed"
+    done = beta.run("export-pending", mounted, beta.mountpoint, "--vault", beta.dir)
+    assert "4 files that never reached the store" in done.stdout
+    check_exported(mounted, beta.mountpoint)
+    done = beta.run("export-pending", mounted, beta.mountpoint, "--vault", beta.dir, check=False)
+    assert done.returncode == 1 and "is not an empty folder" in done.stderr
+    done = beta.run("export-pending", beta.mountpoint / "out", beta.mountpoint, "--vault", beta.dir, check=False)
+    assert done.returncode == 1 and "in the vault itself" in done.stderr
+    shutil.copytree(beta.mountpoint, party.root / "copy", symlinks=True)
+    beta.unmount()
+    assert "4 files" in beta.run("export-pending", closed, beta.mountpoint, "--vault", beta.dir).stdout
+    check_exported(closed, party.root / "copy")
+    beta.mount()
+    assert (beta.mountpoint / "docs" / "kept").read_text() == "synced"
 
 
 class S3Party(Party):

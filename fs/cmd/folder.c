@@ -1,0 +1,34 @@
+/* folder.c: nothing is ever written over anything. */
+#include "folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tell.h"
+
+static bool
+is_empty(const char *path)
+{
+	DIR *d = opendir(path);
+	const struct dirent *e;
+	bool empty = d != NULL;
+
+	while (d != NULL && (e = readdir(d)) != NULL)
+		empty = empty && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0);
+	if (d != NULL)
+		closedir(d);
+	return empty;
+}
+
+int
+folder_make_empty(const char *path)
+{
+	if (mkdir(path, 0700) != 0 && errno != EEXIST)
+		return tell_failure("%s cannot be made: %s", path, tell_reason(-errno));
+	if (!is_empty(path))
+		return tell_failure("%s is not an empty folder; name one that is, or that is not there yet", path);
+	return 0;
+}
