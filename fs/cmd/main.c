@@ -31,7 +31,7 @@ print_help(void)
 	       "usage: snugfs COMMAND ...\n"
 	       "\n");
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		printf("  %-12s  %s\n", commands[i]->name, commands[i]->summary);
+		printf("  %-13s  %s\n", commands[i]->name, commands[i]->summary);
 	printf("\n"
 	       "\"snugfs COMMAND --help\" says more, \"snugfs --version\" the version.\n"
 	       "To begin: snugfs up ~/Private\n");
