@@ -251,7 +251,7 @@ prompt_invitation(const char *file, struct secret *out)
 	} else if (isatty(STDIN_FILENO)) {
 		status = ask("Invitation (it is not shown): ", &s);
 	} else if ((err = terminal_read_line(STDIN_FILENO, s.text, &s.len)) != 0) {
-		status = err == -ENODATA ? tell_failure("an invitation is needed, or the address of the store for the recovery key: give "
+		status = err == -ENODATA ? tell_usage("join", "an invitation is needed, or the address of the store for the recovery key: give "
 		    "--invitation-file FILE or --remote URL") : prompt_tell_line(err, "standard input");
 	}
 	if (status != 0)

@@ -349,7 +349,7 @@ def test_a_vault_with_a_passphrase_is_not_opened_without(cli):
     (["--passphrase-file", "/dev/null"], "empty"),
     (["--passphrase-command", "exit 3"], "exit status 3"),
     (["--passphrase-command", "echo"], "empty"),
-    (["--passphrase-command", "head -c 5000 /dev/zero | tr '\\0' x"], "longer"),
+    (["--passphrase-command", "head -c 10000 /dev/zero | tr '\\0' x"], "longer"),
 ])
 def test_without_a_usable_new_passphrase_nothing_is_made(cli, args, words):
     cli.fails("init", cli.mp, *args, saying=words)
@@ -662,7 +662,7 @@ def test_a_full_store_is_told_and_filled_later(cli):
     assert "full" in cli.status()["problem"]["text"] and (cli.mp / "big").read_bytes() == data
     subprocess.run(["mount", "-o", "remount,size=64m", cli.store], check=True)
     cli.ok("sync", cli.mp)
-    assert cli.status()["pending"] == {"bytes": 0, "files": 0, "names": 0} and cli.status()["problem"] is None
+    assert cli.status()["pending"] == {"bytes": 0, "files": 0, "names": 0, "since": None} and cli.status()["problem"] is None
 
 
 def make_read_only(path, yes=True):
@@ -900,13 +900,13 @@ def test_mount_works_through_the_helper_of_fuse_alone(made):
 
 def test_status_has_its_keys_whether_mounted_or_not(made):
     keys = {"mountpoint", "vault", "mounted", "remote", "pending", "busy", "progress", "last_push", "last_pull",
-            "last_contact", "devices", "messages", "problem", "next"}
+            "last_contact", "devices", "messages", "problem", "next", "speed", "limits", "time_left", "hold", "cache"}
     report = made.status()
     assert set(report) == keys and report["mounted"] is False and report["next"] == f"snugfs mount {made.mp}"
     made.ok("mount", made.mp)
     report = made.status()
     assert set(report) == keys and report["mounted"] is True
-    assert {"name", "id", "kind", "this", "added"} == set(report["devices"][0])
+    assert {"name", "id", "kind", "this", "added", "verified"} == set(report["devices"][0])
     assert {d["kind"] for d in report["devices"]} == {"computer", "recovery-key"}
 
 
