@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "export_source.h"
 #include "numset.h"
 
 #define READ_LEN (1u << 20)
@@ -64,114 +65,6 @@ export_clear(struct export *x)
 	if (x->buf != NULL)
 		explicit_bzero(x->buf, READ_LEN);
 	free(x->buf);
-}
-
-/* One file, as it is in the vault. */
-struct source {
-	struct inode i;     /* its pointers are not to be used */
-	char *target;
-	struct archiver_xattr *xattrs;
-	size_t xattr_count;
-	struct archiver_range *ranges; /* of data */
-	size_t range_count, range_cap;
-};
-
-static void
-source_clear(struct source *s)
-{
-	for (size_t i = 0; i < s->xattr_count; i++)
-		free((void *)(uintptr_t)s->xattrs[i].name); /* and the value, behind it */
-	free(s->xattrs);
-	free(s->target);
-	free(s->ranges);
-}
-
-static err_t
-copy_xattr(struct source *s, const struct xattr *x)
-{
-	size_t name_len = strlen(x->name) + 1;
-	char *copy = malloc(name_len + x->len);
-
-	if (copy == NULL)
-		return -ENOMEM;
-	memcpy(copy, x->name, name_len);
-	if (x->len > 0)
-		memcpy(copy + name_len, x->value, x->len);
-	s->xattrs[s->xattr_count++] = (struct archiver_xattr){ copy, (const uint8_t *)copy + name_len, x->len };
-	return 0;
-}
-
-/* [meta lock] */
-static err_t
-copy_xattrs(struct meta *m, struct inode *i, struct source *s)
-{
-	struct xattr_list *l;
-	err_t err;
-
-	if (!i->has_xattrs)
-		return 0;
-	if ((err = meta_xattrs_get(m, i, &l)) != 0)
-		return err;
-	s->xattrs = calloc(l->count + 1u, sizeof(*s->xattrs));
-	if (s->xattrs == NULL)
-		return -ENOMEM;
-	for (uint32_t k = 0; err == 0 && k < l->count; k++)
-		if (!l->v[k].deleted)
-			err = copy_xattr(s, &l->v[k]);
-	return err;
-}
-
-static err_t
-add_range(struct source *s, uint64_t off, uint64_t len)
-{
-	if (off >= s->i.size)
-		return 0;
-	if (len > s->i.size - off)
-		len = s->i.size - off;
-	if (s->range_count > 0 && s->ranges[s->range_count - 1].off + s->ranges[s->range_count - 1].len == off) {
-		s->ranges[s->range_count - 1].len += len;
-		return 0;
-	}
-	if (s->range_count == s->range_cap) {
-		size_t cap = s->range_cap ? s->range_cap * 2 : 8;
-		struct archiver_range *v = reallocarray(s->ranges, cap, sizeof(*v));
-
-		if (v == NULL)
-			return -ENOMEM;
-		s->ranges = v;
-		s->range_cap = cap;
-	}
-	s->ranges[s->range_count++] = (struct archiver_range){ off, len };
-	return 0;
-}
-
-static err_t
-add_chunk(void *ctx, struct inode *i, struct chunk *c)
-{
-	struct source *s = ctx;
-	err_t err = 0;
-
-	(void)i;
-	for (uint32_t k = 0; err == 0 && k < c->current.count; k++)
-		err = add_range(s, c->current.v[k].off, c->current.v[k].len);
-	return err;
-}
-
-/* [meta lock] */
-static err_t
-copy_source(struct meta *m, uint64_t ino, struct source *s)
-{
-	struct inode *i;
-	err_t err = meta_inode_get(m, ino, &i);
-
-	if (err != 0)
-		return err;
-	s->i = *i;
-	if (S_ISLNK(i->mode) && (s->target = strdup(i->target != NULL ? i->target : "")) == NULL)
-		return -ENOMEM;
-	if ((err = copy_xattrs(m, i, s)) != 0)
-		return err;
-	return S_ISREG(i->mode) ? meta_chunk_scan(m, i, 0, add_chunk, s) : 0;
 }
 
 /* Contents. */
@@ -253,7 +146,7 @@ copy_range(struct export *x, uint64_t ino, const struct archiver_range *r, bool 
 }
 
 static err_t
-copy_content(struct export *x, const struct source *s, bool write, err_t *read_err_out)
+copy_content(struct export *x, const struct export_source *s, bool write, err_t *read_err_out)
 {
 	err_t err = 0;
 
@@ -280,7 +173,7 @@ tell_failed(struct export *x, const char *why)
 }
 
 static bool
-is_sparse(const struct source *s)
+is_sparse(const struct export_source *s)
 {
 	return s->i.size > 0 && !(s->range_count == 1 && s->ranges[0].off == 0 && s->ranges[0].len == s->i.size);
 }
@@ -288,7 +181,7 @@ is_sparse(const struct source *s)
 static const struct archiver_range nothing; /* a file that is one hole */
 
 static err_t
-write_entry(struct export *x, const struct source *s, const char *link)
+write_entry(struct export *x, const struct export_source *s, const char *link)
 {
 	const struct archiver_entry e = { .path = x->path, .link = link, .target = s->target, .mode = s->i.mode, .uid = s->i.uid,
 		.gid = s->i.gid, .rdev = s->i.rdev, .size = s->i.size, .mtime = s->i.mtime,
@@ -352,13 +245,13 @@ remember_link(struct export *x, uint64_t ino)
 static err_t
 export_one(struct export *x, uint64_t ino)
 {
-	CLEANUP(source_clear) struct source s = { 0 };
+	CLEANUP(export_source_clear) struct export_source s = { 0 };
 	uint64_t failed = x->report.failed;
 	const char *link;
 	err_t err, read_err = 0;
 
 	meta_lock(x->v->meta);
-	err = copy_source(x->v->meta, ino, &s);
+	err = export_source_copy(x->v->meta, ino, &s);
 	meta_unlock(x->v->meta);
 	if (err != 0)
 		return err == -ENOENT && x->pending ? 0 : err; /* removed meanwhile */
