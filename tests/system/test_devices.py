@@ -211,6 +211,7 @@ def test_a_vault_that_is_not_mounted_invites_and_removes_as_well(party):
 
 def pending_tree(top):
     (top / "docs").mkdir()
+    (top / "docs").chmod(0o710)
     (top / "docs" / "kept").write_text("synced")
     (top / "docs" / "edited").write_bytes(b"before" * 50000)
     (top / "docs" / "old name").write_text("the same")
@@ -241,7 +242,9 @@ def check_exported(out, top):
     assert os.readlink(out / "new" / "link") == "large"
     assert (out / "docs" / "edited").stat().st_mode & 0o777 == 0o640
     assert os.getxattr(out / "docs" / "edited", "user.note") == b"mine"
-    assert (out / "new").stat().st_mode & 0o777 == (top / "new").stat().st_mode & 0o777
+    for name in ("docs", "new"):  # of the first, nothing but what is in it is pending
+        assert (out / name).stat().st_mode & 0o777 == (top / name).stat().st_mode & 0o777
+        assert (out / name).stat().st_mtime_ns == (top / name).stat().st_mtime_ns
     assert out.stat().st_mode & 0o777 == 0o700
 
 
