@@ -1,0 +1,180 @@
+"""Garbage in the store: what nobody needs goes, through the daemon of a mounted folder, and nothing else does, whenever it is
+killed.
+
+$CRASH_SEED asks for other moments.
+"""
+import json
+import os
+import random
+import subprocess
+import threading
+import time
+
+import conftest
+import crashers
+import trees
+from test_crash_daemon import die
+from test_main_job import computers  # pylint: disable=unused-import
+
+KILLS = 12
+SEED = int(os.environ.get("CRASH_SEED", "1"))
+MIB = 1 << 20
+
+
+def content(seed, size):
+    return random.Random(seed).randbytes(size)
+
+
+def gc(vault, *args):
+    return json.loads(vault.run("gc", vault.mountpoint, "--vault", vault.dir, "--json", *args).stdout)
+
+
+def freed(answer):
+    return {kind: count["objects"] for kind, count in answer["freed"].items() if count["objects"]}
+
+
+def segments(computers):
+    return {name for name in trees.objects(computers.store) if name.startswith("s/")}
+
+
+def start(vault, *args):
+    return subprocess.Popen([conftest.binary(), *map(str, args), "--vault", str(vault.dir)], env=vault.env,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def assert_clean(vault):
+    answer = json.loads(vault.run("verify", vault.mountpoint, "--vault", vault.dir, "--no-passphrase", "--json").stdout)
+    assert answer["findings"] == []
+
+
+def make_garbage(folder, seed):
+    """Called again and again with a sync in between: files that go altogether, and ones that leave most of a segment dead."""
+    for k in range(8):
+        path = folder / f"file {seed} {k}"
+        if path.exists():
+            path.unlink()
+        else:
+            path.write_bytes(content(100 * seed + k, 200000))
+    (folder / "stays").write_bytes(content(seed, 50000))
+
+
+def assert_same(a, b):
+    assert trees.compare(trees.describe(a.mountpoint), trees.describe(b.mountpoint)) == []
+
+
+def test_what_was_deleted_leaves_the_store_and_all_else_is_readable_here_and_elsewhere(computers):
+    alpha = computers.first()
+    for name, size in (("goes", 5 * MIB), ("stays", 3 * MIB)):
+        (alpha.mountpoint / name).write_bytes(content(size, size))
+        computers.sync(alpha)
+    for k in range(20):
+        (alpha.mountpoint / f"small {k}").write_bytes(content(k, 100000))
+    computers.sync(alpha)
+    beta = computers.join()
+    before = segments(computers)
+    (alpha.mountpoint / "goes").unlink()
+    for k in range(18):
+        (alpha.mountpoint / f"small {k}").unlink()
+    computers.sync(alpha)
+    assert freed(gc(alpha)) == {}
+    assert segments(computers) == before
+    answer = gc(alpha, "--keep", "0")
+    assert freed(answer) == {"dead": 2} and answer["moved"]["objects"] == 1
+    assert answer["freed"]["dead"]["bytes"] > 5 * MIB + 20 * 100000
+    assert len(before & segments(computers)) == 1 and len(segments(computers)) == 2
+    computers.sync(beta)
+    gamma = computers.join("gamma")
+    for vault in (alpha, beta, gamma):
+        assert sorted(os.listdir(vault.mountpoint)) == ["small 18", "small 19", "stays"]
+        assert (vault.mountpoint / "stays").read_bytes() == content(3 * MIB, 3 * MIB)
+        for k in (18, 19):
+            assert (vault.mountpoint / f"small {k}").read_bytes() == content(k, 100000)
+        assert_clean(vault)
+    assert freed(gc(beta, "--keep", "0", "--now")) == {}
+
+
+def test_a_dry_run_changes_nothing_and_can_not_be_told_to(computers):
+    alpha = computers.first()
+    (alpha.mountpoint / "goes").write_bytes(content(1, MIB))
+    computers.sync(alpha)
+    (alpha.mountpoint / "goes").unlink()
+    computers.sync(alpha)
+    before = trees.objects(computers.store)
+    done = alpha.run("gc", alpha.mountpoint, "--keep", "0", "--save", "--dry-run", check=False)
+    assert done.returncode == 2 and "--dry-run" in done.stderr and "--save" in done.stderr
+    answer = gc(alpha, "--dry-run", "--keep", "0")
+    assert answer["dry_run"] and freed(answer) == {"dead": 1}
+    assert trees.objects(computers.store) == before
+    assert gc(alpha, "--dry-run")["keep_seconds"] == 30 * 86400
+    assert freed(gc(alpha, "--keep", "0")) == {"dead": 1}
+    assert segments(computers) == set()
+
+
+def test_what_a_push_that_crashed_has_left_goes_when_asked_and_the_push_is_repeated(computers):
+    alpha = computers.first()
+    (alpha.mountpoint / "file").write_text("text")
+    computers.sync(alpha)
+    beta = computers.join()
+    before = segments(computers)
+    data = content(1, 40 * MIB)
+    alpha.run("limit", alpha.mountpoint, "--up", "6M")
+    (alpha.mountpoint / "large").write_bytes(data)
+    syncing = start(alpha, "sync", alpha.mountpoint)
+    conftest.wait_until(lambda: segments(computers) > before, "the first segment, long before the last one")
+    die(alpha)
+    syncing.wait(60)
+    left = segments(computers) - before
+    answer = gc(beta, "--keep", "0")
+    assert answer["kept"]["waiting"]["objects"] == len(left) and freed(answer) == {}
+    assert segments(computers) == before | left
+    assert freed(gc(beta, "--keep", "0", "--now")) == {"orphans": len(left)}
+    assert segments(computers) == before
+    alpha.mount()
+    alpha.run("limit", alpha.mountpoint, "--up", "none")
+    computers.sync(alpha, beta)
+    assert (beta.mountpoint / "large").read_bytes() == data
+    assert freed(gc(beta, "--keep", "0", "--now")) == {}
+    assert_clean(beta)
+
+
+def test_killed_at_any_moment_of_a_collection_it_loses_nothing_and_leaves_nothing(computers):
+    chance = random.Random(SEED)
+    print(f"seed {SEED}")
+    alpha = computers.first()
+    make_garbage(alpha.mountpoint, 0)
+    computers.sync(alpha)
+    beta = computers.join()
+    make_garbage(alpha.mountpoint, 0)
+    computers.sync(alpha)
+    begun = time.monotonic()
+    gc(alpha, "--keep", "0", "--now")
+    duration = time.monotonic() - begun
+    cut_short = 0
+    for k in range(1, KILLS + 1):
+        for half in (0, 1):
+            make_garbage(alpha.mountpoint, k)
+            if half and k % 2:
+                (alpha.mountpoint / f"file {k} 3").write_bytes(content(k, 70000))
+            computers.sync(alpha)
+        if k % 3 == 0:
+            (beta.mountpoint / f"from beta {k}").write_bytes(content(k, 30000))
+            computers.sync(beta)
+        collecting = start(alpha, "gc", alpha.mountpoint, "--keep", "0", "--now")
+        threading.Event().wait(chance.uniform(0, 1.2 * duration))
+        die(alpha)
+        cut_short += collecting.wait(60) != 0
+        alpha.mount()
+        crashers.read_all(alpha.mountpoint)
+    assert cut_short > 0, "each of them was through already"
+    computers.sync(alpha, beta, alpha)
+    gc(alpha, "--keep", "0", "--now")
+    gc(alpha, "--keep", "0", "--now")
+    computers.sync(beta)
+    crashers.read_all(beta.mountpoint)
+    assert_same(alpha, beta)
+    for vault in (alpha, beta):
+        answer = gc(vault, "--keep", "0", "--now", "--dry-run")
+        assert freed(answer) == {} and answer["moved"]["objects"] == 0
+        assert answer["store"]["objects"] == len(segments(computers))
+        assert_clean(vault)
+    assert_same(alpha, computers.join("gamma"))
