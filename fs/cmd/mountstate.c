@@ -56,8 +56,8 @@ mountstate_get(const char *mountpoint)
 		return MOUNT_NONE;
 	if (strcmp(type, MOUNT_TYPE) != 0)
 		return MOUNT_OTHER;
-	/* Not stat(2), which the kernel may answer from its cache long after the process has died. */
-	return statfs(mountpoint, &fs) != 0 && errno == ENOTCONN ? MOUNT_STALE : MOUNT_OURS;
+	/* Not stat(2), which the kernel may answer from its cache long after the process has died.  It is dying: ECONNABORTED. */
+	return statfs(mountpoint, &fs) != 0 && (errno == ENOTCONN || errno == ECONNABORTED) ? MOUNT_STALE : MOUNT_OURS;
 }
 
 char *
