@@ -136,15 +136,18 @@ uint64_t segstore_brought(struct segstore *ss);
 struct segstore_leaving {
 	uint64_t seg;
 	uint64_t mask;  /* out: those that were here */
-	bool done;      /* out: they are gone; false: somebody reads the segment, or nothing was here */
+	bool done;      /* out: they are gone; false: somebody reads the segment, nothing was here, or the store has it not */
 	uint64_t size;  /* out, if done */
 	struct part *part; /* its own */
 };
 /*
- * Gives up pieces: nobody finds them from then on, no durable row speaks of them, then their space goes.  That the store has them is
- * the caller's to know.  Commits.  An error is that of the commit: then nothing is done.  Not with any lock held.
+ * Gives up pieces: nobody finds them from then on, no durable row speaks of them, then their space goes.  What the store has not, or
+ * somebody holds, stays.  Commits.  An error is that of the commit: then nothing is done.  Not with any lock held.
  */
 MUST_CHECK err_t segstore_drop_pieces(struct segstore *ss, struct segstore_leaving *v, size_t count);
+/* What is here of a segment, and what comes, stays until it is let go.  -ENODATA: there is no such segment.  Not with any lock held. */
+MUST_CHECK err_t segstore_hold(struct segstore *ss, uint64_t seg, struct part **out);
+void segstore_let_go(struct segstore *ss, struct part *p);
 
 /* What is here of every settled segment. */
 struct segstore_kept {

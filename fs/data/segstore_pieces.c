@@ -129,6 +129,28 @@ segstore_end_read(struct segstore *ss, struct part *p)
 	pthread_mutex_unlock(&ss->pieces_lock);
 }
 
+err_t
+segstore_hold(struct segstore *ss, uint64_t seg, struct part **out)
+{
+	struct part *p;
+	err_t e = lock_part(ss, seg, &p);
+
+	if (e)
+		return e;
+	p->users++;
+	while (p->leaving && !p->removed)
+		pthread_cond_wait(&ss->pieces_moved, &ss->pieces_lock);
+	pthread_mutex_unlock(&ss->pieces_lock);
+	*out = p;
+	return 0;
+}
+
+void
+segstore_let_go(struct segstore *ss, struct part *p)
+{
+	segstore_end_read(ss, p);
+}
+
 void
 segstore_lost(struct segstore *ss, struct part *p, uint64_t off, uint32_t len)
 {
@@ -453,29 +475,48 @@ segstore_brought(struct segstore *ss)
 
 /* Giving up. */
 
-/* Nobody finds them any more.  -EBUSY: somebody is reading. */
+/* [meta lock, pieces_lock] Nobody finds them any more. */
+static err_t
+mark_leaving(struct segstore *ss, struct segstore_leaving *l)
+{
+	struct part *p = part_find(ss, l->seg);
+
+	if (p)
+		l->mask = p->hot ? 0 : l->mask & p->here;
+	if (!p || p->users || p->leaving || !l->mask)
+		return -EBUSY;
+	p->leaving = true;
+	p->users++;
+	p->here &= ~l->mask;
+	p->fresh &= ~l->mask;
+	p->ahead &= ~l->mask;
+	p->whole = false;
+	l->size = p->size;
+	l->part = p;
+	return 0;
+}
+
+/* -EBUSY: somebody is reading, or the store has it no more: a commit may have dropped it since it was chosen. */
 static err_t
 begin_leaving(struct segstore *ss, struct segstore_leaving *l)
 {
+	struct segment row;
 	struct part *p;
 	err_t e = lock_part(ss, l->seg, &p);
 
 	if (e)
 		return e;
-	l->mask = p->hot ? 0 : l->mask & p->here;
-	if (p->users || p->leaving || !l->mask)
+	pthread_mutex_unlock(&ss->pieces_lock);
+	meta_lock(ss->meta);
+	e = meta_segment_get(ss->meta, l->seg, &row);
+	if (!e && !row.in_store)
 		e = -EBUSY;
 	if (!e) {
-		p->leaving = true;
-		p->users++;
-		p->here &= ~l->mask;
-		p->fresh &= ~l->mask;
-		p->ahead &= ~l->mask;
-		p->whole = false;
-		l->size = p->size;
-		l->part = p;
+		pthread_mutex_lock(&ss->pieces_lock);
+		e = mark_leaving(ss, l);
+		pthread_mutex_unlock(&ss->pieces_lock);
 	}
-	pthread_mutex_unlock(&ss->pieces_lock);
+	meta_unlock(ss->meta);
 	return e;
 }
 

@@ -11,16 +11,16 @@
 #include "log.h"
 #include "usage.h"
 
-/* Local numbers of the dropped ones that the store has and this device has not. [meta lock] */
+/* Local numbers of the dropped ones that the store has. [meta lock] */
 static err_t
-find_remote(struct meta *m, const struct changes *c, struct numset **out)
+find_stored(struct meta *m, const struct changes *c, struct numset **out)
 {
 	struct segment seg;
 	err_t err = 0;
 
 	for (uint32_t k = 0; err == 0 && k < c->drop_count; k++) {
 		err = meta_segment_find(m, c->drops[k].name, &seg);
-		if (err == 0 && seg.kind == SEGMENT_SETTLED && seg.in_store && !seg.local)
+		if (err == 0 && seg.kind == SEGMENT_SETTLED && seg.in_store)
 			err = numset_add(out, seg.id);
 		else if (err == -ENOENT)
 			err = 0;
@@ -61,10 +61,43 @@ fetch_one(struct sync *s, const struct segment *seg)
 	return 0;
 }
 
-err_t
-drops_fetch(struct sync *s, const struct changes *c)
+/* All of it is here from now on, also if somebody wants its room. */
+static err_t
+keep_one(struct sync *s, struct segment *seg, struct drops_held *h)
 {
-	CLEANUP(numset_clear) struct numset *remote = NULL;
+	struct part **grown = reallocarray(h->v, h->count + 1, sizeof(struct part *));
+	struct meta *m = s->v->meta;
+	uint64_t missing;
+	err_t err;
+
+	if (grown == NULL)
+		return -ENOMEM;
+	h->v = grown;
+	h->ss = s->v->segments;
+	if ((err = segstore_hold(h->ss, seg->id, &h->v[h->count])) != 0)
+		return err;
+	h->count++;
+	meta_lock(m);
+	err = meta_segment_get(m, seg->id, seg);
+	meta_unlock(m);
+	if (err == 0)
+		err = segstore_missing(h->ss, seg->id, UINT64_MAX, &missing);
+	return err != 0 || (seg->local && missing == 0) ? err : fetch_one(s, seg);
+}
+
+void
+drops_let_go(struct drops_held *h)
+{
+	while (h->count > 0)
+		segstore_let_go(h->ss, h->v[--h->count]);
+	free(h->v);
+	h->v = NULL;
+}
+
+err_t
+drops_fetch(struct sync *s, const struct changes *c, struct drops_held *held_out)
+{
+	CLEANUP(numset_clear) struct numset *stored = NULL;
 	CLEANUP(numset_clear) struct numset *used = NULL;
 	struct meta *m = s->v->meta;
 	struct segment seg;
@@ -73,16 +106,16 @@ drops_fetch(struct sync *s, const struct changes *c)
 	if (c->drop_count == 0)
 		return 0;
 	meta_lock(m);
-	err = find_remote(m, c, &remote);
-	if (err == 0 && remote != NULL)
-		err = usage_pending(m, remote, &used);
+	err = find_stored(m, c, &stored);
+	if (err == 0 && stored != NULL)
+		err = usage_pending(m, stored, &used);
 	meta_unlock(m);
 	for (uint32_t k = 0; err == 0 && used != NULL && k < c->drop_count; k++) {
 		meta_lock(m);
 		err = meta_segment_find(m, c->drops[k].name, &seg);
 		meta_unlock(m);
 		if (err == 0 && numset_has(used, seg.id))
-			err = fetch_one(s, &seg);
+			err = keep_one(s, &seg, held_out);
 		else if (err == -ENOENT)
 			err = 0;
 	}

@@ -164,8 +164,17 @@ MUST_CHECK err_t pull_poll(struct sync *s, bool *news_out);
 /* Applies the commit that follows the head. */
 MUST_CHECK err_t pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len);
 
-/* drops.c.  [round] Before a commit with drops is applied: brings those that something pending here points into. */
-MUST_CHECK err_t drops_fetch(struct sync *s, const struct changes *c);
+/*
+ * drops.c.  [round] Before a commit with drops is applied: brings those that something pending here points into.  They stay here
+ * until drops_let_go, after the commit: then their rows say that the store has them not.
+ */
+struct drops_held {
+	struct segstore *ss;
+	struct part **v;
+	size_t count;
+};
+MUST_CHECK err_t drops_fetch(struct sync *s, const struct changes *c, struct drops_held *held_out);
+void drops_let_go(struct drops_held *h); /* cleanup handler */
 /* A segment's object, whole and checked, appended to out.  -EBADMSG: it is damaged; the store's errors, not reported. */
 MUST_CHECK err_t drops_read_object(struct sync *s, const struct segment *seg, struct bytes *out);
 /* After: files of what was forgotten go; what was renamed is not uploaded yet. */

@@ -255,6 +255,7 @@ pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len)
 	CLEANUP(admitted_clear) struct admitted a = { 0 };
 	CLEANUP(trust_free_ptr) struct trust *before = NULL;
 	CLEANUP(merge_dropped_clear) struct merge_dropped dropped = { 0 };
+	CLEANUP(drops_let_go) struct drops_held held = { 0 };
 	struct landing l = { s, &a, seq, false };
 	struct merge_context mc;
 	err_t err;
@@ -263,7 +264,7 @@ pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len)
 		return err;
 	if ((err = admit_commit(s, seq, object, len, &a)) != 0)
 		return explain_commit(s, seq, err);
-	if ((err = drops_fetch(s, a.changes)) != 0)
+	if ((err = drops_fetch(s, a.changes, &held)) != 0)
 		return err;
 	mc = (struct merge_context){ s->v->meta, s->v->content, s->v->lookups, my_name(s->v), time(NULL), &dropped };
 	l.ours = is_ours(s->v, &a);

@@ -323,6 +323,35 @@ what_is_being_read_is_not_given_up(void **state)
 	shelf_clear(&k);
 }
 
+static void
+what_is_held_or_not_in_the_store_any_more_is_not_given_up(void **state)
+{
+	struct shelf_store k;
+	struct segstore_leaving v;
+	struct part *held;
+	uint64_t ino;
+
+	shelf_open(*state, &k);
+	ino = shelf_file(&k, 3 * MIB, 14);
+	v = (struct segstore_leaving){.seg = k.rows[0].id, .mask = UINT64_MAX};
+	assert_int_equal(segstore_hold(k.f->ss, v.seg, &held), 0);
+	assert_int_equal(segstore_drop_pieces(k.f->ss, &v, 1), 0);
+	assert_false(v.done);
+	/* A commit drops it, and what is pending here needs it. */
+	meta_lock(k.f->meta);
+	k.rows[0].in_store = false;
+	assert_int_equal(meta_segment_put(k.f->meta, &k.rows[0]), 0);
+	meta_unlock(k.f->meta);
+	segstore_let_go(k.f->ss, held);
+	v.mask = UINT64_MAX;
+	assert_int_equal(segstore_drop_pieces(k.f->ss, &v, 1), 0);
+	assert_false(v.done);
+	content_set_fetch(k.f->c, NULL, NULL);
+	shelf_assert_file(&k, ino, 14, 0, 3 * MIB);
+	assert_int_equal(segstore_hold(k.f->ss, 999, &held), -ENODATA);
+	shelf_clear(&k);
+}
+
 /* Threads. */
 
 struct dropper {
@@ -590,6 +619,7 @@ main(void)
 		TEST(pieces_whose_flush_failed_are_not_said_to_be_here),
 		TEST(pieces_that_are_given_up_go_from_the_disk_and_come_again_when_they_are_read),
 		TEST(what_is_being_read_is_not_given_up),
+		TEST(what_is_held_or_not_in_the_store_any_more_is_not_given_up),
 		TEST(what_is_read_while_pieces_come_and_go_is_right),
 		TEST(pieces_are_saved_by_one_at_a_time_whoever_wants_it),
 		TEST(who_waits_for_a_segment_that_is_moved_and_deleted_meanwhile_reads_it_where_it_is),
