@@ -119,6 +119,17 @@ void chain_set_alone(struct chain *c, bool alone)
 	atomic_store(&c->alone, alone);
 }
 
+static err_t get_range(struct chain *c, const char *name, uint64_t off, size_t len, struct bytes *out)
+{
+	struct retry r = begin(c);
+	err_t err;
+
+	do {
+		err = store_get_range(c->store, name, off, len, out);
+	} while (again(c, &r, &err));
+	return err;
+}
+
 /* One try. */
 static err_t create(struct chain *c, const char *name, const uint8_t *object, size_t len)
 {
@@ -308,6 +319,14 @@ err_t chain_read_commit(struct chain *c, uint64_t seq, struct bytes *out)
 	return err ? err : get(c, name, CHAIN_OBJECT_MAX, out);
 }
 
+err_t chain_read_commit_start(struct chain *c, uint64_t seq, size_t len, struct bytes *out)
+{
+	char name[CHAIN_NAME_MAX];
+	err_t err = numbered_name('c', seq, name);
+
+	return err ? err : get_range(c, name, 0, len, out);
+}
+
 err_t chain_write_base(struct chain *c, uint64_t seq, const uint8_t *object, size_t len)
 {
 	char name[CHAIN_NAME_MAX];
@@ -487,14 +506,9 @@ err_t chain_read_segment_range(struct chain *c, const uint8_t name[static SEGMEN
     size_t len, struct bytes *out)
 {
 	char object_name[CHAIN_NAME_MAX];
-	struct retry r = begin(c);
-	err_t err;
 
 	chain_segment_object_name(name, object_name);
-	do {
-		err = store_get_range(c->store, object_name, off, len, out);
-	} while (again(c, &r, &err));
-	return err;
+	return get_range(c, object_name, off, len, out);
 }
 
 /* ---- the probe ---- */

@@ -47,6 +47,8 @@ MUST_CHECK err_t chain_read_marker(struct chain *c, uint8_t vault_id_out[static 
  * A seq above CHAIN_SEQ_MAX, an object above its maximum: -EINVAL, here and below. */
 MUST_CHECK err_t chain_commit(struct chain *c, uint64_t seq, const uint8_t *object, size_t len);
 MUST_CHECK err_t chain_read_commit(struct chain *c, uint64_t seq, struct bytes *out);
+/* Its first len bytes, appended to out; -EBADMSG: it is shorter. */
+MUST_CHECK err_t chain_read_commit_start(struct chain *c, uint64_t seq, size_t len, struct bytes *out);
 
 MUST_CHECK err_t chain_write_base(struct chain *c, uint64_t seq, const uint8_t *object, size_t len);
 MUST_CHECK err_t chain_read_base(struct chain *c, uint64_t seq, struct bytes *out);

@@ -207,6 +207,13 @@ static void a_commit_lies_under_its_number_and_is_never_replaced(void **state)
 	assert_int_equal(got.len, 5);
 	assert_memory_equal(got.data, "seven", 5);
 	bytes_clear(&got);
+	assert_int_equal(chain_read_commit_start(f->chain, 7, 4, &got), 0);
+	assert_int_equal(got.len, 4);
+	assert_memory_equal(got.data, "seve", 4);
+	bytes_clear(&got);
+	assert_int_equal(chain_read_commit_start(f->chain, 7, 6, &got), -EBADMSG);
+	assert_int_equal(chain_read_commit_start(f->chain, 8, 1, &got), -ENOENT);
+	bytes_clear(&got);
 }
 
 static void numbers_end_at_twelve_digits(void **state)
@@ -218,6 +225,7 @@ static void numbers_end_at_twelve_digits(void **state)
 	expect_object(f, "c/999999999999", "x");
 	assert_int_equal(chain_commit(f->chain, CHAIN_SEQ_MAX + 1, text("x"), 1), -EINVAL);
 	assert_int_equal(chain_read_commit(f->chain, UINT64_MAX, &got), -EINVAL);
+	assert_int_equal(chain_read_commit_start(f->chain, CHAIN_SEQ_MAX + 1, 1, &got), -EINVAL);
 	assert_int_equal(chain_write_base(f->chain, CHAIN_SEQ_MAX + 1, text("x"), 1), -EINVAL);
 	assert_int_equal(chain_read_base(f->chain, CHAIN_SEQ_MAX + 1, &got), -EINVAL);
 }
