@@ -9,7 +9,7 @@
  *   base.c     bases                                    members.c  commits that change who is in
  *   join.c     a new device: by the recovery key        join_invited.c  by an invitation
  *   drops.c    around commits that drop segments        gc*.c      garbage (gc_internal.h)
- *   join_start.c  where it begins to read
+ *   join_start.c  where it begins to read               join_earlier.c  keys of epochs before its own
  *   past.c     the chain read backwards                 past_build.c  the tree as it was
  *
  * LOCKING: `round` first; then file locks and the meta lock (never across the network); `lock` last, for short.

@@ -28,6 +28,7 @@ struct join {
 	struct opened_box *boxes;
 	size_t box_count;
 	const struct invitation *invitation; /* NULL: by the recovery key */
+	uint32_t since; /* by the recovery key: it was put in force with this epoch; 0: with the vault, as far as is known */
 	const struct pinned_commit *pinned; /* by invitation: what the chain must contain */
 	struct vault *v; /* while it is being made */
 	struct sync *s;
@@ -41,6 +42,17 @@ MUST_CHECK err_t join_finish(struct join *j, join_enter_fn *enter);
 /* The sentence of a failure, unless there is one. */
 void join_take_why(struct join *j, err_t err);
 err_t join_explain_store(struct join *j, err_t err);
+
+/*
+ * join_earlier.c.  The earlier epoch keys that commit number seq, opened by boxes[own], carries are appended to boxes, nameless.
+ * -EBADMSG: it does not open, or is not as it must be; then nothing was appended.
+ */
+MUST_CHECK err_t join_earlier_take(struct join *j, size_t own, uint64_t seq, const struct bytes *object);
+/*
+ * For a recovery key that was put in force later than commit 0: does that with the first commit of the earliest epoch that it opens,
+ * and sets since.  -ENOENT: there is none; the store's errors, with a sentence.
+ */
+MUST_CHECK err_t join_earlier_find(struct join *j);
 
 /* join_start.c.  -ENOENT, -EPROTO, -EBADMSG with a sentence. */
 MUST_CHECK err_t join_start_marker(struct join *j, uint8_t vault_id_out[static 32]);

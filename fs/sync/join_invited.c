@@ -12,8 +12,6 @@
 #include "hash.h"
 #include "invitation.h"
 #include "join_internal.h"
-#include "keywrap.h"
-#include "secmem.h"
 
 _Static_assert(INVITATION_KEY_MAX < CREDENTIAL_MAX && INVITATION_SESSION_MAX < CREDENTIAL_MAX, "what a token has can be kept");
 
@@ -88,8 +86,7 @@ open_own_box(struct join *j, uint32_t epoch)
 
 	if ((err = chain_list_boxes(j->chain, &boxes, &count)) != 0)
 		return join_explain_store(j, err);
-	/* One for it, and one for each epoch before. */
-	j->boxes = calloc((size_t)epoch + 1, sizeof(*j->boxes));
+	j->boxes = calloc(1, sizeof(*j->boxes));
 	if (j->boxes == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < count && j->box_count == 0; i++)
@@ -103,44 +100,6 @@ open_own_box(struct join *j, uint32_t epoch)
 }
 
 static err_t
-take_earlier_key(struct join *j, uint32_t epoch, const uint8_t wrapped[static KEYWRAP_LEN])
-{
-	CLEANUP(secmem_free_ptr) struct keybox_secrets *secrets = secmem_new(sizeof(*secrets));
-	const struct opened_box *own = &j->boxes[0];
-	err_t err;
-
-	if (secrets == NULL)
-		return -ENOMEM;
-	if (epoch >= own->epoch || j->box_count > own->epoch)
-		return -EBADMSG;
-	memcpy(secrets, own->secrets, sizeof(*secrets));
-	if ((err = keywrap_unwrap(own->secrets->epoch_key, wrapped, secrets->epoch_key)) != 0)
-		return err;
-	j->boxes[j->box_count++] = (struct opened_box){ .epoch = epoch, .secrets = STEAL(secrets) };
-	return 0;
-}
-
-/* What the named commit has for whoever comes in by it: the keys of the epochs before. */
-static err_t
-take_earlier_keys(struct join *j, const struct bytes *object)
-{
-	CLEANUP(admit_free_opened) struct envelope_opened *opened = calloc(1, sizeof(*opened));
-	CLEANUP(changes_free_ptr) struct changes *c = NULL;
-	err_t err;
-
-	if (opened == NULL)
-		return -ENOMEM;
-	if ((err = envelope_open(object->data, object->len, ENVELOPE_COMMIT, j->pinned->seq, j->vault_id,
-	         j->boxes[0].secrets->epoch_key, opened)) != 0 ||
-	    (err = changes_decode(opened->body, opened->body_len, &c)) != 0)
-		return err;
-	for (uint32_t i = 0; i < c->epoch_key_count; i++)
-		if ((err = take_earlier_key(j, c->epoch_keys[i].epoch, c->epoch_keys[i].wrapped)) != 0)
-			return err;
-	return 0;
-}
-
-static err_t
 open_pinned(struct join *j)
 {
 	CLEANUP(bytes_clear) struct bytes object = { 0 };
@@ -150,7 +109,8 @@ open_pinned(struct join *j)
 	if ((err = read_pinned(j, &object)) != 0 || (err = envelope_epoch(object.data, object.len, &epoch)) != 0 ||
 	    (err = open_own_box(j, epoch)) != 0)
 		return err;
-	return take_earlier_keys(j, &object);
+	/* What the named commit has for whoever comes in by it. */
+	return join_earlier_take(j, 0, j->pinned->seq, &object);
 }
 
 /* Entering. */

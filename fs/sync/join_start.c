@@ -85,7 +85,8 @@ start_clear(struct start *st)
 
 /*
  * The genesis is the vault's, and this recovery key signed it or was put in force since.  An invitation names a commit, and what
- * leads to that by its hashes is believed with it.
+ * leads to that by its hashes is believed with it.  Of a recovery key that came later the commits before it know nothing: what
+ * follows them must (follow_to_own_epoch).
  */
 static err_t
 check_trust(const struct join *j, const struct start *st)
@@ -100,7 +101,7 @@ check_trust(const struct join *j, const struct start *st)
 		return -EBADMSG;
 	if (trust_epoch(st->trust, &epoch, &box_name, box_sha256) != 0 || epoch != st->opened->env.epoch)
 		return -EBADMSG;
-	if (j->by_recovery) {
+	if (j->by_recovery && epoch >= j->since) {
 		if (recovery == NULL || memcmp(recovery->id, j->as_id, sizeof(j->as_id)) != 0)
 			return -EKEYREJECTED;
 		if (strcmp(box_name, st->box->name) != 0 || memcmp(box_sha256, st->box->sha256, sizeof(box_sha256)) != 0)
@@ -149,13 +150,16 @@ open_start(const struct join *j, enum envelope_kind kind, uint64_t seq, const st
 	return 0;
 }
 
-/* An invitation opens no boxes of epochs before its own: their keys came with the commit that it names. */
+/* No box tells the keys of epochs before one's own: they came with a commit (join_earlier.c). */
 static err_t
 take_vouched_keys(const struct join *j, struct keyring *keys)
 {
 	for (size_t i = 0; i < j->box_count; i++) {
-		err_t err = keyring_add(keys, j->boxes[i].epoch, j->boxes[i].secrets->epoch_key);
+		err_t err;
 
+		if (j->by_recovery && j->boxes[i].name[0] != '\0')
+			continue; /* boxes are believed when a statement pins them */
+		err = keyring_add(keys, j->boxes[i].epoch, j->boxes[i].secrets->epoch_key);
 		if (err != 0)
 			return err == -EEXIST ? -EBADMSG : err;
 	}
@@ -170,7 +174,7 @@ make_vault(struct join *j, const struct start *st)
 	CLEANUP(secmem_free_ptr) uint8_t(*keys)[32] = NULL;
 	uint32_t newest;
 	size_t count = 0;
-	err_t err = j->by_recovery ? 0 : take_vouched_keys(j, st->keys);
+	err_t err = take_vouched_keys(j, st->keys);
 
 	if (err != 0 || (err = keyring_current(st->keys, &newest)) != 0)
 		return err;
@@ -297,6 +301,59 @@ begin_at_base(struct join *j, uint64_t seq, uint8_t author_out[static IDENTITY_I
 	return apply_base(j, seq, &st);
 }
 
+/*
+ * The keys that led here only open.  The recovery key counts when commits that were believed for themselves have put it in force,
+ * with the box that it opens.  What is wrong behind that, whoever reads on finds again.
+ */
+static err_t
+follow_to_own_epoch(struct join *j)
+{
+	const struct trust_member *m;
+	uint32_t newest;
+	bool news;
+	err_t err = pull_all(j->s, &news);
+
+	m = trust_member_find(j->v->trust, j->as_id);
+	if (m != NULL && m->kind == MEMBER_RECOVERY && keyring_current(j->v->keys, &newest) == 0 && newest >= j->since)
+		return 0;
+	if (err != 0)
+		return err;
+	store_say(j->why_out, "the history in %s ends before this recovery key was put in force: the store lost commits or was rolled "
+	    "back; restore its newest copy", j->store->url);
+	return -ESTALE;
+}
+
+static err_t
+explain_first(struct join *j, err_t err)
+{
+	bool opened = false;
+
+	for (size_t i = 0; i < j->box_count; i++)
+		opened = opened || j->boxes[i].epoch == 0;
+	if (err == -EBADMSG && opened)
+		store_say(j->why_out, "the first commit in %s is damaged or forged; restore the store's copy of it", j->store->url);
+	else if (err == -EBADMSG)
+		store_say(j->why_out, "the commit in %s that put this recovery key in force is missing, damaged or forged, and no base "
+		    "helps; restore the store's copy of it", j->store->url);
+	if (err == -EKEYREJECTED)
+		store_say(j->why_out, "this recovery key is not the one of the vault in %s; check both", j->store->url);
+	return err;
+}
+
+/* A recovery key that came later finds the key of epoch 0 in the commit that it came with. */
+static err_t
+open_first(struct join *j, const struct bytes *object, struct start *st)
+{
+	err_t found, err = open_start(j, ENVELOPE_COMMIT, 0, object, st);
+
+	if ((err != -EBADMSG && err != -EKEYREJECTED) || !j->by_recovery)
+		return err;
+	found = join_earlier_find(j);
+	if (found == 0)
+		return open_start(j, ENVELOPE_COMMIT, 0, object, st);
+	return found == -ENOENT ? err : found;
+}
+
 static err_t
 begin_at_first_commit(struct join *j)
 {
@@ -311,12 +368,11 @@ begin_at_first_commit(struct join *j)
 	}
 	if (err != 0)
 		return join_explain_store(j, err);
-	err = open_start(j, ENVELOPE_COMMIT, 0, &object, &st);
-	if (err == -EBADMSG)
-		store_say(j->why_out, "the first commit in %s is damaged or forged; restore the store's copy of it", j->store->url);
-	if (err == -EKEYREJECTED)
-		store_say(j->why_out, "this recovery key is not the one of the vault in %s; check both", j->store->url);
-	return err != 0 ? err : make_vault(j, &st);
+	if ((err = open_first(j, &object, &st)) != 0)
+		return explain_first(j, err);
+	if ((err = make_vault(j, &st)) != 0)
+		return err;
+	return j->since > 0 ? follow_to_own_epoch(j) : 0;
 }
 
 /* The newest base that holds; what does not hold is passed over, since the chain itself has it all. */

@@ -54,7 +54,7 @@ struct members_done {
  */
 MUST_CHECK err_t members_commit(struct sync *s, members_say_fn *say, void *ctx, char **why_out, struct members_done *done_out);
 /*
- * Writes a base now, for a recovery key that came in just before: it has no box of an earlier epoch, so it reads from a base on.
+ * Writes a base now, for a recovery key that came in just before: with it, joining needs no commit of an earlier epoch.
  * -EBUSY: something is pending here that has not been pushed.
  */
 MUST_CHECK err_t members_write_base(struct sync *s);

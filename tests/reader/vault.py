@@ -84,6 +84,8 @@ class Vault:
         self.dropped = set()  # segments that are going to be deleted
         if base is None:
             self.head, self.head_hash = -1, ZEROS
+            if 0 not in self.boxes:
+                self.learn_earlier()
             self.apply_commit(0)
             author = None
         else:
@@ -106,6 +108,27 @@ class Vault:
             except Refused:
                 pass
         raise Refused(f"no key of epoch {epoch} opens it")
+
+    def first_of(self, epoch):
+        """The first commit that is not of an epoch before that one."""
+        low, high = 0, len(list((self.store / "c").glob("*")))
+        while low < high:
+            middle = (low + high) // 2
+            if envelope_epoch(self.read(f"c/{middle:012}"), COMMIT) < epoch:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def learn_earlier(self):
+        """For a recovery key that came later: the keys of epochs before its own, to be held against what the chain says of them."""
+        own = min(self.boxes)
+        seq = self.first_of(own)
+        envelope, (_, _, key) = self.open(self.read(f"c/{seq:012}"), COMMIT, seq)
+        require(envelope.epoch == own, "a recovery key whose epoch never began")
+        for epoch, wrapped in open_body(envelope.body).get(2, []):
+            require(epoch < own, "an epoch key that is not an earlier one")
+            self.learn(epoch, unwrap(key, wrapped))
 
     def learn(self, epoch, key):
         require(self.epoch_keys.setdefault(epoch, key) == key, "two keys of one epoch")
