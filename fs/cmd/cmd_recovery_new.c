@@ -12,6 +12,7 @@
 #include "create.h"
 #include "err.h"
 #include "handles.h"
+#include "log.h"
 #include "members.h"
 #include "mounting.h"
 #include "mountstate.h"
@@ -86,7 +87,10 @@ commit(struct sync *s, void *ctx)
 	if (err != 0 || (err = members_commit(s, say, r, &r->why, NULL)) != 0)
 		return err;
 	r->done = true;
-	return r->fresh != NULL ? members_write_base(s) : 0;
+	/* Joining with the new key is quicker with a base, and possible without. */
+	if (r->fresh != NULL && (err = members_write_base(s)) != 0)
+		log_info("no base was written behind the new recovery key: %s", strerror(-err));
+	return 0;
 }
 
 static int
@@ -158,10 +162,6 @@ do_commit(struct replacing *r)
 
 	if (err == 0)
 		return finish(r);
-	if (r->done)
-		return tell_failure("the new recovery key is in force, but no base could be written (%s), from which a new computer reads "
-		    "with it: replace it once more when the store is in reach, and until then keep this computer", why[0] != '\0' ? why :
-		    tell_reason(err));
 	return tell_failure("%s: the recovery key is as it was", r->why != NULL ? r->why : why[0] != '\0' ? why : tell_reason(err));
 }
 

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 import reader
+import trees
 
 from conftest import new_root
 from test_commands import KEY, Cli
@@ -158,6 +159,32 @@ def test_a_new_recovery_key_opens_everything_and_the_old_one_nothing_new(lost):
     other.ok("mount", other.mp)
     assert (other.mp / "later").read_text() == "only for the new key"
     assert (other.mp / "folder" / "letter").read_text() == "dear reader"
+
+
+def test_a_new_recovery_key_opens_everything_also_without_a_base(lost):
+    cli, other, key = lost
+    cli.ok("unmount", cli.mp)
+    fresh = new_key(cli, key)
+    cli.ok("mount", cli.mp)
+    (cli.mp / "later").write_text("only for the new key")
+    cli.ok("sync", cli.mp)
+    tree = trees.describe(cli.mp)
+    bases = list((cli.store / "b").iterdir())
+    assert bases
+    for base in bases:
+        base.unlink()
+    vault = reader.Vault(cli.store, KEY.search(fresh.read_text()).group(0))
+    assert {path for path, _ in vault.walk()} >= {b"later", b"folder/letter", b"picture", b"link"}
+    out = other.root / "exported"
+    other.ok("export", out, "--remote", f"dir:{cli.store}", "--recovery-key-file", fresh)
+    assert (out / "picture").read_bytes() == (cli.mp / "picture").read_bytes()
+    assert sorted(p.name for p in out.iterdir()) == sorted(p.name for p in cli.mp.iterdir())
+    lose_everything(cli)
+    words = ["join", other.mp, "--remote", f"dir:{cli.store}", "--no-passphrase", "--recovery-key-file"]
+    other.fails(*words, key, saying="replaced")
+    other.ok(*words, fresh)
+    other.ok("mount", other.mp)
+    assert trees.describe(other.mp) == tree
 
 
 def test_a_replaced_recovery_key_unlocks_no_device_file_and_the_new_one_does(cli):
