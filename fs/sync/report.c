@@ -181,7 +181,10 @@ report_addition(struct sync *s, const struct trust *t, const struct trust_member
 	char by[BY_LEN];
 
 	describe_member(t, now->added_by, by, sizeof(by));
-	if (now->kind == MEMBER_INVITATION) {
+	if (now->kind == MEMBER_RECOVERY) {
+		tell_of(s, "device", "The recovery key was replaced: the old one opens nothing that is written from now on. If that was "
+		    "not you, somebody has the old one: move your files to a new vault.");
+	} else if (now->kind == MEMBER_INVITATION) {
 		tell_of(s, "device", "%s has invited another device (\"%s\"). If that was not you, withdraw the invitation with \"snugfs "
 		    "device remove\".", by, now->name);
 	} else if (guest != NULL && guest->kind == MEMBER_INVITATION) {
