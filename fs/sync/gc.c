@@ -322,6 +322,8 @@ run(struct gc *g)
 		engine_round_begin(g->s, true);
 		err = engine_round_end(g->s, collect(g));
 	}
+	if (err == 0 && g->s->v->has_head)
+		err = gc_boxes(g);
 	if (err == 0 && !g->o->dry_run)
 		err = delete_doomed(g);
 	return err;

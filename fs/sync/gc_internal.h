@@ -91,6 +91,9 @@ MUST_CHECK err_t gc_bases(struct gc *g);
 /* Which strangers nobody can ever have pointed into. [round] */
 MUST_CHECK err_t gc_find_orphans(struct gc *g);
 
+/* gc_boxes.c */
+MUST_CHECK err_t gc_boxes(struct gc *g);
+
 /* gc_move.c [round] */
 MUST_CHECK err_t gc_move_sparse(struct gc *g);
 

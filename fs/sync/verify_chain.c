@@ -66,7 +66,7 @@ verify_is_box(const struct verify *v, const char *name)
 	for (size_t i = 0; i < trust_member_count(v->trust); i++) {
 		const struct trust_member *m = trust_member_at(v->trust, i);
 
-		if (m->kind == MEMBER_INVITATION && !m->removed && strcmp(m->box_name, name) == 0)
+		if (m->kind == MEMBER_INVITATION && strcmp(m->box_name, name) == 0)
 			return true;
 	}
 	return false;

@@ -182,3 +182,28 @@ def test_killed_at_any_moment_of_a_collection_it_loses_nothing_and_leaves_nothin
         assert not any(count["objects"] for count in answer["kept"].values())
         assert_clean(vault)
     assert_same(alpha, computers.join("gamma"))
+
+
+def test_the_key_box_of_a_used_invitation_goes_and_the_invitation_opens_nothing(computers):
+    alpha = computers.first()
+    (alpha.mountpoint / "a").write_bytes(b"content")
+    token = computers.root / "invitation"
+    alpha.run("device", "invite", alpha.mountpoint, "--vault", alpha.dir, "--no-qr", "--to-file", token)
+    boxes = {name for name in trees.objects(computers.store) if name.startswith("k/")}
+    beta = computers._new()  # pylint: disable=protected-access
+    beta.run("join", beta.mountpoint, "--vault", beta.dir, "--no-passphrase", "--invitation-file", token)
+    late = computers._new()  # pylint: disable=protected-access
+    used = ["join", late.mountpoint, "--vault", late.dir, "--no-passphrase", "--invitation-file", token]
+    before = late.run(*used, check=False)
+    assert before.returncode == 1 and "has been used already" in before.stderr and not late.dir.exists()
+    computers.sync(alpha)
+    assert_clean(alpha)
+    assert freed(gc(alpha, "--dry-run")) == {"boxes": 1}
+    assert freed(gc(alpha)) == {"boxes": 1}
+    assert len(boxes - set(trees.objects(computers.store))) == 1
+    assert freed(gc(alpha)) == {}
+    assert_clean(alpha)
+    after = late.run(*used, check=False)
+    assert after.returncode == 1 and "was over long ago" in after.stderr and not late.dir.exists()
+    gamma = computers.join("gamma")
+    assert (gamma.mountpoint / "a").read_bytes() == b"content"
