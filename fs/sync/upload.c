@@ -9,6 +9,7 @@
 #include "engine.h"
 #include "log.h"
 #include "settle.h"
+#include "usage.h"
 
 /* Pending content is settled and uploaded in portions of about this size, so that progress is kept and space given back. */
 #define PORTION_LEN (256u << 20)
@@ -170,8 +171,9 @@ list_segment(struct segment_list *l, const struct segment *seg)
 
 /* [meta lock] */
 static err_t
-list_chunk(struct meta *m, const struct chunk *c, struct segment_list *l)
+list_chunk(void *ctx, struct meta *m, const struct chunk *c)
 {
+	struct segment_list *l = ctx;
 	struct segment seg;
 	err_t err;
 
@@ -183,30 +185,6 @@ list_chunk(struct meta *m, const struct chunk *c, struct segment_list *l)
 		if ((err = meta_segment_get(m, id, &seg)) != 0 || (err = numset_add(&l->seen, id)) != 0)
 			return err;
 		if (seg.kind == SEGMENT_SETTLED && !seg.in_store && (err = list_segment(l, &seg)) != 0)
-			return err;
-	}
-	return 0;
-}
-
-/* [meta lock] */
-static err_t
-list_inode(struct meta *m, uint64_t ino, struct segment_list *l)
-{
-	CLEANUP(free_ptr) uint64_t *nos = NULL;
-	struct inode *i;
-	struct chunk *c;
-	size_t count = 0;
-	err_t err = meta_inode_get(m, ino, &i);
-
-	if (err != 0 || !S_ISREG(i->mode))
-		return err == -ENOENT ? 0 : err;
-	if ((err = meta_pending_chunks(m, i, &nos, &count)) != 0)
-		return err;
-	for (size_t k = 0; k < count; k++) {
-		err = meta_chunk_get(m, i, nos[k], false, &c);
-		if (err == 0)
-			err = list_chunk(m, c, l);
-		if (err != 0 && err != -ENOENT)
 			return err;
 	}
 	return 0;
@@ -224,7 +202,7 @@ list_portion(struct sync *s, const struct candidate *v, size_t count, struct seg
 			meta_unlock(m);
 			meta_lock(m);
 		}
-		err = list_inode(m, v[k].ino, l);
+		err = usage_pending_chunks(m, v[k].ino, list_chunk, l);
 	}
 	meta_unlock(m);
 	return err;
@@ -500,7 +478,7 @@ find_unused(struct meta *m, struct segment_list *unused_out)
 	meta_lock(m);
 	err = meta_pending_inodes(m, &inos, &count);
 	for (size_t k = 0; err == 0 && k < count; k++)
-		err = list_inode(m, inos[k], &used);
+		err = usage_pending_chunks(m, inos[k], list_chunk, &used);
 	w.used = used.seen;
 	if (err == 0)
 		err = meta_segment_scan(m, sweep_segment, &w);
