@@ -13,7 +13,7 @@
 
 /* A sealed extent that is not larger, or of which most is wanted, is read whole, to save a second read for the index. */
 #define READ_WHOLE_LEN 32768u
-#define BRING_TRIES 8u
+#define BRING_TRIES 32u
 #define LOOKS_MAX 2u
 #define ZSTD_FRAMES_MAX (EXTENT_MAX_LEN / FRAME_ZSTD_LEN)
 

@@ -165,7 +165,7 @@ static void passing_troubles_are_waited_out(void **state)
 
 static err_t from_nearby(void *ctx, const char *name, struct bytes *out)
 {
-	unsigned *asked = ctx;
+	atomic_uint *asked = ctx; /* several copy at once */
 
 	if (name[0] != 's')
 		return -ENOENT;
@@ -175,7 +175,7 @@ static err_t from_nearby(void *ctx, const char *name, struct bytes *out)
 
 static void what_is_nearer_is_not_read_from_the_old_store(void **state)
 {
-	unsigned asked = 0;
+	atomic_uint asked = 0;
 	const struct copy_hooks hooks = {.ctx = &asked, .local = from_nearby};
 	struct fixture *f = *state;
 	struct copy_result r;
