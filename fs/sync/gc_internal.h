@@ -72,6 +72,8 @@ void gc_clear(struct gc *g);
 struct gc_stranger *gc_stranger_find(struct gc *g, const uint8_t name[static SEGMENT_NAME_LEN]);
 MUST_CHECK err_t gc_stranger_add(struct gc *g, const uint8_t name[static SEGMENT_NAME_LEN], struct gc_stranger **out);
 void gc_stranger_remove(struct gc *g, struct gc_stranger *t);
+/* Makes room for one more element of len bytes. */
+MUST_CHECK err_t gc_grow(void **v, size_t count, size_t *cap, size_t len);
 MUST_CHECK err_t gc_names_add(struct gc_names *n, const uint8_t name[static SEGMENT_NAME_LEN]);
 MUST_CHECK err_t gc_ids_add(struct gc_ids *n, uint64_t id);
 /* Names of objects that this device has to delete. [meta lock] */

@@ -60,26 +60,10 @@ moving_clear(struct moving *mv)
 /* Finding. */
 
 static err_t
-grow(void **v, size_t count, size_t *cap, size_t len)
-{
-	size_t more = *cap ? *cap * 2 : 256;
-	void *grown;
-
-	if (count < *cap)
-		return 0;
-	grown = reallocarray(*v, more, len);
-	if (grown == NULL)
-		return -ENOMEM;
-	*v = grown;
-	*cap = more;
-	return 0;
-}
-
-static err_t
 add_place(struct moving *mv, const struct extent *x)
 {
 	void *v = mv->places;
-	err_t err = grow(&v, mv->place_count, &mv->place_cap, sizeof(*mv->places));
+	err_t err = gc_grow(&v, mv->place_count, &mv->place_cap, sizeof(*mv->places));
 
 	mv->places = v;
 	if (err == 0)
@@ -105,7 +89,7 @@ find_chunk(void *ctx, struct inode *i, struct chunk *c)
 	}
 	if (err != 0 || !any)
 		return err;
-	err = grow(&v, mv->owner_count, &mv->owner_cap, sizeof(*mv->owners));
+	err = gc_grow(&v, mv->owner_count, &mv->owner_cap, sizeof(*mv->owners));
 	mv->owners = v;
 	if (err == 0)
 		mv->owners[mv->owner_count++] = (struct owner){ i->ino, c->no };

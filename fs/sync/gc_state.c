@@ -62,9 +62,8 @@ gc_stranger_remove(struct gc *g, struct gc_stranger *t)
 	free(t);
 }
 
-/* Makes room for one more. */
-static err_t
-grow(void **v, size_t count, size_t *cap, size_t len)
+err_t
+gc_grow(void **v, size_t count, size_t *cap, size_t len)
 {
 	size_t more = *cap ? *cap * 2 : 64;
 	void *grown;
@@ -83,7 +82,7 @@ err_t
 gc_names_add(struct gc_names *n, const uint8_t name[static SEGMENT_NAME_LEN])
 {
 	void *v = n->v;
-	err_t err = grow(&v, n->count, &n->cap, SEGMENT_NAME_LEN);
+	err_t err = gc_grow(&v, n->count, &n->cap, SEGMENT_NAME_LEN);
 
 	n->v = v;
 	if (err == 0)
@@ -95,7 +94,7 @@ err_t
 gc_ids_add(struct gc_ids *n, uint64_t id)
 {
 	void *v = n->v;
-	err_t err = grow(&v, n->count, &n->cap, sizeof(id));
+	err_t err = gc_grow(&v, n->count, &n->cap, sizeof(id));
 
 	n->v = v;
 	if (err == 0)
