@@ -38,15 +38,16 @@ tell_answer(const json_t *answer, const char *folder)
 {
 	json_int_t failures = json_integer_value(json_object_get(answer, "failed"));
 	const json_t *why = json_object_get(answer, "why");
-	char bytes[HUMAN_BYTES_LEN];
+	char bytes[HUMAN_BYTES_LEN], files[HUMAN_COUNT_LEN];
 
+	human_count((uint64_t)json_integer_value(json_object_get(answer, "files")), "file", files);
 	human_bytes((uint64_t)json_integer_value(json_object_get(answer, "bytes")), bytes);
-	printf("Copied to %s: %" JSON_INTEGER_FORMAT " files that never reached the store, %s.\n", folder,
-	    json_integer_value(json_object_get(answer, "files")), bytes);
+	printf("Copied to %s: %s that never reached the store, %s.\n", folder, files, bytes);
 	fflush(stdout);
 	for (size_t i = 0; i < json_array_size(why); i++)
 		fprintf(stderr, "snugfs: %s.\n", json_string_value(json_array_get(why, i)));
-	return failures == 0 ? 0 : tell_failure("%" JSON_INTEGER_FORMAT " files were left out", failures);
+	human_count((uint64_t)failures, "file", files);
+	return failures == 0 ? 0 : tell_failure("%s left out", files);
 }
 
 static int

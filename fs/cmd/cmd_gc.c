@@ -65,14 +65,15 @@ print_sum(const json_t *group, const char *text)
 	uint64_t objects = 0, bytes = 0;
 	const char *key;
 	json_t *c;
-	char sum[HUMAN_BYTES_LEN];
+	char sum[HUMAN_BYTES_LEN], count[HUMAN_COUNT_LEN];
 
 	json_object_foreach((json_t *)(uintptr_t)group, key, c) {
 		objects += number(c, "objects");
 		bytes += number(c, "bytes");
 	}
 	human_bytes(bytes, sum);
-	printf("%s %" PRIu64 " object%s, %s.\n", text, objects, objects == 1 ? "" : "s", sum);
+	human_count(objects, "object", count);
+	printf("%s %s, %s.\n", text, count, sum);
 }
 
 static void

@@ -158,7 +158,7 @@ copy_from(struct move *m, struct store *old)
 {
 	const struct copy_hooks hooks = { .ctx = m, .local = read_local, .progress = show_progress };
 	struct copy_result result;
-	char bytes[HUMAN_BYTES_LEN];
+	char bytes[HUMAN_BYTES_LEN], objects[HUMAN_COUNT_LEN];
 	err_t err = copy_objects(old, m->store, &hooks, &result);
 
 	progress_end(&m->bar);
@@ -170,7 +170,8 @@ copy_from(struct move *m, struct store *old)
 	if (err != 0)
 		return tell_failure("copying failed: %s; the vault stays where it is", tell_reason(err));
 	human_bytes(result.bytes, bytes);
-	printf("Copied: %llu objects, %s.\n", (unsigned long long)result.objects, bytes);
+	human_count(result.objects, "object", objects);
+	printf("Copied: %s, %s.\n", objects, bytes);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "commands.h"
 #include "handles.h"
+#include "human.h"
 #include "paths.h"
 #include "place.h"
 #include "session.h"
@@ -15,10 +16,12 @@ static void
 print_answer(const json_t *answer, const char *mountpoint)
 {
 	json_int_t failed = json_integer_value(json_object_get(answer, "failed"));
+	char files[HUMAN_COUNT_LEN], bytes[HUMAN_BYTES_LEN];
 
-	printf("%s/%s is as it was at %s: %" JSON_INTEGER_FORMAT " files, %" JSON_INTEGER_FORMAT " bytes.\n", mountpoint,
-	    json_string_value(json_object_get(answer, "path")), json_string_value(json_object_get(answer, "at")),
-	    json_integer_value(json_object_get(answer, "files")), json_integer_value(json_object_get(answer, "bytes")));
+	human_count((uint64_t)json_integer_value(json_object_get(answer, "files")), "file", files);
+	human_bytes((uint64_t)json_integer_value(json_object_get(answer, "bytes")), bytes);
+	printf("%s/%s is as it was at %s: %s, %s.\n", mountpoint, json_string_value(json_object_get(answer, "path")),
+	    json_string_value(json_object_get(answer, "at")), files, bytes);
 	if (failed > 0)
 		fflush(stdout);
 }
@@ -28,8 +31,11 @@ tell_left_out(const json_t *answer)
 {
 	json_int_t failed = json_integer_value(json_object_get(answer, "failed"));
 
-	return failed == 0 ? 0 : tell_failure("%" JSON_INTEGER_FORMAT " files could not be read as they were then, and were left out; "
-	    "the first is \"%s\"; the log says why", failed, json_string_value(json_object_get(answer, "first_failed")));
+	char files[HUMAN_COUNT_LEN];
+
+	human_count((uint64_t)failed, "file", files);
+	return failed == 0 ? 0 : tell_failure("%s could not be read as they were then, and were left out; the first is \"%s\"; "
+	    "the log says why", files, json_string_value(json_object_get(answer, "first_failed")));
 }
 
 static int

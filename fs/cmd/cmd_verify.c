@@ -47,15 +47,16 @@ static void
 print_answer(const json_t *answer, unsigned percent)
 {
 	const json_t *findings = json_object_get(answer, "findings");
-	uint64_t objects = number(answer, "objects_read"), bad = damage(answer);
-	char bytes[HUMAN_BYTES_LEN];
+	uint64_t bad = damage(answer);
+	char bytes[HUMAN_BYTES_LEN], objects[HUMAN_COUNT_LEN];
 
 	for (size_t i = 0; i < json_array_size(findings); i++)
 		print_finding(json_array_get(findings, i));
 	if (number(answer, "unlisted") > 0)
 		printf("… and %" PRIu64 " more like these.\n", number(answer, "unlisted"));
 	human_bytes(number(answer, "bytes_read"), bytes);
-	printf("Read %" PRIu64 " object%s, %s%s.\n", objects, objects == 1 ? "" : "s", bytes,
+	human_count(number(answer, "objects_read"), "object", objects);
+	printf("Read %s, %s%s.\n", objects, bytes,
 	    percent < 100 ? ", a sample of the segments" : "");
 	if (bad == 0)
 		printf("All that the vault needs is there and unchanged.\n");

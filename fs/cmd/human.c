@@ -1,4 +1,4 @@
-/* human.c: sizes and paths. */
+/* human.c: sizes, counts and paths. */
 #include "human.h"
 
 #include <inttypes.h>
@@ -22,6 +22,12 @@ human_bytes(uint64_t bytes, char out[static HUMAN_BYTES_LEN])
 	for (n /= 1024; n >= 1024 && unit + 1 < ARRAY_LEN(units); unit++)
 		n /= 1024;
 	snprintf(out, HUMAN_BYTES_LEN, "%.1f %s", n, units[unit]);
+}
+
+void
+human_count(uint64_t count, const char *thing, char out[static HUMAN_COUNT_LEN])
+{
+	snprintf(out, HUMAN_COUNT_LEN, "%" PRIu64 " %s%s", count, thing, count == 1 ? "" : "s");
 }
 
 json_t *

@@ -7,9 +7,12 @@
 #include <stdint.h>
 
 #define HUMAN_BYTES_LEN 24
+#define HUMAN_COUNT_LEN 64
 
 /* "4096 bytes", "1.5 MiB", … */
 void human_bytes(uint64_t bytes, char out[static HUMAN_BYTES_LEN]);
+/* "1 file", "2 files" */
+void human_count(uint64_t count, const char *thing, char out[static HUMAN_COUNT_LEN]);
 /* A path as a JSON string: what is no UTF-8 becomes \xNN.  NULL: no memory. */
 json_t *human_path(const char *path);
 
