@@ -6,11 +6,11 @@ import stat
 
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
-from .conventions import ZEROS, Refused, padded, require, sha256, verify
+from .conventions import ZEROS, Refused, decode, padded, require, sha256, verify
 from .keys import RECOVERY, Identity, open_box, recovery_key
 from .objects import (BASE, CHUNK, COMMIT, CONTENT, FILE_TYPES, MODE, MTIME, NEW, OWNER, PART, envelope_epoch, open_body, open_envelope,
                       open_extent)
-from .trust import Trust
+from .trust import EPOCH, Trust
 
 
 def unwrap(key, wrapped):
@@ -70,7 +70,10 @@ class Vault:
             if not re.fullmatch("(0|[1-9][0-9]*)-[0-9a-f]{32}", path.name):
                 continue
             epoch, box = int(path.name.split("-")[0]), self.read(f"k/{path.name}")
-            secrets = open_box(box, self.vault_id, epoch, self.identity) if epoch < 1 << 32 else None
+            try:
+                secrets = open_box(box, self.vault_id, epoch, self.identity) if epoch < 1 << 32 else None
+            except Refused:
+                continue
             if secrets:
                 found.setdefault(epoch, []).append((f"k/{path.name}", sha256(box), secrets[0]))
         require(found, "no key box opens with this recovery key")
@@ -84,7 +87,7 @@ class Vault:
         self.dropped = set()  # segments that are going to be deleted
         if base is None:
             self.head, self.head_hash = -1, ZEROS
-            if 0 not in self.boxes:
+            if not self.begins_with_a_box_of_ours(0, 0):
                 self.learn_earlier()
             self.apply_commit(0)
             author = None
@@ -120,15 +123,28 @@ class Vault:
                 high = middle
         return low
 
+    def begins_with_a_box_of_ours(self, epoch, seq):
+        """Does that commit begin the epoch, with a box that opened?  Whoever was a member once can make others that open."""
+        try:
+            envelope, box = self.open(self.read(f"c/{seq:012}"), COMMIT, seq)
+            statements = [Trust.body(decode(statement)[0]) for statement in open_body(envelope.body).get(1, [])]
+        except Refused:
+            return False
+        boxes = [(body[6], body[7]) for body in statements if body[0] == EPOCH and body[5] == epoch]
+        return envelope.epoch == epoch and box is not None and any(known[:2] in boxes for known in self.boxes[epoch])
+
     def learn_earlier(self):
         """For a recovery key that came later: the keys of epochs before its own, to be held against what the chain says of them."""
-        own = min(self.boxes)
-        seq = self.first_of(own)
-        envelope, (_, _, key) = self.open(self.read(f"c/{seq:012}"), COMMIT, seq)
-        require(envelope.epoch == own, "a recovery key whose epoch never began")
-        for epoch, wrapped in open_body(envelope.body).get(2, []):
-            require(epoch < own, "an epoch key that is not an earlier one")
-            self.learn(epoch, unwrap(key, wrapped))
+        for own in sorted(self.boxes):
+            seq = self.first_of(own)
+            if not self.begins_with_a_box_of_ours(own, seq):
+                continue
+            envelope, (_, _, key) = self.open(self.read(f"c/{seq:012}"), COMMIT, seq)
+            for epoch, wrapped in open_body(envelope.body).get(2, []):
+                require(epoch < own, "an epoch key that is not an earlier one")
+                self.learn(epoch, unwrap(key, wrapped))
+            return
+        raise Refused("a recovery key whose epoch never began")
 
     def learn(self, epoch, key):
         require(self.epoch_keys.setdefault(epoch, key) == key, "two keys of one epoch")
@@ -143,7 +159,8 @@ class Vault:
         verify(author.sign, envelope.signature, envelope.message)
         require(envelope.epoch == len(self.trust.boxes) - 1 and not self.trust.needs_epoch, "not the current epoch")
         if box:
-            require(self.trust.boxes[envelope.epoch] == box[:2], "a key box that no statement pins")
+            require(any(known[:2] == self.trust.boxes[envelope.epoch] and known[2] == box[2] for known in self.boxes[envelope.epoch]),
+                    "a key box that no statement pins")
             self.learn(envelope.epoch, box[2])
         for epoch, wrapped in body.get(2, []):
             require(epoch < envelope.epoch, "an epoch key that is not an earlier one")
