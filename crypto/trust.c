@@ -232,6 +232,18 @@ err_t trust_epoch(const struct trust *t, uint32_t *epoch_out, const char **box_n
 	return err;
 }
 
+bool trust_names_box(const uint8_t *statement, size_t len, const char *box_name, const uint8_t box_sha256[static 32])
+{
+	struct statement s;
+	if (statement_parse(statement, len, &s) != 0)
+		return false;
+	bool invites = s.kind == TRUST_ADD && s.member.kind == MEMBER_INVITATION;
+	if (s.kind != TRUST_EPOCH && !invites)
+		return false;
+	return strcmp(invites ? s.member.box_name : s.box_name, box_name) == 0 &&
+	    memcmp(invites ? s.member.box_sha256 : s.box_sha256, box_sha256, 32) == 0;
+}
+
 const struct trust_policy *trust_policy(const struct trust *t)
 {
 	return &t->policy;

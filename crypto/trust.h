@@ -109,6 +109,8 @@ MUST_CHECK err_t trust_epoch(const struct trust *t, uint32_t *epoch_out, const c
 /* As trust_epoch for an earlier one. */
 MUST_CHECK err_t trust_epoch_at(const struct trust *t, uint32_t epoch, const char **box_name_out,
     uint8_t box_sha256_out[static 32]);
+/* Does a statement, of which nothing is checked but its form, name that key box, as the one of an epoch or of an invitation? */
+bool trust_names_box(const uint8_t *statement, size_t len, const char *box_name, const uint8_t box_sha256[static 32]);
 /* A removal stands that no epoch statement has followed yet, or an invitation has not said all it has to. */
 bool trust_needs_epoch(const struct trust *t);
 

@@ -59,7 +59,7 @@ open_with(struct sync *s, uint64_t seq, const uint8_t *object, size_t len, const
 	return 0;
 }
 
-/* Tries one box.  -EKEYREJECTED: it is not for us, or not the object's. */
+/* Tries one box.  -EKEYREJECTED: it is not for us, not the object's, or none at all. */
 static err_t
 open_with_box(struct sync *s, uint64_t seq, const uint8_t *object, size_t len, const struct chain_box *box,
     struct admitted *a, struct box_used *used)
@@ -71,12 +71,12 @@ open_with_box(struct sync *s, uint64_t seq, const uint8_t *object, size_t len, c
 	if (secrets == NULL)
 		return -ENOMEM;
 	if ((err = chain_read_box(s->chain, box->name, &b)) != 0)
-		return err == -ENOENT ? -EKEYREJECTED : report_store(s, err);
+		return err == -ENOENT || err == -EBADMSG ? -EKEYREJECTED : report_store(s, err);
 	err = keybox_open(b.data, b.len, s->v->id, box->epoch, s->box_identity, s->box_is_recovery, s->box_psk, secrets);
 	if (err == 0)
 		err = open_with(s, seq, object, len, secrets->epoch_key, a);
 	if (err != 0)
-		return err == -EBADMSG ? -EKEYREJECTED : err;
+		return err == -EBADMSG || err == -EPROTO ? -EKEYREJECTED : err;
 	memcpy(used->name, box->name, sizeof(used->name));
 	if ((err = hash_sha256(b.data, b.len, used->sha256)) != 0 ||
 	    (err = keyring_add(a->learned, box->epoch, secrets->epoch_key)) != 0)
@@ -103,46 +103,6 @@ open_with_fresh(struct sync *s, uint64_t seq, const uint8_t *object, size_t len,
 	memcpy(used->sha256, f->box_sha256, sizeof(used->sha256));
 	a->box = STEAL(secrets);
 	return 0;
-}
-
-/* An epoch that we have no key of: one of the store's boxes must hold it for us. */
-static err_t
-open_by_boxes(struct sync *s, uint64_t seq, const uint8_t *object, size_t len, uint32_t epoch, struct admitted *a,
-    struct box_used *used)
-{
-	CLEANUP(free_ptr) struct chain_box *boxes = NULL;
-	size_t count = 0;
-	err_t err;
-
-	if ((err = chain_list_boxes(s->chain, &boxes, &count)) != 0)
-		return report_store(s, err);
-	for (size_t i = 0; i < count; i++) {
-		if (boxes[i].epoch != epoch)
-			continue;
-		err = open_with_box(s, seq, object, len, &boxes[i], a, used);
-		if (err != -EKEYREJECTED)
-			return err;
-	}
-	return report_why(s, -EKEYREVOKED, "commit %" PRIu64 " in %s is closed to this device: it has been removed from the "
-	    "vault (see status on another device), or the store withholds a key box; what is here stays readable, and \"snugfs "
-	    "export-pending FOLDER\" copies out what never got there; to come back, join again", seq, s->store->url);
-}
-
-static err_t
-open_object(struct sync *s, uint64_t seq, const uint8_t *object, size_t len, struct admitted *a, struct box_used *used)
-{
-	CLEANUP(key32_wipe) struct key32 key = { 0 };
-	uint32_t epoch = 0;
-	err_t err;
-
-	if ((err = envelope_epoch(object, len, &epoch)) != 0)
-		return err;
-	err = keyring_get(s->v->keys, epoch, &key);
-	if (err == -ENOENT && s->fresh != NULL && s->fresh->epoch == epoch)
-		return open_with_fresh(s, seq, object, len, a, used);
-	if (err == -ENOENT)
-		return open_by_boxes(s, seq, object, len, epoch, a, used);
-	return err != 0 ? err : open_with(s, seq, object, len, key.b, a);
 }
 
 err_t
@@ -230,7 +190,7 @@ learn_epoch_keys(struct sync *s, struct admitted *a)
 
 /*
  * The newest epoch seals: whoever was removed still has the older keys.  And a removal without a new epoch would leave the
- * current key in the hands of the removed.
+ * current key in the hands of the removed.  -EKEYREJECTED: the key came out of another box than the one that is named.
  */
 static err_t
 check_epoch(const struct trust *t, uint32_t epoch, const struct box_used *used)
@@ -242,7 +202,7 @@ check_epoch(const struct trust *t, uint32_t epoch, const struct box_used *used)
 	if (trust_epoch(t, &current, &name, sha256) != 0 || current != epoch || trust_needs_epoch(t))
 		return -EBADMSG;
 	if (used != NULL && (strcmp(used->name, name) != 0 || memcmp(used->sha256, sha256, sizeof(sha256)) != 0))
-		return -EBADMSG;
+		return -EKEYREJECTED;
 	return 0;
 }
 
@@ -287,16 +247,76 @@ check_content(struct sync *s, uint64_t seq, struct admitted *a, const struct box
 	return 0;
 }
 
-err_t
-admit_commit(struct sync *s, uint64_t seq, const uint8_t *object, size_t len, struct admitted *out)
+/* By one box of its epoch.  *opened_out: the box opened it, whatever came of that. */
+static err_t
+admit_by_box(struct sync *s, uint64_t seq, const uint8_t *object, size_t len, const struct chain_box *box, bool *opened_out,
+    struct admitted *out)
 {
 	CLEANUP(admitted_clear) struct admitted a = { .len = len };
 	struct box_used used;
 	err_t err;
 
-	if ((err = hash_sha256(object, len, a.hash)) != 0 || (err = keyring_new(&a.learned)) != 0 ||
-	    (err = open_object(s, seq, object, len, &a, &used)) != 0 ||
-	    (err = check_content(s, seq, &a, a.box != NULL ? &used : NULL)) != 0)
+	if ((err = keyring_new(&a.learned)) != 0 || (err = open_with_box(s, seq, object, len, box, &a, &used)) != 0)
+		return err;
+	*opened_out = true;
+	if ((err = hash_sha256(object, len, a.hash)) != 0 || (err = check_content(s, seq, &a, &used)) != 0)
+		return err;
+	*out = a;
+	a = (struct admitted){ 0 };
+	return 0;
+}
+
+/* An epoch that we have no key of: one of the store's boxes must hold it for us, the one that the commit names. */
+static err_t
+admit_by_boxes(struct sync *s, uint64_t seq, const uint8_t *object, size_t len, uint32_t epoch, struct admitted *out)
+{
+	CLEANUP(free_ptr) struct chain_box *boxes = NULL;
+	size_t count = 0;
+	unsigned tried = 0;
+	bool opened = false;
+	err_t err;
+
+	if ((err = chain_list_boxes(s->chain, &boxes, &count)) != 0)
+		return report_store(s, err);
+	for (size_t i = 0; i < count && tried < BOXES_TRIED_MAX; i++) {
+		if (boxes[i].epoch != epoch)
+			continue;
+		tried++;
+		err = admit_by_box(s, seq, object, len, &boxes[i], &opened, out);
+		if (err != -EKEYREJECTED)
+			return err;
+	}
+	if (opened)
+		return -EBADMSG;
+	return report_why(s, -EKEYREVOKED, "commit %" PRIu64 " in %s is closed to this device: it has been removed from the "
+	    "vault (see status on another device), or the store withholds a key box; what is here stays readable, and \"snugfs "
+	    "export-pending FOLDER\" copies out what never got there; to come back, join again", seq, s->store->url);
+}
+
+err_t
+admit_commit(struct sync *s, uint64_t seq, const uint8_t *object, size_t len, struct admitted *out)
+{
+	CLEANUP(admitted_clear) struct admitted a = { .len = len };
+	CLEANUP(key32_wipe) struct key32 key = { 0 };
+	struct box_used used;
+	uint32_t epoch = 0;
+	bool fresh = false;
+	err_t err;
+
+	if ((err = envelope_epoch(object, len, &epoch)) != 0)
+		return err;
+	err = keyring_get(s->v->keys, epoch, &key);
+	if (err == -ENOENT) {
+		fresh = s->fresh != NULL && s->fresh->epoch == epoch;
+		if (!fresh)
+			return admit_by_boxes(s, seq, object, len, epoch, out);
+	} else if (err != 0) {
+		return err;
+	}
+	if ((err = hash_sha256(object, len, a.hash)) != 0 || (err = keyring_new(&a.learned)) != 0)
+		return err;
+	err = fresh ? open_with_fresh(s, seq, object, len, &a, &used) : open_with(s, seq, object, len, key.b, &a);
+	if (err != 0 || (err = check_content(s, seq, &a, fresh ? &used : NULL)) != 0)
 		return err;
 	*out = a;
 	a = (struct admitted){ 0 };

@@ -129,6 +129,12 @@ void report_conflicts(struct sync *s, const struct merge_result *r);
 MUST_CHECK err_t report_load(struct sync *s);
 void report_save(struct sync *s);
 
+/*
+ * Whoever is or was a member can put key boxes into the store that open, even with the true key of their epoch; a statement names
+ * the one that counts.  The others are stepped over, and no more of one epoch than this are looked at.
+ */
+#define BOXES_TRIED_MAX 256u
+
 /* admit.c: an object that was opened and is believed. */
 struct admitted {
 	struct envelope_opened *opened;

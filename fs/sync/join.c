@@ -76,10 +76,14 @@ join_finish(struct join *j, join_enter_fn *enter)
 
 /* By the recovery key. */
 
+/* What they hold lies in secret memory, which is small. */
+#define BOXES_KEPT_MAX 2048u
+
 static err_t
 open_boxes(struct join *j)
 {
 	CLEANUP(free_ptr) struct chain_box *boxes = NULL;
+	unsigned tried = 0;
 	size_t count = 0;
 	err_t err;
 
@@ -93,9 +97,11 @@ open_boxes(struct join *j)
 	j->boxes = calloc(count, sizeof(*j->boxes));
 	if (j->boxes == NULL)
 		return -ENOMEM;
-	for (size_t i = 0; i < count; i++)
-		if ((err = join_start_try_box(j, &boxes[i])) != 0)
+	for (size_t i = 0; i < count && j->box_count < BOXES_KEPT_MAX; i++) {
+		tried = i > 0 && boxes[i].epoch == boxes[i - 1].epoch ? tried + 1 : 1;
+		if (tried <= BOXES_TRIED_MAX && (err = join_start_try_box(j, &boxes[i])) != 0)
 			return err;
+	}
 	if (j->box_count == 0) {
 		store_say(j->why_out, "this recovery key is not the one of the vault in %s; check both", j->store->url);
 		return -EKEYREJECTED;

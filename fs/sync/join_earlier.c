@@ -58,6 +58,16 @@ take_keys(struct join *j, size_t own, const struct changes *c)
 	return 0;
 }
 
+/* A box that opens may have been made by anybody who was in once. */
+static bool
+names_box(const struct changes *c, const struct opened_box *box)
+{
+	for (uint32_t i = 0; i < c->statement_count; i++)
+		if (trust_names_box(c->statements[i].data, c->statements[i].len, box->name, box->sha256))
+			return true;
+	return false;
+}
+
 err_t
 join_earlier_take(struct join *j, size_t own, uint64_t seq, const struct bytes *object)
 {
@@ -71,7 +81,7 @@ join_earlier_take(struct join *j, size_t own, uint64_t seq, const struct bytes *
 	         opened)) != 0 ||
 	    (err = changes_decode(opened->body, opened->body_len, &c)) != 0)
 		return err;
-	return take_keys(j, own, c);
+	return names_box(c, &j->boxes[own]) ? take_keys(j, own, c) : -EBADMSG;
 }
 
 /* Where an epoch begins. */
@@ -125,7 +135,7 @@ find_beginning(struct join *j, uint32_t epoch, uint64_t *seq_out)
 	return 0;
 }
 
-/* -EBADMSG: no box of that epoch opens the commit that it begins with. */
+/* -EBADMSG: no box of that epoch opens the commit that it begins with, and is named there. */
 static err_t
 try_epoch(struct join *j, uint32_t epoch)
 {

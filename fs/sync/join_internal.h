@@ -45,7 +45,7 @@ err_t join_explain_store(struct join *j, err_t err);
 
 /*
  * join_earlier.c.  The earlier epoch keys that commit number seq, opened by boxes[own], carries are appended to boxes, nameless.
- * -EBADMSG: it does not open, or is not as it must be; then nothing was appended.
+ * -EBADMSG: it does not open, names another box than that, or is not as it must be; then nothing was appended.
  */
 MUST_CHECK err_t join_earlier_take(struct join *j, size_t own, uint64_t seq, const struct bytes *object);
 /*

@@ -76,11 +76,26 @@ read_pinned(struct join *j, struct bytes *out)
 	return -ESTALE;
 }
 
+/* With what the named commit has for whoever comes in by it.  -EBADMSG: another box than the one that it names. */
+static err_t
+try_own_box(struct join *j, const struct chain_box *box, const struct bytes *object)
+{
+	err_t err = join_start_try_box(j, box);
+
+	if (err != 0 || j->box_count == 0)
+		return err != 0 ? err : -EBADMSG;
+	err = join_earlier_take(j, 0, j->pinned->seq, object);
+	if (err == -EBADMSG)
+		secmem_free(j->boxes[--j->box_count].secrets);
+	return err;
+}
+
 /* The box that was made for the invitation: one of those of the epoch that the named commit is of. */
 static err_t
-open_own_box(struct join *j, uint32_t epoch)
+open_own_box(struct join *j, uint32_t epoch, const struct bytes *object)
 {
 	CLEANUP(free_ptr) struct chain_box *boxes = NULL;
+	unsigned tried = 0;
 	size_t count = 0;
 	err_t err;
 
@@ -89,11 +104,13 @@ open_own_box(struct join *j, uint32_t epoch)
 	j->boxes = calloc(1, sizeof(*j->boxes));
 	if (j->boxes == NULL)
 		return -ENOMEM;
-	for (size_t i = 0; i < count && j->box_count == 0; i++)
-		if (boxes[i].epoch == epoch && (err = join_start_try_box(j, &boxes[i])) != 0)
+	for (size_t i = 0; i < count && tried < BOXES_TRIED_MAX; i++) {
+		if (boxes[i].epoch != epoch)
+			continue;
+		tried++;
+		if ((err = try_own_box(j, &boxes[i], object)) != -EBADMSG)
 			return err;
-	if (j->box_count > 0)
-		return 0;
+	}
 	store_say(j->why_out, "the vault in %s knows nothing of this invitation: it was made up, or was over long ago; " ASK_AGAIN,
 	    j->store->url);
 	return -EKEYREJECTED;
@@ -106,11 +123,9 @@ open_pinned(struct join *j)
 	uint32_t epoch;
 	err_t err;
 
-	if ((err = read_pinned(j, &object)) != 0 || (err = envelope_epoch(object.data, object.len, &epoch)) != 0 ||
-	    (err = open_own_box(j, epoch)) != 0)
+	if ((err = read_pinned(j, &object)) != 0 || (err = envelope_epoch(object.data, object.len, &epoch)) != 0)
 		return err;
-	/* What the named commit has for whoever comes in by it. */
-	return join_earlier_take(j, 0, j->pinned->seq, &object);
+	return open_own_box(j, epoch, &object);
 }
 
 /* Entering. */
@@ -173,7 +188,6 @@ static err_t
 enter(struct join *j)
 {
 	err_t err;
-
 
 	if (j->s->v->head_seq < j->pinned->seq) {
 		store_say(j->why_out, "%s has lost commits that it had when the invitation was made; nothing was joined", j->store->url);

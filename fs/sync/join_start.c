@@ -45,9 +45,13 @@ join_start_try_box(struct join *j, const struct chain_box *box)
 
 	if (secrets == NULL)
 		return -ENOMEM;
-	if ((err = chain_read_box(j->chain, box->name, &b)) != 0)
-		return err == -ENOENT ? 0 : join_explain_store(j, err);
-	err = keybox_open(b.data, b.len, j->vault_id, box->epoch, j->as, j->by_recovery, j->psk.b, secrets);
+	err = chain_read_box(j->chain, box->name, &b);
+	if (err == -ENOENT)
+		return 0;
+	if (err != 0 && err != -EBADMSG)
+		return join_explain_store(j, err);
+	if (err == 0)
+		err = keybox_open(b.data, b.len, j->vault_id, box->epoch, j->as, j->by_recovery, j->psk.b, secrets);
 	if (err == -EKEYREJECTED)
 		return 0;
 	if (err == -EBADMSG || err == -EPROTO) {
@@ -124,30 +128,45 @@ read_start(const struct join *j, struct start *st)
 	return admit_epoch_keys(st->changes, epoch, st->box->secrets->epoch_key, st->keys);
 }
 
+/* A key of an epoch before the recovery key's own comes from a commit, and from no box that somebody made for it. */
+static bool
+may_open(const struct join *j, const struct opened_box *box, uint32_t epoch)
+{
+	return box->epoch == epoch && (!j->by_recovery || epoch >= j->since || box->name[0] == '\0');
+}
+
+static err_t
+open_start_with(const struct join *j, const struct opened_box *box, enum envelope_kind kind, uint64_t seq,
+    const struct bytes *object, struct start *out)
+{
+	CLEANUP(start_clear) struct start st = { .size = object->len, .box = box };
+	err_t err;
+
+	st.opened = calloc(1, sizeof(*st.opened));
+	if (st.opened == NULL)
+		return -ENOMEM;
+	if ((err = envelope_open(object->data, object->len, kind, seq, j->vault_id, box->secrets->epoch_key, st.opened)) != 0 ||
+	    (err = read_start(j, &st)) != 0)
+		return err;
+	*out = st;
+	st = (struct start){ 0 };
+	return 0;
+}
+
+/* There may be several boxes of its epoch: the one that its statements name counts. */
 static err_t
 open_start(const struct join *j, enum envelope_kind kind, uint64_t seq, const struct bytes *object, struct start *out)
 {
-	CLEANUP(start_clear) struct start st = { .size = object->len };
 	uint32_t epoch;
 	err_t err = envelope_epoch(object->data, object->len, &epoch);
 
 	if (err != 0)
 		return err;
-	st.opened = calloc(1, sizeof(*st.opened));
-	if (st.opened == NULL)
-		return -ENOMEM;
 	err = -EBADMSG;
-	for (size_t i = 0; i < j->box_count && err == -EBADMSG; i++) {
-		if (j->boxes[i].epoch != epoch)
-			continue;
-		st.box = &j->boxes[i];
-		err = envelope_open(object->data, object->len, kind, seq, j->vault_id, st.box->secrets->epoch_key, st.opened);
-	}
-	if (err != 0 || (err = read_start(j, &st)) != 0)
-		return err;
-	*out = st;
-	st = (struct start){ 0 };
-	return 0;
+	for (size_t i = 0; i < j->box_count && err == -EBADMSG; i++)
+		if (may_open(j, &j->boxes[i], epoch))
+			err = open_start_with(j, &j->boxes[i], kind, seq, object, out);
+	return err;
 }
 
 /* No box tells the keys of epochs before one's own: they came with a commit (join_earlier.c). */

@@ -49,6 +49,46 @@ def test_a_second_box_for_an_epoch_is_passed_over(scene):
     assert_readable(scene.gamma)
 
 
+def plant_boxes(scene, mallory, epoch, key):
+    """Of somebody who was a member once, with names before all others: they open, some even with the true key of the epoch."""
+    members = [(member.kind, member.box) for member in mallory.vault.trust.members.values() if not member.removed]
+    planted = [
+        mallory.key_box(epoch, key),
+        mallory.key_box(epoch, os.urandom(32)),
+        writer.key_box(mallory.vault.vault_id, epoch, key, mallory.link_secret, os.urandom(32), members),
+        b"\2" + mallory.key_box(epoch, key)[1:],
+        mallory.key_box(epoch + 1, key),
+        os.urandom(4096),
+        bytes(4096),
+        b"",
+        bytes(2 << 20),
+    ]
+    for i, box in enumerate(planted):
+        scene.replace(f"k/{epoch}-{i:032x}", box)
+
+
+def test_key_boxes_that_were_planted_are_stepped_over_by_who_joins(scene):
+    mallory = scene.adversary()
+    plant_boxes(scene, mallory, 0, mallory.epoch_key)
+    plant_boxes(scene, mallory, 1, os.urandom(32))
+    scene.refused_join(scene.gamma, "gamma", refused=False)
+    assert_readable(scene.gamma)
+    assert scene.state().head == scene.head()  # the independent reader steps over them, too
+
+
+def test_key_boxes_that_were_planted_are_stepped_over_by_who_meets_a_new_epoch(scene):
+    mallory = scene.adversary()
+    mallory.advance({0: 1, 1: [mallory.add_mallory(mallory.alpha)]})
+    body, epoch, key = mallory.remove(mallory.mallory.id)
+    mallory.advance(body, epoch=epoch, epoch_key=key)
+    plant_boxes(scene, mallory, epoch, key)
+    scene.beta.sync()
+    assert_readable(scene.beta)
+    scene.refused_join(scene.gamma, "gamma", refused=False)
+    assert_readable(scene.gamma)
+    assert scene.state().head == scene.head()
+
+
 def test_a_new_epoch_whose_box_is_another_than_the_chain_says_is_refused(scene):
     mallory = scene.adversary()
     body, epoch, key = mallory.remove(mallory.beta.id)

@@ -202,6 +202,47 @@ a_used_invitation_opens_nothing_that_came_after(void **state)
 	secmem_free(inv);
 }
 
+/* By somebody who was a member once: it opens, but no statement names it; its name comes before the one that counts. */
+static void
+plant_box(struct side *s, const struct identity_public *guest, unsigned n, bool true_key)
+{
+	struct keybox_secrets *secrets = secmem_new(sizeof(*secrets));
+	struct bytes box = { 0 };
+	struct key32 key;
+	char name[CHAIN_NAME_MAX];
+
+	assert_non_null(secrets);
+	assert_int_equal(keyring_get(s->v->keys, 0, &key), 0);
+	memcpy(secrets, s->v->secrets, sizeof(*secrets));
+	memcpy(secrets->epoch_key, key.b, sizeof(key.b));
+	secrets->epoch_key[5] ^= !true_key;
+	assert_int_equal(keybox_seal(s->v->id, 0, secrets, &(struct keybox_member){ *guest, false }, 1, &box), 0);
+	snprintf(name, sizeof(name), "k/0-%032u", n);
+	assert_int_equal(store_put(chain_store(s->sync->chain), name, box.data, box.len), 0);
+	bytes_clear(&box);
+	key32_wipe(&key);
+	secmem_free(secrets);
+}
+
+static void
+boxes_that_were_planted_keep_no_invitation_out(void **state)
+{
+	struct fixture *f = *state;
+	struct identity *guest = NULL;
+	struct invitation *inv;
+
+	make_text(&f->a, "before", "text");
+	sync_ok(&f->a);
+	inv = invite(&f->a);
+	assert_int_equal(identity_from_invitation(inv->secret, &guest), 0);
+	for (unsigned n = 0; n < 4; n++)
+		plant_box(&f->a, identity_public(guest), n, n % 2 == 0);
+	enters(f, &f->b, inv);
+	assert_text(&f->b, "before", "text");
+	identity_free(guest);
+	secmem_free(inv);
+}
+
 static void
 one_whose_time_is_over_is_refused_and_withdrawn_by_whoever_changes_something(void **state)
 {
@@ -500,6 +541,7 @@ main(void)
 		T(the_keys_to_the_store_that_an_invitation_has_are_kept),
 		T(an_invitation_is_good_once),
 		T(a_used_invitation_opens_nothing_that_came_after),
+		T(boxes_that_were_planted_keep_no_invitation_out),
 		T(one_whose_time_is_over_is_refused_and_withdrawn_by_whoever_changes_something),
 		T(one_whose_time_is_over_is_withdrawn_by_the_next_round_of_any_device_with_one_commit),
 		T(whose_clock_is_behind_the_last_commit_withdraws_nothing_by_itself),

@@ -233,6 +233,41 @@ a_box_that_somebody_made_for_it_of_an_epoch_before_it_is_left_aside(void **state
 	joining_gives_the_tree(f);
 }
 
+/* Of the epochs before it, and of its own; by somebody who was removed after it came. */
+static void
+boxes_that_were_planted_do_not_keep_out_a_key_that_came_later(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t old[RECOVERY_KEY_LEN];
+	struct keybox_secrets *secrets = secmem_new(sizeof(*secrets));
+	struct bytes box = { 0 };
+	struct key32 key;
+	uint32_t newest;
+
+	(void)make_history(f, false, old);
+	assert_non_null(secrets);
+	assert_int_equal(keyring_current(f->a.v->keys, &newest), 0);
+	assert_int_equal(newest, 2);
+	for (uint32_t epoch = 0; epoch <= newest; epoch++) {
+		const struct keybox_member m = { trust_recovery(f->a.v->trust)->pub, true };
+		char name[CHAIN_NAME_MAX];
+
+		memcpy(secrets, f->a.v->secrets, sizeof(*secrets));
+		assert_int_equal(keyring_get(f->a.v->keys, epoch, &key), 0);
+		memcpy(secrets->epoch_key, key.b, sizeof(key.b));
+		secrets->link_secret[0] ^= 1;
+		bytes_reset(&box);
+		assert_int_equal(keybox_seal(f->a.v->id, epoch, secrets, &m, 1, &box), 0);
+		snprintf(name, sizeof(name), "k/%u-%032u", epoch, 0);
+		assert_int_equal(store_put(chain_store(f->a.sync->chain), name, box.data, box.len), 0);
+	}
+	bytes_clear(&box);
+	secmem_free(secrets);
+	key32_wipe(&key);
+	joining_gives_the_tree(f);
+	assert_memory_equal(f->b.v->secrets->link_secret, f->a.v->secrets->link_secret, sizeof(f->a.v->secrets->link_secret));
+}
+
 static void
 reading_only_works_and_ends_at_what_is_damaged_behind_the_key(void **state)
 {
@@ -398,6 +433,7 @@ main(void)
 		TEST(a_damaged_base_does_not_keep_it_out),
 		TEST(nor_does_a_base_by_a_device_that_was_removed_since),
 		TEST(a_box_that_somebody_made_for_it_of_an_epoch_before_it_is_left_aside),
+		TEST(boxes_that_were_planted_do_not_keep_out_a_key_that_came_later),
 		TEST(reading_only_works_and_ends_at_what_is_damaged_behind_the_key),
 		TEST(forged_headers_are_refused),
 		TEST(a_store_that_lies_about_headers_is_asked_a_bounded_number_of_times),
