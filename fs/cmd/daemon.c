@@ -168,7 +168,7 @@ mount_it(struct daemon *d, const struct daemon_params *p)
 	if (d->uplink != NULL) {
 		if ((err = moments_new(d->history, d->uplink, &d->moments)) != 0)
 			return tell_vault_open(err, p->mountpoint, p->vault_dir);
-		o.past = moments_source(d->moments);
+		o.hidden = moments_source(d->moments);
 	}
 	err = fuse_mount_new(d->vfs, &o, &d->mount, &why);
 	return err == 0 ? 0 : tell_why(why, p->mountpoint, err);

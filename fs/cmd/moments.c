@@ -15,7 +15,7 @@
 struct moments {
 	struct history *history;
 	struct uplink *uplink;
-	struct fuse_past_source source;
+	struct hidden_source source;
 	atomic_bool ended;
 };
 
@@ -31,21 +31,21 @@ go_on(void *ctx, const char *text, uint64_t done, uint64_t total)
 }
 
 static err_t
-parse(void *ctx, const char *name, struct fuse_past_key *out)
+parse(void *ctx, const char *name, struct hidden_key *out)
 {
 	struct history_when w;
 	err_t err = history_time_parse(name, time(NULL), &w);
 
 	(void)ctx;
 	if (err == 0)
-		*out = (struct fuse_past_key){ w.is_commit, w.is_commit ? w.seq : w.time_ns };
+		*out = (struct hidden_key){ w.is_commit, w.is_commit ? w.seq : w.time_ns };
 	return err;
 }
 
 /* What runs with the sync engine. */
 struct errand {
 	struct moments *l;
-	const struct fuse_past_key *key;
+	const struct hidden_key *key;
 	uint64_t *commit;
 	struct history_view *view;
 	int (*fn)(void *ctx, const char *name);
@@ -96,7 +96,7 @@ find_and_get(struct errand *e, struct sync *s, struct past *p)
 }
 
 static err_t
-enter(void *ctx, const struct fuse_past_key *key, uint64_t *commit, struct vfs **out, void **token_out)
+enter(void *ctx, const struct hidden_key *key, uint64_t *commit, struct vfs **out, void **token_out)
 {
 	struct moments *l = ctx;
 	struct errand e = { .l = l, .key = key, .commit = commit, .run = find_and_get };
@@ -165,7 +165,7 @@ moments_new(struct history *h, struct uplink *u, struct moments **out)
 		return -ENOMEM;
 	l->history = h;
 	l->uplink = u;
-	l->source = (struct fuse_past_source){ l, parse, enter, leave, list, end };
+	l->source = (struct hidden_source){ l, parse, enter, leave, list, end };
 	*out = l;
 	return 0;
 }
@@ -176,7 +176,7 @@ moments_free(struct moments *l)
 	free(l);
 }
 
-const struct fuse_past_source *
+const struct hidden_source *
 moments_source(struct moments *l)
 {
 	return &l->source;

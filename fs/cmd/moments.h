@@ -1,11 +1,11 @@
 /*
  * moments.h: what the hidden folder .snugfs of a mount shows: the views of history.h, found by the names of moments.
- * Uses history.h, uplink.h, fuse_ops.h.
+ * Uses history.h, uplink.h, hidden.h.
  */
 #ifndef SNUGFS_MOMENTS_H
 #define SNUGFS_MOMENTS_H
 
-#include "fuse_ops.h"
+#include "hidden.h"
 #include "history.h"
 #include "uplink.h"
 
@@ -14,6 +14,6 @@ struct moments;
 MUST_CHECK err_t moments_new(struct history *h, struct uplink *u, struct moments **out);
 void moments_free(struct moments *l);
 /* Valid as long as l. */
-const struct fuse_past_source *moments_source(struct moments *l);
+const struct hidden_source *moments_source(struct moments *l);
 
 #endif

@@ -22,12 +22,13 @@
 #include <unistd.h>
 
 #include "fuse_private.h"
+#include "hidden.h"
 #include "log.h"
 #include "mount_check.h"
 
 struct fuse_mount {
 	struct fuse_serving serving;
-	const struct fuse_past_source *past;
+	const struct hidden_source *hidden;
 	struct fuse_session *se;
 	struct fuse_loop *loop;
 	struct fuse_tell *tell;
@@ -101,7 +102,7 @@ free_session_args(struct fuse_args *args)
 static err_t
 mount_session(struct fuse_mount *fm, struct fuse_args *args, char **why_out)
 {
-	const struct fuse_lowlevel_ops *handlers = fm->serving.past ? fuse_past_handlers() : fuse_ops_handlers();
+	const struct fuse_lowlevel_ops *handlers = fm->serving.hidden ? fuse_hidden_handlers() : fuse_ops_handlers();
 	err_t err = 0;
 
 	collect_complaint(true);
@@ -173,8 +174,8 @@ fuse_mount_new(struct vfs *v, const struct fuse_mount_options *o, struct fuse_mo
 	if (err)
 		return err;
 	fm->serving.vfs = v;
-	fm->past = o->past;
-	if (o->past && (err = fuse_past_new(v, o->past, &fm->serving.past)) != 0)
+	fm->hidden = o->hidden;
+	if (o->hidden && (err = hidden_new(v, o->hidden, &fm->serving.hidden)) != 0)
 		return err;
 	err = mount_session(fm, &args, why_out);
 	if (err)
@@ -276,8 +277,8 @@ fuse_mount_serve(struct fuse_mount *fm)
 
 	catch_signals(fm->loop, before);
 	err = fuse_loop_serve(fm->loop, &end);
-	if (fm->past)
-		fm->past->end(fm->past->ctx);
+	if (fm->hidden)
+		fm->hidden->end(fm->hidden->ctx);
 	/* Who tells may have a file of the mount in hand, which would keep it busy. */
 	fuse_tell_end(fm->tell);
 	if (!err && end == FUSE_LOOP_WOKEN && !unmount_or_flush(fm->mountpoint))
@@ -305,7 +306,7 @@ fuse_mount_free(struct fuse_mount *fm)
 	}
 	fuse_tell_free(fm->tell);
 	fuse_loop_free(fm->loop);
-	fuse_past_free(fm->serving.past);
+	hidden_free(fm->serving.hidden);
 	free(fm->mountpoint);
 	free(fm);
 }

@@ -15,31 +15,14 @@
 
 struct fuse_mount;
 
-/* A moment: of a commit's number, or of a time. */
-struct fuse_past_key {
-	bool is_commit;
-	uint64_t value;
-};
-/* Who knows the past, for the hidden folder .snugfs (fuse_past.c).  Any thread; may take long. */
-struct fuse_past_source {
-	void *ctx;
-	/* What a name in .snugfs/at means.  -EINVAL: nothing. */
-	err_t (*parse)(void *ctx, const char *name, struct fuse_past_key *out);
-	/* The tree then, to be read until leave.  *commit: where it is found, UINT64_MAX before that. */
-	err_t (*enter)(void *ctx, const struct fuse_past_key *key, uint64_t *commit, struct vfs **out, void **token_out);
-	void (*leave)(void *ctx, void *token);
-	/* Names worth listing, until fn returns non-zero. */
-	err_t (*list)(void *ctx, int (*fn)(void *fn_ctx, const char *name), void *fn_ctx);
-	/* The mount is ending: what is under way gives up. */
-	void (*end)(void *ctx);
-};
+struct hidden_source;
 
 struct fuse_mount_options {
 	const char *mountpoint; /* absolute */
 	const char *fsname;     /* shown in mount(8) */
 	const char *options;    /* comma-separated, checked: allow_other, ro, dev, nodev, suid, nosuid, exec, noexec, noatime…; may be NULL */
 	bool debug;
-	const struct fuse_past_source *past; /* borrowed; NULL: there is no hidden folder */
+	const struct hidden_source *hidden; /* borrowed; NULL: there is no hidden folder */
 };
 
 /*

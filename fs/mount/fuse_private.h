@@ -1,7 +1,7 @@
 /*
  * fuse_private.h: what the files of the mount share: the handlers (fuse_ops.c), the threads that run them
- * (fuse_loop.c), the hidden folder (fuse_past.c), the raw messages (fuse_wire.c), what tells the kernel of changes (fuse_tell.c) and the mount itself
- * (fuse_mount.c).  Only those six include libfuse.
+ * (fuse_loop.c), those of the hidden folder (fuse_hidden.c), the raw messages (fuse_wire.c), what tells the kernel of changes
+ * (fuse_tell.c) and the mount itself (fuse_mount.c).  Only those six include libfuse.
  */
 #ifndef SNUGFS_FUSE_PRIVATE_H
 #define SNUGFS_FUSE_PRIVATE_H
@@ -24,18 +24,15 @@ struct vfs;
 #define FUSE_READ_AHEAD_LEN (4U << 20)
 
 /* The session's userdata. */
-struct fuse_past;
+struct hidden;
 struct fuse_serving {
 	struct vfs *vfs;
-	struct fuse_past *past; /* NULL: none */
+	struct hidden *hidden; /* NULL: none */
 };
 
 /* The handlers; and the same with the hidden folder before them. */
 const struct fuse_lowlevel_ops *fuse_ops_handlers(void);
-const struct fuse_lowlevel_ops *fuse_past_handlers(void);
-struct fuse_past_source;
-MUST_CHECK err_t fuse_past_new(struct vfs *v, const struct fuse_past_source *source, struct fuse_past **out);
-void fuse_past_free(struct fuse_past *p);
+const struct fuse_lowlevel_ops *fuse_hidden_handlers(void);
 
 /*
  * For a handler, about the message that its thread is serving: room for a reply of FUSE_DATA_MAX bytes; and whether the
