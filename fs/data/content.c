@@ -230,6 +230,16 @@ content_is_writing_key(struct content *c, const struct inode *i, const struct wr
 	    memcmp(newest->wrapped, w->stored.wrapped, sizeof(newest->wrapped)) == 0;
 }
 
+bool
+content_has_key(const struct inode *i, const struct file_key *key)
+{
+	for (uint32_t k = 0; k < i->key_count; k++) {
+		if (i->keys[k].version == key->version)
+			return i->keys[k].epoch == key->epoch && memcmp(i->keys[k].wrapped, key->wrapped, KEYWRAP_LEN) == 0;
+	}
+	return false;
+}
+
 /* Changes of chunks. */
 
 static uint64_t

@@ -70,6 +70,8 @@ void writing_key_wipe(struct writing_key *w); /* cleanup handler */
 MUST_CHECK err_t content_writing_key(struct content *c, uint64_t ino, struct writing_key *out);
 /* Is it still the key that new extents are to be sealed under?  A merge may have given the file other keys. [meta lock] */
 bool content_is_writing_key(struct content *c, const struct inode *i, const struct writing_key *w);
+/* Is that still the key that extents of the file say by its version? [meta lock] */
+bool content_has_key(const struct inode *i, const struct file_key *key);
 
 /*
  * Opens one mapped range [off, off+len) of an extent into buf; the caller holds the file lock.  For settle and tests.

@@ -126,7 +126,7 @@ install(struct settle *s, struct settled *d, uint64_t seg)
 	meta_lock(s->m);
 	/* Extent ids are random: the same list means that nothing was written meanwhile, even if it was evicted and read back. */
 	if (!meta_inode_get(s->m, d->ino, &i) && !meta_chunk_get(s->m, i, d->no, false, &ch))
-		same = extent_list_equal(&ch->current, &d->before);
+		same = extent_list_equal(&ch->current, &d->before) && content_has_key(i, &d->key);
 	if (same)
 		content_install(s->c, i, ch, &d->after);
 	else
@@ -252,6 +252,7 @@ seal_chunk(struct settle *s, struct settled *d, const struct selection *l)
 	err_t e = content_writing_key(s->c, d->ino, &key);
 
 	bytes_reset(&s->packer.sealed);
+	d->key = key.stored;
 	for (uint32_t k = 0; k < d->before.count && !e;) {
 		const struct extent *x = &d->before.v[k++];
 		uint64_t end = x->off + x->len;

@@ -16,6 +16,7 @@ struct settled {
 	uint64_t no;
 	struct extent_list before;
 	struct extent_list after;
+	struct file_key key; /* what is new in `after` is sealed under */
 	uint64_t len; /* plaintext bytes in the segment */
 	struct settled *next;
 };

@@ -222,6 +222,32 @@ a_write_truncation_or_removal_before_the_end_wins_over_settling(void **state)
 	assert_content(f, written, 0, "NEW content", 11);
 }
 
+/* A merge has given its number to another key meanwhile. */
+static void
+what_was_sealed_under_a_key_that_the_file_has_no_more_is_not_used(void **state)
+{
+	const uint8_t epoch_key[32] = {7};
+	struct fixture *f = *state;
+	uint64_t ino = new_file(f);
+	struct settle *s;
+	struct inode *i;
+
+	write_file(f, ino, 0, "content", 7);
+	assert_int_equal(keyring_add(f->keys, 9, epoch_key), 0);
+	s = begin(f);
+	assert_int_equal(settle_inode(s, ino), 0);
+	meta_lock(f->meta);
+	assert_int_equal(meta_inode_get(f->meta, ino, &i), 0);
+	assert_int_equal(i->key_count, 2);
+	assert_int_equal(keyring_new_file_key(f->keys, i->keys[1].version, &i->keys[1]), 0);
+	meta_inode_dirty(f->meta, i);
+	meta_unlock(f->meta);
+	assert_int_equal(finish(s), 0);
+	assert_content(f, ino, 0, "content", 7);
+	assert_int_equal(settle_one(f, ino), 0);
+	assert_content(f, ino, 0, "content", 7);
+}
+
 static void
 a_segment_into_which_nothing_points_is_not_kept(void **state)
 {
@@ -523,6 +549,7 @@ main(void)
 		TEST(segments_are_cut_at_sixteen_mebibytes),
 		TEST(many_small_files_share_one_segment),
 		TEST(a_write_truncation_or_removal_before_the_end_wins_over_settling),
+		TEST(what_was_sealed_under_a_key_that_the_file_has_no_more_is_not_used),
 		TEST(a_segment_into_which_nothing_points_is_not_kept),
 		TEST(settling_leaves_pending_what_is_pending_and_the_chain_s_list_alone),
 		TEST(hot_bytes_that_were_settled_are_given_back),
