@@ -18,6 +18,7 @@ enum change_field { /* a mask: which attributes of the inode are given */
 	CHANGE_MTIME = 1 << 3,
 	CHANGE_XATTR = 1 << 4,
 	CHANGE_CONTENT = 1 << 5, /* size, keys, chunks */
+	CHANGE_RESEALED = 1 << 6, /* with CONTENT alone: the same bytes, each extent as it was or sealed anew under another key */
 };
 struct change_xattr {
 	char *name;

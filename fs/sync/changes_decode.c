@@ -14,7 +14,8 @@
 #include "compress.h"
 #include "extents.h"
 
-#define FIELDS_ALL (CHANGE_NEW | CHANGE_MODE | CHANGE_OWNER | CHANGE_MTIME | CHANGE_XATTR | CHANGE_CONTENT)
+#define FIELDS_ALL (CHANGE_NEW | CHANGE_MODE | CHANGE_OWNER | CHANGE_MTIME | CHANGE_XATTR | CHANGE_CONTENT | \
+	CHANGE_RESEALED)
 #define XATTR_VALUE_MAX 65536u
 
 static err_t
@@ -411,6 +412,8 @@ inode_is_sound(const struct change_inode *i, uint32_t keys)
 	if (keys != wanted_keys(i) || i->ino == 0 || !mode_is_sound(i->mode))
 		return false;
 	if (i->fields & CHANGE_CONTENT && !S_ISREG(i->mode))
+		return false;
+	if (i->fields & CHANGE_RESEALED && i->fields != (CHANGE_CONTENT | CHANGE_RESEALED))
 		return false;
 	return !(i->fields & CHANGE_NEW) || ((i->fields & new_needs) == new_needs && (!S_ISREG(i->mode) || i->origin != 0));
 }

@@ -314,7 +314,8 @@ merge_inodes(struct merge *m)
 			return e;
 		if (t->introduced || !t->inode || t->chain_names <= 0)
 			continue;
-		if ((e = merge_is_move(m, t->inode, ch, &moved)) || (moved && (e = merge_follow_moves(m, t->inode, ch))))
+		if ((e = merge_is_move(m, t->inode, ch, &moved)) ||
+		    (moved && ((e = merge_take_keys(m, t->inode, ch)) || (e = merge_follow_moves(m, t->inode, ch)))))
 			return e;
 		if (moved)
 			continue; /* nothing that anybody could see */

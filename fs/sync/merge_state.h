@@ -145,10 +145,12 @@ MUST_CHECK err_t merge_inodes(struct merge *m);
 MUST_CHECK err_t merge_fill(struct merge *m, struct inode *i, const struct change_inode *ch);
 bool merge_times_equal(const struct timespec *a, const struct timespec *b);
 
-/* merge_moved.c: the same content at another place. */
-/* Does the commit say of the file no more than where what the chain has of it already is stored now? */
+/* merge_moved.c: the same content at another place, or under another key. */
+/* Does the commit say of the file no more than where, or under which key, what the chain has of it already is stored now? */
 MUST_CHECK err_t merge_is_move(struct merge *m, struct inode *i, const struct change_inode *ch, bool *out);
-/* Extents here, pending or not, that the commit has at another place are there from now on. */
+/* The keys of such a commit, and those that only what is pending here is sealed under. */
+MUST_CHECK err_t merge_take_keys(struct merge *m, struct inode *i, const struct change_inode *ch);
+/* Extents here, pending or not, that the commit has at another place, or sealed anew, are so from now on. */
 MUST_CHECK err_t merge_follow_moves(struct merge *m, struct inode *i, const struct change_inode *ch);
 
 /* merge_drops.c: what the commit drops is forgotten, or gets another name if something pending here needs it. */

@@ -10,7 +10,7 @@ from .trust import is_bytes, is_uint
 COMMIT, BASE, PART = 1, 2, 3
 BODY_MAX = 128 << 20
 CHUNK = 1 << 20
-NEW, MODE, OWNER, MTIME, XATTRS, CONTENT = 1, 2, 4, 8, 16, 32
+NEW, MODE, OWNER, MTIME, XATTRS, CONTENT, RESEALED = 1, 2, 4, 8, 16, 32, 64
 FILE_TYPES = {stat.S_IFREG: 8, stat.S_IFDIR: 4, stat.S_IFLNK: 10, stat.S_IFIFO: 1, stat.S_IFSOCK: 12, stat.S_IFCHR: 2,
               stat.S_IFBLK: 6}
 
@@ -124,9 +124,10 @@ def wanted_keys(fields, kind):
 
 def check_inode(inode, segments):
     require(isinstance(inode, dict) and {0, 1, 2, 3} <= set(inode), "an inode")
-    require(is_uint(inode[0], 63) and inode[0] > 0 and is_uint(inode[1], 6) and is_uint(inode[2], 16), "an inode")
+    require(is_uint(inode[0], 63) and inode[0] > 0 and is_uint(inode[1], 7) and is_uint(inode[2], 16), "an inode")
     fields, kind = inode[1], stat.S_IFMT(inode[2])
     require(kind in FILE_TYPES and set(inode) == wanted_keys(fields, kind), "an inode's keys")
+    require(not fields & RESEALED or fields == CONTENT | RESEALED, "content that is the same and not")
     check_time(inode[3])
     if fields & NEW:
         needed = MODE | OWNER | MTIME | (CONTENT if kind == stat.S_IFREG else 0)

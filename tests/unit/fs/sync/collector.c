@@ -28,7 +28,17 @@ struct moving {
 	struct change_inode *ci;
 	uint32_t index;
 	uint64_t at;
+	const struct file_key *key; /* to seal anew under, or NULL */
+	bool half;
 };
+
+static void
+reseal(const struct moving *mv, struct extent *x)
+{
+	x->key_version = mv->key->version;
+	memcpy(x->x_id + sizeof(uint64_t), mv->key->wrapped, SEALED_UNDER_LEN);
+	x->x_id[15]++;
+}
 
 static err_t
 move_chunk(void *ctx, struct inode *i, struct chunk *c)
@@ -43,6 +53,9 @@ move_chunk(void *ctx, struct inode *i, struct chunk *c)
 	*cc = (struct change_chunk){.no = c->no};
 	OK(extent_list_copy(&c->current, &cc->extents));
 	for (uint32_t k = 0; k < cc->extents.count; k++) {
+		/* Two ranges of one sealed extent stay that. */
+		if (mv->key && (!mv->half || cc->extents.v[k].x_off / 64 % 2))
+			reseal(mv, &cc->extents.v[k]);
 		cc->extents.v[k].seg = mv->index;
 		cc->extents.v[k].seg_off = mv->at;
 		mv->at += cc->extents.v[k].stored_len;
@@ -58,10 +71,22 @@ commit(struct replica *r, struct changes *c)
 	pull(r);
 }
 
-bool
-collector_move(struct replica *r, uint64_t ino)
+/* [meta lock] */
+static void
+add_key(struct replica *r, struct inode *i)
 {
-	struct moving mv = {.r = r};
+	static uint8_t count;
+	uint32_t version = i->keys[i->key_count - 1].version + 1;
+
+	i->keys = realloc(i->keys, (i->key_count + 1) * sizeof(*i->keys));
+	i->keys[i->key_count++] = (struct file_key){version, 2, {++count, (uint8_t)(0x80 | r->member)}};
+	meta_inode_dirty(r->meta, i);
+}
+
+static bool
+move_file(struct replica *r, uint64_t ino, uint32_t fields, bool half)
+{
+	struct moving mv = {.r = r, .half = half};
 	struct change_segment cs = {.size = 1 << 20};
 	struct inode *i = NULL;
 	struct segment s;
@@ -76,7 +101,11 @@ collector_move(struct replica *r, uint64_t ino)
 	memcpy(cs.name, s.name, sizeof(cs.name));
 	OK(changes_segment_index(mv.c, &cs, &mv.index));
 	mv.ci = changes_add_inode(mv.c);
-	*mv.ci = (struct change_inode){.ino = ino, .fields = CHANGE_CONTENT, .mode = i->mode, .ctime = i->ctime, .size = i->size,
+	if (fields & CHANGE_RESEALED) {
+		add_key(r, i);
+		mv.key = &i->keys[i->key_count - 1];
+	}
+	*mv.ci = (struct change_inode){.ino = ino, .fields = fields, .mode = i->mode, .ctime = i->ctime, .size = i->size,
 	    .key_count = i->key_count};
 	mv.ci->keys = calloc(i->key_count, sizeof(*mv.ci->keys));
 	memcpy(mv.ci->keys, i->keys, i->key_count * sizeof(*mv.ci->keys));
@@ -84,6 +113,18 @@ collector_move(struct replica *r, uint64_t ino)
 	meta_unlock(r->meta);
 	commit(r, mv.c);
 	return true;
+}
+
+bool
+collector_move(struct replica *r, uint64_t ino)
+{
+	return move_file(r, ino, CHANGE_CONTENT, false);
+}
+
+bool
+collector_reseal(struct replica *r, uint64_t ino, bool half)
+{
+	return move_file(r, ino, CHANGE_CONTENT | CHANGE_RESEALED, half);
 }
 
 /* Dropping. */

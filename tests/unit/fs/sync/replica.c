@@ -490,6 +490,7 @@ do_write(struct replica *r, uint64_t ino, uint64_t no, uint32_t off, uint32_t le
 	x.key_version = i->keys[i->key_count - 1].version;
 	x.seg = new_segment(r, token).id;
 	memcpy(x.x_id, &token, sizeof(token));
+	memcpy(x.x_id + sizeof(token), i->keys[i->key_count - 1].wrapped, SEALED_UNDER_LEN);
 	OK(meta_chunk_get(r->meta, i, no, true, &c));
 	replace(r, i, c, x.off, len, &x);
 	if (i->size < x.off + len)
@@ -887,9 +888,27 @@ struct chunk_sum {
 	bool pending;
 };
 
+/* The version that an extent says is the key that it was sealed under. */
+static void
+check_keys(const struct inode *i, const struct extent_list *l)
+{
+	for (uint32_t k = 0; k < l->count; k++) {
+		uint32_t n = 0;
+
+		while (n < i->key_count && i->keys[n].version != l->v[k].key_version)
+			n++;
+		assert_int_not_equal(n, i->key_count);
+		assert_memory_equal(l->v[k].x_id + sizeof(uint64_t), i->keys[n].wrapped, SEALED_UNDER_LEN);
+	}
+	for (uint32_t n = 1; n < i->key_count; n++)
+		assert_true(i->keys[n].version > i->keys[n - 1].version);
+}
+
 static err_t
 check_chunk(void *ctx, struct inode *i, struct chunk *c)
 {
+	check_keys(i, &c->current);
+	check_keys(i, &c->chain);
 	struct chunk_sum *sum = ctx;
 
 	if (c->pending)

@@ -18,6 +18,8 @@
 #include "merge.h"
 
 #define REPLICAS_MAX 3
+/* An extent's id is its token, and then so much of the key that it is sealed under. */
+#define SEALED_UNDER_LEN 2
 
 struct replica {
 	struct world *world;

@@ -436,7 +436,7 @@ unknown_versions_keys_and_fields_are_not_guessed(void **state)
 	assert_int_equal(decode_exact((const uint8_t *)"\xa1\x00\x02", 3, &read), -EPROTO);
 	assert_int_equal(decode_exact((const uint8_t *)"\xa2\x00\x01\x08\x00", 5, &read), -EPROTO);
 	/* {0: 1, 4: [{0: 5, 1: 64, ...}]}, then one with key 14 */
-	assert_int_equal(decode_exact((const uint8_t *)"\xa2\x00\x01\x04\x81\xa2\x00\x05\x01\x18\x40", 11, &read), -EPROTO);
+	assert_int_equal(decode_exact((const uint8_t *)"\xa2\x00\x01\x04\x81\xa2\x00\x05\x01\x18\x80", 11, &read), -EPROTO);
 	assert_int_equal(decode_exact((const uint8_t *)"\xa2\x00\x01\x04\x81\xa2\x00\x05\x0e\x00", 10, &read), -EPROTO);
 	OK(decode_exact((const uint8_t *)"\xa1\x00\x01", 3, &read));
 	changes_free(read);
@@ -495,6 +495,7 @@ static void spoil_origin(struct changes *c) { c->inodes[0].origin = 0; }
 static void spoil_time(struct changes *c) { c->inodes[0].mtime.tv_nsec = 1000000000; }
 static void spoil_key(struct changes *c) { c->inodes[0].keys[0].version = 0; }
 static void spoil_no_key(struct changes *c) { c->inodes[0].key_count = 0; }
+static void spoil_resealed_mode(struct changes *c) { c->inodes[0].fields |= CHANGE_RESEALED; }
 static void spoil_dir_content(struct changes *c) { c->inodes[0].mode = S_IFDIR; c->inodes[0].fields |= CHANGE_CONTENT; }
 static void spoil_link(struct changes *c) { c->inodes[0].mode = S_IFLNK; }
 static void spoil_xattr(struct changes *c) { c->inodes[0].xattrs[0].name[0] = '\0'; }
@@ -515,8 +516,8 @@ what_is_not_well_formed_is_not_even_written(void **state)
 {
 	static spoil_fn *const spoilers[] = {spoil_dot, spoil_dotdot, spoil_slash, spoil_empty, spoil_parent, spoil_type,
 	    spoil_twice, spoil_ino, spoil_mode, spoil_mode_bits, spoil_fields, spoil_size, spoil_origin, spoil_time, spoil_key,
-	    spoil_no_key, spoil_dir_content, spoil_link, spoil_xattr, spoil_range, spoil_range_start, spoil_len, spoil_chunk,
-	    spoil_encoding, spoil_key_version, spoil_seg, spoil_seg_off, spoil_stored_len, spoil_stored_none, spoil_inode_twice};
+	    spoil_no_key, spoil_resealed_mode, spoil_dir_content, spoil_link, spoil_xattr, spoil_range, spoil_range_start,
+	    spoil_len, spoil_chunk, spoil_encoding, spoil_key_version, spoil_seg, spoil_seg_off, spoil_stored_len, spoil_stored_none, spoil_inode_twice};
 	CLEANUP(bytes_clear) struct bytes good = {0};
 	struct changes *c = small_changes();
 

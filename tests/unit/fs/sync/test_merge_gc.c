@@ -126,6 +126,113 @@ a_move_of_a_file_that_is_edited_here_is_no_conflict_and_the_edit_follows(void **
 	collector_check(&w);
 }
 
+static bool
+is_resealed(const struct extent_list *l, uint32_t k)
+{
+	return l->v[k].x_id[9] & 0x80;
+}
+
+static void
+what_is_sealed_anew_changes_nothing_that_anybody_sees(void **state)
+{
+	struct inode before, after;
+	uint64_t first, second;
+	uint64_t ino = shared_file(&first, &second);
+
+	(void)state;
+	merge_result_clear(&w.r[1].last);
+	before = *inode_of(&w.r[1], ino);
+	assert_true(collector_reseal(&w.r[0], ino, false));
+	pull(&w.r[1]);
+	after = *inode_of(&w.r[1], ino);
+	for (size_t n = 0; n < 2; n++) {
+		assert_int_equal(inode_of(&w.r[n], ino)->pending, 0);
+		assert_false(chunk_of(&w.r[n], ino)->pending);
+		assert_true(is_resealed(&chunk_of(&w.r[n], ino)->current, 0));
+		assert_true(is_resealed(&chunk_of(&w.r[n], ino)->current, 1));
+		check_replica(&w.r[n]);
+	}
+	assert_memory_equal(&before.mtime, &after.mtime, sizeof(before.mtime));
+	assert_memory_equal(&before.ctime, &after.ctime, sizeof(before.ctime));
+	assert_int_equal(before.size, after.size);
+	assert_int_equal(w.r[1].last.ino_count, 0);
+	assert_int_equal(w.r[1].last.conflict_count, 0);
+	settle_world(&w);
+}
+
+/* A key that the device has given the file for an edit, with the number that another one's has in the chain now. */
+static void
+an_edit_of_what_is_sealed_anew_elsewhere_is_no_conflict_and_keeps_its_key(void **state)
+{
+	struct replica *b = &w.r[1];
+	uint64_t first, second, edit;
+	uint64_t ino = shared_file(&first, &second);
+	uint32_t keys = inode_of(&w.r[0], ino)->key_count;
+	const struct chunk *c;
+
+	(void)state;
+	/* Until a write comes with a key of its own. */
+	do
+		edit = do_write(b, ino, 0, 50, 100);
+	while (inode_of(b, ino)->key_count == keys);
+	replica_restart(b);
+	assert_true(collector_reseal(&w.r[0], ino, false));
+	assert_int_equal(inode_of(&w.r[0], ino)->keys[keys].version, inode_of(b, ino)->keys[keys].version);
+	pull(b);
+	check_replica(b);
+	c = chunk_of(b, ino);
+	assert_true(c->pending);
+	assert_int_equal(c->current.count, 3);
+	assert_true(is_resealed(&c->current, 0));
+	assert_false(is_resealed(&c->current, 1));
+	assert_true(is_resealed(&c->current, 2));
+	assert_int_equal(inode_of(b, ino)->key_count, keys + 2);
+	settle_world(&w);
+	assert_int_equal(w.conflict_count, 0);
+	assert_true(has_token(&w.r[0], ino, edit));
+	assert_true(has_token(&w.r[0], ino, first));
+	assert_true(has_token(&w.r[0], ino, second));
+}
+
+static void
+of_two_who_seal_a_file_anew_one_is_first_and_nothing_is_lost(void **state)
+{
+	uint64_t first, second;
+	uint64_t ino = shared_file(&first, &second);
+
+	(void)state;
+	assert_true(collector_reseal(&w.r[0], ino, true));
+	assert_true(collector_reseal(&w.r[1], ino, false));
+	assert_true(collector_reseal(&w.r[0], ino, false));
+	settle_world(&w);
+	assert_int_equal(w.conflict_count, 0);
+	assert_true(has_token(&w.r[0], ino, first));
+	assert_true(has_token(&w.r[0], ino, second));
+}
+
+/* A commit that calls itself so, but has other ranges: whoever has edited the file must not lose that. */
+static void
+what_only_says_that_it_is_the_same_is_a_change_like_others(void **state)
+{
+	struct replica *a = &w.r[0], *b = &w.r[1];
+	struct merge_result result = {0};
+	uint64_t first, second, edit;
+	uint64_t ino = shared_file(&first, &second);
+	struct changes *c;
+
+	(void)state;
+	w.collect_conflicts = true;
+	do_write(a, ino, 0, 250, 100);
+	c = collect(a);
+	c->inodes[0].fields = CHANGE_CONTENT | CHANGE_RESEALED;
+	edit = do_write(b, ino, 0, 0, 10);
+	OK(apply_foreign(b, c, &result));
+	changes_free(c);
+	assert_int_equal(result.conflict_count, 1);
+	assert_false(has_token(b, ino, edit));
+	merge_result_clear(&result);
+}
+
 static void
 a_move_of_a_file_that_was_deleted_here_does_not_bring_it_back(void **state)
 {
@@ -216,6 +323,10 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_move_changes_nothing_that_anybody_sees),
 		TEST(a_move_of_a_file_that_is_edited_here_is_no_conflict_and_the_edit_follows),
+		TEST(what_is_sealed_anew_changes_nothing_that_anybody_sees),
+		TEST(an_edit_of_what_is_sealed_anew_elsewhere_is_no_conflict_and_keeps_its_key),
+		TEST(of_two_who_seal_a_file_anew_one_is_first_and_nothing_is_lost),
+		TEST(what_only_says_that_it_is_the_same_is_a_change_like_others),
 		TEST(a_move_of_a_file_that_was_deleted_here_does_not_bring_it_back),
 		TEST(what_a_pending_copy_needs_of_a_dropped_segment_gets_another_name),
 		TEST(a_segment_that_a_commit_names_again_is_not_dead_any_more),

@@ -179,14 +179,16 @@ act_meanwhile(void *ctx, struct replica *r)
 		random_act(r);
 }
 
-/* As a collector may: what is sparse goes to another place, what nobody points at is dropped. */
+/* As collectors may, and who rekeys: files go to another place or are sealed anew, what nobody points at is dropped. */
 static void
 random_collection(struct replica *r)
 {
 	struct walk w = walk_replica(r);
 	const struct walk_entry *e = random_entry(&w, DT_REG);
 
-	if (e && collector_move(r, e->ino))
+	if (e && rnd(2) && collector_reseal(r, e->ino, rnd(2) == 0))
+		SAY("%s seals %llx anew\n", r->name, (unsigned long long)e->ino);
+	else if (e && collector_move(r, e->ino))
 		SAY("%s moves %llx\n", r->name, (unsigned long long)e->ino);
 	if (rnd(2) && collector_drop(r))
 		SAY("%s drops\n", r->name);
