@@ -1,5 +1,5 @@
 /*
- * db.c: meta.db.  The only file that knows SQLite: its schema, three connections (reading, writing, checkpoints), the
+ * db.c: meta.db.  With db_schema.c the only file that knows SQLite: three connections (reading, writing, checkpoints), the
  * statements, all prepared once, and the sealing and opening of every row on its way through.
  */
 #include "db.h"
@@ -14,6 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "db_private.h"
+#include "db_schema.h"
 #include "db_sql.h"
 #include "journal.h"
 
@@ -124,8 +126,8 @@ from_sqlite(sqlite3 *conn, int rc)
 	}
 }
 
-static err_t
-exec(sqlite3 *conn, const char *sql)
+err_t
+db_exec(void *conn, const char *sql)
 {
 	return from_sqlite(conn, sqlite3_exec(conn, sql, NULL, NULL, NULL));
 }
@@ -596,8 +598,8 @@ db_checkpoint(struct db *db)
 	return rc == SQLITE_BUSY ? 0 : from_sqlite(db->checkpointer, rc);
 }
 
-static err_t
-query_int(sqlite3 *conn, const char *sql, int64_t *out)
+err_t
+db_query_int(void *conn, const char *sql, int64_t *out)
 {
 	sqlite3_stmt *s = NULL;
 	int rc = sqlite3_prepare_v2(conn, sql, -1, &s, NULL);
@@ -622,14 +624,14 @@ db_shrink(struct db *db, bool *more_out)
 {
 	int64_t pages = 0;
 	int64_t unused = 0;
-	err_t e = query_int(db->w.conn, "PRAGMA page_count", &pages);
+	err_t e = db_query_int(db->w.conn, "PRAGMA page_count", &pages);
 
 	if (!e)
-		e = query_int(db->w.conn, "PRAGMA freelist_count", &unused);
+		e = db_query_int(db->w.conn, "PRAGMA freelist_count", &unused);
 	if (!e && unused > pages / FREE_SHARE) {
-		e = exec(db->w.conn, "PRAGMA incremental_vacuum(" STR(VACUUM_PAGES) ")");
+		e = db_exec(db->w.conn, "PRAGMA incremental_vacuum(" STR(VACUUM_PAGES) ")");
 		if (!e)
-			e = query_int(db->w.conn, "PRAGMA freelist_count", &pages);
+			e = db_query_int(db->w.conn, "PRAGMA freelist_count", &pages);
 		*more_out = !e && pages > 0 && pages < unused;
 		return e;
 	}
@@ -654,18 +656,24 @@ db_stats(struct db *db, struct db_stats *out)
 
 /* Opening and closing. */
 
+/*
+ * The file is ours alone while it is open (others get "database is locked"), the index of the WAL is in ordinary memory, and
+ * nothing is mapped: a file that somebody cuts short is an error then, where touching the mapping would end the process.
+ */
+#define SQLITE_VFS "unix-excl"
+
 /* The schema of a file that others may have touched is not trusted to call functions; every page is checked when read. */
 static const char COMMON_PRAGMAS[] =
-    "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0;"
+    "PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0;"
     "PRAGMA journal_size_limit = " STR(WAL_LARGE) "; PRAGMA cache_size = -16384; PRAGMA synchronous = FULL;";
-static const char READER_PRAGMAS[] = "PRAGMA mmap_size = 67108864; PRAGMA query_only = ON;";
+static const char READER_PRAGMAS[] = "PRAGMA query_only = ON;";
 
 static err_t
 connect(const char *path, int busy_ms, sqlite3 **out)
 {
 	sqlite3 *conn = NULL;
 	int rc = sqlite3_open_v2(path, &conn,
-	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE, NULL);
+	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE, SQLITE_VFS);
 	err_t e = conn ? from_sqlite(conn, rc) : -ENOMEM;
 
 	if (!e && sqlite3_db_readonly(conn, "main"))
@@ -675,7 +683,7 @@ connect(const char *path, int busy_ms, sqlite3 **out)
 	if (!e)
 		e = from_sqlite(conn, sqlite3_db_config(conn, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL));
 	if (!e)
-		e = exec(conn, COMMON_PRAGMAS);
+		e = db_exec(conn, COMMON_PRAGMAS);
 	if (e) {
 		sqlite3_close(conn);
 		return e;
@@ -695,7 +703,7 @@ prepare(sqlite3 *conn, const char *sql, sqlite3_stmt **out)
 static err_t
 prepare_reader(struct reader *r)
 {
-	err_t e = exec(r->conn, READER_PRAGMAS);
+	err_t e = db_exec(r->conn, READER_PRAGMAS);
 
 	for (int t = 0; t < TABLE_COUNT && !e; t++) {
 		e = prepare(r->conn, SQL[t].get, &r->get[t]);
@@ -761,34 +769,12 @@ db_close(struct db *db)
 	free(db);
 }
 
-/* Before anything is written to it. */
 static err_t
-check_format(sqlite3 *conn)
+make_tables(sqlite3 *conn)
 {
-	int64_t id = 0;
-	int64_t version = 0;
-	err_t e = query_int(conn, "PRAGMA application_id", &id);
+	err_t e = db_exec(conn, "PRAGMA page_size = " STR(PAGE_LEN) "; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;");
 
-	if (!e)
-		e = query_int(conn, "PRAGMA user_version", &version);
-	if (!e && id != APPLICATION_ID)
-		e = -EBADMSG;
-	if (!e && version != SCHEMA_VERSION)
-		e = -EPROTO;
-	return e;
-}
-
-static err_t
-make_schema(sqlite3 *conn)
-{
-	err_t e = exec(conn, "PRAGMA page_size = " STR(PAGE_LEN) "; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;"
-	    " BEGIN IMMEDIATE;");
-
-	if (!e)
-		e = exec(conn, SCHEMA);
-	if (!e)
-		e = exec(conn, "COMMIT");
-	return e;
+	return e ? e : db_schema_make(conn, &db_schema_known);
 }
 
 static err_t
@@ -879,7 +865,7 @@ open_all(struct db *db, const char *path, bool create)
 	err_t e = connect(path, WRITER_BUSY_MS, &db->w.conn);
 
 	if (!e)
-		e = create ? make_schema(db->w.conn) : check_format(db->w.conn);
+		e = create ? make_tables(db->w.conn) : db_schema_bring_up(db->w.conn, &db_schema_known);
 	if (!e)
 		e = connect(path, WRITER_BUSY_MS, &db->r.conn);
 	if (!e)

@@ -1,39 +1,15 @@
 /*
- * db_sql.h: db.c's SQL: the schema, and a statement for everything that is done to a table.  For db.c only.
+ * db_sql.h: db.c's SQL: a statement for everything that is done to a table (db_schema.c makes them).  For db.c only.
  */
 #ifndef SNUGFS_DB_SQL_H
 #define SNUGFS_DB_SQL_H
 
 #include "db.h"
 
-#define APPLICATION_ID 0x736e7567 /* "snug" */
-#define SCHEMA_VERSION 2
 #define TABLE_COUNT 8
 
 #define STR_(x) #x
 #define STR(x) STR_(x)
-
-/* SQLite's tables know each row's key, its marks and its sealed bytes.  The indexes are partial: they hold what is marked. */
-static const char SCHEMA[] =
-    "PRAGMA application_id = " STR(APPLICATION_ID) ";"
-    "PRAGMA user_version = " STR(SCHEMA_VERSION) ";"
-    "CREATE TABLE inode(ino INTEGER PRIMARY KEY, mark INTEGER NOT NULL, state INTEGER NOT NULL, row BLOB NOT NULL) STRICT;"
-    "CREATE INDEX inode_marked ON inode(ino) WHERE mark != 0;"
-    "CREATE INDEX inode_removed ON inode(ino) WHERE state != 0;"
-    "CREATE TABLE dentry(parent INTEGER NOT NULL, cookie INTEGER NOT NULL, hash INTEGER NOT NULL, mark INTEGER NOT NULL,"
-    " row BLOB NOT NULL, PRIMARY KEY(parent, cookie)) STRICT, WITHOUT ROWID;"
-    "CREATE INDEX dentry_hash ON dentry(parent, hash);"
-    "CREATE INDEX dentry_marked ON dentry(parent, cookie) WHERE mark != 0;"
-    "CREATE TABLE chunk(ino INTEGER NOT NULL, no INTEGER NOT NULL, mark INTEGER NOT NULL, row BLOB NOT NULL,"
-    " PRIMARY KEY(ino, no)) STRICT, WITHOUT ROWID;"
-    "CREATE INDEX chunk_marked ON chunk(ino, no) WHERE mark != 0;"
-    "CREATE TABLE xattrs(ino INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT;"
-    "CREATE TABLE segment(id INTEGER PRIMARY KEY, mark INTEGER NOT NULL, row BLOB NOT NULL) STRICT;"
-    "CREATE INDEX segment_marked ON segment(id) WHERE mark != 0;"
-    "CREATE TABLE kv(key INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT;"
-    "CREATE TABLE redo(seg INTEGER NOT NULL, off INTEGER NOT NULL, row BLOB NOT NULL, PRIMARY KEY(seg, off)) STRICT;"
-    "CREATE TABLE statement(number INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT;"
-    "CREATE TABLE session(id INTEGER PRIMARY KEY, salt BLOB NOT NULL) STRICT;";
 
 /*
  * Parameters of puts and deletes: ?1 a, ?2 b, ?3 hash, ?4 mark, ?5 state, ?6 row; of reads: ?1 and ?2 as each says, ?3 limit.

@@ -5,10 +5,12 @@ import hashlib
 import os
 import pathlib
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 
 import cbor2
 import pytest
@@ -41,6 +43,19 @@ def raw(key):
     return key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
 
 
+def sessions_of(vault_dir):
+    """From a copy: the database is the daemon's alone while it runs."""
+    with tempfile.TemporaryDirectory() as place:
+        for name in ("meta.db-wal", "meta.db"):
+            if (vault_dir / name).exists():
+                shutil.copy(vault_dir / name, place)
+        db = sqlite3.connect(pathlib.Path(place) / "meta.db")
+        found = db.execute("SELECT * FROM session").fetchall()
+        db.close()
+    assert found
+    return found
+
+
 def secrets_of(cli, recovery_text):
     """{name: bytes} of all that must not be found."""
     slot_key, secret = device_secret((cli.vault_dir() / "device").read_bytes(), PASSPHRASE)
@@ -50,9 +65,8 @@ def secrets_of(cli, recovery_text):
     box = next((cli.store / "k").glob("0-*")).read_bytes()
     epoch_key, link_secret, psk = reader.open_box(box, vault.vault_id, 0, paper)
     found = {"names key": expand(me.own(b"local"), b"snugfs/1 names")}
-    with sqlite3.connect(f"file:{cli.vault_dir() / 'meta.db'}?mode=ro", uri=True) as db:
-        for number, salt in db.execute("SELECT * FROM session"):
-            found[f"key of session {number}"] = expand(me.own(b"local"), b"snugfs/1 row session" + salt)
+    for number, salt in sessions_of(cli.vault_dir()):
+        found[f"key of session {number}"] = expand(me.own(b"local"), b"snugfs/1 row session" + salt)
     found |= {"passphrase": PASSPHRASE.encode(), "slot key": slot_key, "device secret": secret, "device PRK": me.prk,
              "signing seed": raw(me.sign_key), "box secret": raw(me.box_key), "local key": me.own(b"local"), "epoch key": epoch_key,
              "link secret": link_secret, "recovery psk": psk, "recovery key": reader.recovery_key(recovery_text),

@@ -276,15 +276,14 @@ tape_watch_sqlite(void)
 {
 	static sqlite3_vfs shim;
 
-	ordinary = sqlite3_vfs_find(NULL);
+	ordinary = sqlite3_vfs_find("unix-excl");
 	shim = *ordinary;
 	shim.pNext = NULL;
-	shim.zName = "tape";
 	shim.szOsFile = (int)sizeof(struct shim) + ordinary->szOsFile;
 	shim.xOpen = vfs_open;
 	shim.xDelete = vfs_delete;
 	shim.xGetLastError = vfs_last_error;
 	ordinary_open_directory = (open_directory_fn *)ordinary->xGetSystemCall(ordinary, "openDirectory");
 	(void)ordinary->xSetSystemCall(ordinary, "openDirectory", (sqlite3_syscall_ptr)watched_open_directory);
-	(void)sqlite3_vfs_register(&shim, 1);
+	(void)sqlite3_vfs_register(&shim, 1); /* of the same name: found first */
 }

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "db.h"
@@ -518,6 +519,76 @@ opening_tells_what_is_wrong(void **state)
 	assert_null(db);
 }
 
+/* What another process's SQLite would meet: is the range locked by which readers say that they are there? */
+static int
+is_locked(const char *path)
+{
+	struct flock shared = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 0x40000002, .l_len = 510};
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0 && fcntl(fd, F_GETLK, &shared) == 0 && shared.l_type == F_WRLCK;
+}
+
+static void
+nobody_else_opens_what_is_open(void **state)
+{
+	struct fixture *f = *state;
+	char shared[128];
+	int status = 0;
+
+	put(f->db, DB_INODE, 1, 0, "one");
+
+	/* A process does not meet its own locks. */
+	pid_t other = fork();
+
+	assert_true(other >= 0);
+	if (other == 0)
+		_exit(is_locked(f->path));
+	assert_int_equal(waitpid(other, &status, 0), other);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	(void)snprintf(shared, sizeof(shared), "%s-shm", f->path);
+	assert_int_equal(access(shared, F_OK), -1); /* nothing that somebody could cut short under a mapping */
+	assert_row(f->db, DB_INODE, 1, 0, "one");
+}
+
+static err_t
+ignore_row(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data, size_t len)
+{
+	unsigned *count = ctx;
+
+	(void)a;
+	(void)b;
+	(void)mark;
+	(void)state;
+	(void)data;
+	(void)len;
+	++*count;
+	return 0;
+}
+
+static void
+a_file_that_is_cut_short_while_it_is_open_gives_errors_and_no_signal(void **state)
+{
+	enum { COUNT = 2000, LEN = 400 };
+	struct fixture *f = *state;
+	uint8_t data[LEN] = {0};
+	struct db_row rows[COUNT];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < COUNT; i++)
+		rows[i] = (struct db_row){.table = DB_XATTRS, .a = 1 + i, .data = data, .len = LEN};
+	assert_int_equal(db_write(f->db, rows, COUNT), 0);
+	close_and_open(f); /* the file alone has them */
+	assert_int_equal(db_scan_all(f->db, DB_XATTRS, 0, 0, 1, ignore_row, &count), 0); /* the reader's transaction goes on */
+	assert_int_equal(truncate(f->path, 8192), 0);
+	count = 0;
+
+	err_t e = db_scan_all(f->db, DB_XATTRS, 0, 0, COUNT, ignore_row, &count);
+
+	assert_true(e == -EBADMSG || e == -EIO);
+	assert_true(count < COUNT);
+}
+
 #define NOBODY 65534
 
 static void
@@ -707,11 +778,10 @@ faulty_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, i
 static void
 use_faulty_disk(void)
 {
-	real_vfs = sqlite3_vfs_find(NULL);
+	real_vfs = sqlite3_vfs_find("unix-excl"); /* as db.c wants it, and of that name: found first */
 	faulty_vfs = *real_vfs;
-	faulty_vfs.zName = "faulty";
 	faulty_vfs.xOpen = faulty_open;
-	assert_int_equal(sqlite3_vfs_register(&faulty_vfs, 1), SQLITE_OK);
+	assert_int_equal(sqlite3_vfs_register(&faulty_vfs, 0), SQLITE_OK);
 }
 
 static void
@@ -719,7 +789,6 @@ use_real_disk(void)
 {
 	fault_after = -1;
 	sqlite3_vfs_unregister(&faulty_vfs);
-	sqlite3_vfs_register(real_vfs, 1);
 }
 
 static unsigned
@@ -1003,6 +1072,8 @@ main(void)
 		WITH_FIXTURE(a_scan_may_look_up_rows),
 		WITH_FIXTURE(another_devices_key_does_not_open_it),
 		WITH_FIXTURE(opening_tells_what_is_wrong),
+		WITH_FIXTURE(nobody_else_opens_what_is_open),
+		WITH_FIXTURE(a_file_that_is_cut_short_while_it_is_open_gives_errors_and_no_signal),
 		WITH_FIXTURE(a_place_that_may_not_be_written_is_told_as_such),
 		WITH_FIXTURE(a_row_that_was_moved_or_damaged_does_not_open),
 		WITH_FIXTURE(nothing_of_a_row_is_on_the_disk_in_the_clear),
