@@ -11,8 +11,9 @@
 #define TRIES 3
 /* Chunks that are looked at before the meta lock is let go. */
 #define SLICE 64
-/* Chunks in one segment: each is remembered until the segment is finished. */
+/* Chunks in one segment, and extents that they were in: each is remembered until the segment is finished. */
 #define CHUNKS_MAX 16384
+#define EXTENTS_MAX (256u << 10)
 
 /* Stands for the segment under way in extents that are sealed, but not yet added to it. */
 #define SEG_TO_COME UINT64_MAX
@@ -190,7 +191,7 @@ close_segment(struct settle *s)
 		}
 		settled_free(d);
 	}
-	s->settled_count = 0;
+	s->settled_count = s->settled_extents = 0;
 	if (e)
 		return e;
 	/* The sources give back what has left them before more is written. */
@@ -324,7 +325,8 @@ add(struct settle *s, struct settled **d)
 	uint64_t base;
 	err_t e = 0;
 
-	if (s->build && (segstore_build_len(s->build) + s->packer.sealed.len > most || s->settled_count == CHUNKS_MAX))
+	if (s->build && (segstore_build_len(s->build) + s->packer.sealed.len > most || s->settled_count == CHUNKS_MAX ||
+	    s->settled_extents >= EXTENTS_MAX))
 		e = close_segment(s);
 	if (!e && !s->build)
 		e = s->local ? segstore_build_begin_hot(s->ss, &s->build) : segstore_build_begin(s->ss, &s->build);
@@ -343,6 +345,7 @@ add(struct settle *s, struct settled **d)
 	(*d)->next = s->settled;
 	s->settled = STEAL(*d);
 	s->settled_count++;
+	s->settled_extents += s->settled->before.count + s->settled->after.count;
 	return 0;
 }
 

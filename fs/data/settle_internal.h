@@ -33,6 +33,7 @@ struct settle {
 	struct segstore_build *build; /* NULL: none under way */
 	struct settled *settled;      /* in it */
 	size_t settled_count;
+	size_t settled_extents; /* of its chunks, before and after */
 	uint64_t settled_len;
 	struct packer packer;
 };

@@ -221,6 +221,7 @@ batch_stored(struct meta *m, struct batch *b)
 	DL_FOREACH_SAFE (m->frozen.first, n, next) {
 		DL_DELETE(m->frozen.first, n);
 		m->frozen.count--;
+		m->frozen.weight -= n->weight;
 		if (n->deleted) {
 			DL_APPEND(tombstones, n);
 			continue;

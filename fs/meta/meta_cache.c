@@ -5,8 +5,13 @@
 
 #include "meta_internal.h"
 
-/* Bytes of clean objects that may stay in memory; and what malloc and the hashes add to each object. */
+/*
+ * Bytes of objects that may stay in memory: of clean ones, of all of them (so that clean ones give way to changed ones), and of
+ * clean ones whatever has changed; and what malloc and the hashes add to each object.
+ */
 #define CLEAN_MAX (48u << 20)
+#define ALL_MAX (64u << 20)
+#define CLEAN_MIN (16u << 20)
 #define OVERHEAD 32u
 
 void
@@ -78,6 +83,8 @@ list_add(struct node_list *l, struct node *n)
 {
 	DL_APPEND(l->first, n);
 	l->count++;
+	n->weight = weigh(n);
+	l->weight += n->weight;
 }
 
 static void
@@ -93,8 +100,15 @@ void
 cache_insert_clean(struct meta *m, struct node *n)
 {
 	list_add(&m->clean, n);
+}
+
+/* It has changed again: a map of extents grows with each piece that is written. */
+static void
+weigh_again(struct node_list *l, struct node *n)
+{
+	l->weight -= n->weight;
 	n->weight = weigh(n);
-	m->clean.weight += n->weight;
+	l->weight += n->weight;
 }
 
 /* Its neighbours in the list are left alone: they are not in the processor's cache. */
@@ -109,8 +123,11 @@ cache_dirty(struct meta *m, struct node *n)
 {
 	err_t err;
 
-	if (n->dirty)
+	if (n->dirty) {
+		weigh_again(&m->dirty, n);
+		commit_kick_if_full(m);
 		return 0;
+	}
 	if ((n->table == DB_DENTRY || n->table == DB_CHUNK) && !n->frozen && (err = pins_add(m, n)) != 0)
 		return err;
 	list_take(list_of(m, n), n);
@@ -222,16 +239,27 @@ spare(struct meta *m, struct node *n)
 	DL_APPEND(m->clean.first, n);
 }
 
+static size_t
+clean_max(const struct meta *m)
+{
+	size_t changed = m->dirty.weight + m->frozen.weight;
+
+	if (changed <= ALL_MAX - CLEAN_MAX)
+		return CLEAN_MAX;
+	return changed < ALL_MAX - CLEAN_MIN ? ALL_MAX - changed : CLEAN_MIN;
+}
+
 void
 cache_evict(struct meta *m)
 {
 	struct node *n, *next;
+	size_t most = clean_max(m);
 
-	if (m->clean.weight <= CLEAN_MAX)
+	if (m->clean.weight <= most)
 		return;
 	/* An eighth at once, oldest first.  Segments stay when all are loaded: the index by name must be complete. */
 	DL_FOREACH_SAFE (m->clean.first, n, next) {
-		if (m->clean.weight <= CLEAN_MAX - CLEAN_MAX / 8)
+		if (m->clean.weight <= most - most / 8)
 			break;
 		if (n->used || n->table == DB_SEGMENT)
 			spare(m, n);

@@ -13,9 +13,14 @@
 #include "meta_batch.h"
 #include "reserve.h"
 
-/* That many changed objects are a commit of their own, however young; whoever changes more waits until there is room. */
+/*
+ * That many changed objects, or so many bytes of them (a chunk in many pieces is large), are a commit of their own, however
+ * young; whoever changes more waits until there is room.  A commit takes about twice the bytes again while it is on its way.
+ */
 #define DIRTY_MAX 16384u
 #define PILE_MAX (3 * DIRTY_MAX)
+#define DIRTY_WEIGHT_MAX (16u << 20)
+#define PILE_WEIGHT_MAX (24u << 20)
 /* The WAL is folded into the database after this many rows or commits; by the thread, and nobody waits for it. */
 #define CHECKPOINT_ROWS 20000u
 #define CHECKPOINT_COMMITS 256u
@@ -24,13 +29,19 @@
 /* ... in so many steps, and the rest after the next interval. */
 #define SHRINK_STEPS 64u
 
-void
-commit_kick_if_full(struct meta *m)
+static void
+kick_if_full(struct meta *m, size_t count, size_t weight)
 {
-	if (m->dirty.count >= DIRTY_MAX && !m->kick) {
+	if ((count >= DIRTY_MAX || weight >= DIRTY_WEIGHT_MAX) && !m->kick) {
 		m->kick = true;
 		pthread_cond_signal(&m->wake);
 	}
+}
+
+void
+commit_kick_if_full(struct meta *m)
+{
+	kick_if_full(m, m->dirty.count, m->dirty.weight);
 }
 
 /* Where commits fail, waiting would not help: then it is the disk's error that people get to see. */
@@ -38,7 +49,8 @@ void
 meta_throttle(struct meta *m)
 {
 	pthread_mutex_lock(&m->lock);
-	while (m->dirty.count >= PILE_MAX && m->running && m->last_result == 0 && m->poison == 0)
+	while ((m->dirty.count >= PILE_MAX || m->dirty.weight >= PILE_WEIGHT_MAX) && m->running && m->last_result == 0 &&
+	    m->poison == 0)
 		pthread_cond_wait(&m->done, &m->lock);
 	pthread_mutex_unlock(&m->lock);
 }
@@ -94,10 +106,13 @@ write_changes(struct meta *m, struct batch *b, bool to_journal)
 	pthread_mutex_lock(&m->lock);
 	if (err != 0)
 		batch_failed(m, b);
-	else if (b->to_journal)
-		batch_journaled(m, b);
-	else
+	else if (!b->to_journal)
 		batch_stored(m, b);
+	else
+		batch_journaled(m, b);
+	/* What only the journal has stays in memory until the database has it, too. */
+	if (err == 0 && b->to_journal)
+		kick_if_full(m, m->dirty.count + m->frozen.count, m->dirty.weight + m->frozen.weight);
 	return err;
 }
 

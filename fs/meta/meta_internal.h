@@ -32,7 +32,7 @@ struct node {
 	bool deleted;
 	bool stored; /* the database has a row of it (as of the last durable commit) */
 	bool used;   /* since it was last looked at for eviction */
-	uint32_t weight; /* bytes of memory, as counted in the list of clean ones */
+	uint32_t weight; /* bytes of memory, as counted in its list */
 	struct node *prev; /* in exactly one of meta's lists */
 	struct node *next;
 };
@@ -136,7 +136,7 @@ struct release_list {
 struct node_list {
 	struct node *first;
 	size_t count;
-	size_t weight; /* of the clean ones */
+	size_t weight; /* bytes of memory */
 };
 
 struct meta {
