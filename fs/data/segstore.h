@@ -110,7 +110,10 @@ void segstore_build_abandon(struct segstore_build *b);
 
 /* The whole local file of a settled segment, for uploading, appended to out. */
 MUST_CHECK err_t segstore_read_whole(struct segstore *ss, const struct segment *s, struct bytes *out);
-/* Removes the local file and the row's mark (if there is a row).  Whoever reads it at this moment still can. */
+/*
+ * Removes the local file and the row's mark (if there is a row).  Whoever reads it at this moment still can.  Does not commit: after a
+ * crash the row may say that it is here, and whoever reads it finds out.
+ */
 MUST_CHECK err_t segstore_drop(struct segstore *ss, uint64_t seg);
 /*
  * Pieces (pieces.h) of settled segments that the store has, too: they come when they are read, and are given up when the disk is to

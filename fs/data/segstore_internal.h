@@ -57,6 +57,7 @@ struct part {
 	/* pieces_lock */
 	bool whole;      /* the file is the object, checked */
 	bool has_file;   /* also make_lock, to be set */
+	bool outrun;     /* the row on the disk may speak of more than is here; also make_lock, to be unset */
 	bool leaving;    /* pieces are being given up: others wait with writing */
 	bool removed;    /* not in the hash any more: freed by the last user */
 	unsigned users;  /* who read or write the file just now */
@@ -96,7 +97,7 @@ struct segstore {
 	bool riding; /* the commit under way stores redo; otherwise the files were flushed */
 
 	pthread_mutex_t save_lock; /* held by the one that saves pieces; taken before any other lock */
-	pthread_mutex_t make_lock; /* held by the one that makes the file of a part; before pieces_lock */
+	pthread_mutex_t make_lock; /* held by the one that makes the file of a part; before the meta lock and pieces_lock */
 	pthread_mutex_t pieces_lock; /* innermost, as `lock`; no I/O under it */
 	/* under pieces_lock */
 	struct part *parts;

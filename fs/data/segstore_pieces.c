@@ -4,6 +4,9 @@
  * What is here is known in memory, for each segment that was looked at in this run.  The row says it for the next run, and only
  * of bytes that have been flushed: pieces that came lately are `fresh` until segstore_save_pieces.  To give pieces up goes the
  * other way round: first nobody finds them any more, then no durable row speaks of them, and only then they go.
+ *
+ * They can also go without that, with a file that was removed or cut.  Then the row on the disk is outrun, and is made to say so
+ * before the first piece is put again: in the next run it would take a file with some pieces for the whole.
  */
 #include "segstore_internal.h"
 
@@ -169,6 +172,7 @@ segstore_lost(struct segstore *ss, struct part *p, uint64_t off, uint32_t len)
 		p->here &= ~pieces_touching(p->size, off, len);
 		p->fresh &= p->here;
 		p->whole = false;
+		p->outrun = true;
 	}
 	pthread_mutex_unlock(&ss->pieces_lock);
 }
@@ -252,6 +256,31 @@ follow(struct segstore *ss, uint64_t seg)
 	return e == -ENOENT ? 0 : e;
 }
 
+/* [make_lock] The row, on the disk, does not speak of what is not here. */
+static err_t
+catch_up(struct segstore *ss, struct part *p)
+{
+	pthread_mutex_lock(&ss->pieces_lock);
+
+	bool outrun = p->outrun;
+
+	p->outrun = false;
+	pthread_mutex_unlock(&ss->pieces_lock);
+	if (!outrun)
+		return 0;
+
+	err_t e = follow(ss, p->seg);
+
+	if (!e)
+		e = meta_sync(ss->meta);
+	if (!e)
+		return 0;
+	pthread_mutex_lock(&ss->pieces_lock);
+	p->outrun = true;
+	pthread_mutex_unlock(&ss->pieces_lock);
+	return e;
+}
+
 /* The file of a part that is in use; made with its first piece.  What a crash left of one that no row speaks of goes. */
 static err_t
 open_part(struct segstore *ss, struct part *p, struct segfile **out)
@@ -259,8 +288,10 @@ open_part(struct segstore *ss, struct part *p, struct segfile **out)
 	pthread_mutex_lock(&ss->make_lock);
 
 	bool made = p->has_file;
-	err_t e = made ? segfiles_get(ss->files, p->seg, out) : segfiles_create(ss->files, p->seg, out);
+	err_t e = catch_up(ss, p);
 
+	if (!e)
+		e = made ? segfiles_get(ss->files, p->seg, out) : segfiles_create(ss->files, p->seg, out);
 	/* Somebody removed it under us. */
 	if (made && e == -ENODATA)
 		e = segfiles_create(ss->files, p->seg, out);
@@ -560,6 +591,7 @@ end_leaving(struct segstore *ss, struct segstore_leaving *l, bool durable)
 		log_warn("space of segment %016llx was not given back: %s", (unsigned long long)l->seg, strerror(-e));
 	pthread_mutex_lock(&ss->pieces_lock);
 	p->leaving = false;
+	p->outrun |= !durable;
 	if (!e && empty)
 		p->has_file = false;
 	part_leave(ss, p);
@@ -599,6 +631,7 @@ segstore_drop(struct segstore *ss, uint64_t seg)
 	if (known) {
 		p->here = p->fresh = p->ahead = 0;
 		p->whole = p->has_file = false;
+		p->outrun = true;
 		pthread_mutex_unlock(&ss->pieces_lock);
 	}
 	if (e && e != -ENODATA)

@@ -1,4 +1,6 @@
 /* test_fetcher.c: pieces come from the store once, a few at a time, ahead of those who read on, and last when they were flushed. */
+#include <unistd.h>
+
 #include "shelf_store.h"
 
 static void
@@ -191,6 +193,50 @@ pieces_that_were_flushed_survive_a_crash_and_others_come_again(void **state)
 	shelf_assert_file(&k, ino, 6, 5 * MIB + 5000, 1000);
 	assert_int_equal(k.requests, 0);
 	shelf_assert_file(&k, ino, 6, 0, 10 * MIB);
+	shelf_clear(&k);
+}
+
+/* A piece in the middle is read, comes from the store, and the process ends: is all that was read then right in the next run? */
+static void
+crash_after_one_piece_came(struct shelf_store *k, uint64_t ino, uint64_t seed)
+{
+	shelf_assert_file(k, ino, seed, 5 * MIB + 5000, 1000);
+	content_set_fetch(k->f->c, NULL, NULL);
+	fixture_reopen(k->f, false);
+	content_set_fetch(k->f->c, shelf_read, k);
+	shelf_assert_file(k, ino, seed, 0, 10 * MIB);
+}
+
+static void
+a_segment_that_was_dropped_and_came_back_in_part_is_not_taken_for_whole_after_a_crash(void **state)
+{
+	struct shelf_store k;
+	uint64_t ino;
+
+	shelf_open(*state, &k);
+	ino = shelf_file(&k, 10 * MIB, 17);
+	assert_int_equal(meta_sync(k.f->meta), 0);
+	shelf_evict(&k);
+	crash_after_one_piece_came(&k, ino, 17);
+	shelf_clear(&k);
+}
+
+static void
+a_segment_whose_file_vanished_and_came_back_in_part_is_not_taken_for_whole_after_a_crash(void **state)
+{
+	struct fixture *f = *state;
+	struct shelf_store k;
+	char path[128];
+	uint64_t ino;
+
+	shelf_open(f, &k);
+	ino = shelf_file(&k, 10 * MIB, 18);
+	content_set_fetch(f->c, NULL, NULL);
+	fixture_reopen(f, true);
+	content_set_fetch(f->c, shelf_read, &k);
+	snprintf(path, sizeof(path), "%s/segments/%016llx", f->dir, (unsigned long long)k.rows[0].id);
+	assert_int_equal(unlink(path), 0);
+	crash_after_one_piece_came(&k, ino, 18);
 	shelf_clear(&k);
 }
 
@@ -617,6 +663,8 @@ main(void)
 		TEST(readers_of_the_same_piece_share_one_request_and_all_wait_a_bounded_time),
 		TEST(an_error_of_the_store_is_eio_for_who_reads_and_passes),
 		TEST(pieces_that_were_flushed_survive_a_crash_and_others_come_again),
+		TEST(a_segment_that_was_dropped_and_came_back_in_part_is_not_taken_for_whole_after_a_crash),
+		TEST(a_segment_whose_file_vanished_and_came_back_in_part_is_not_taken_for_whole_after_a_crash),
 		TEST(a_segment_of_which_all_pieces_came_is_whole_if_it_is_what_it_should_be),
 		TEST(pieces_whose_flush_failed_are_not_said_to_be_here),
 		TEST(pieces_that_are_given_up_go_from_the_disk_and_come_again_when_they_are_read),
