@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "http_fields.h"
+#include "library.h"
 #include "limit.h"
 #include "secmem.h"
 
@@ -33,6 +34,21 @@
 #define WAKE_INTERVAL_MS 1000
 #define CONNECTION_IDLE_MAX_S 60
 #define RETRY_AFTER_MAX_S 3600
+
+/* The type check in libcurl's macros of these names calls what the program would be linked with. */
+#undef curl_easy_getinfo
+#undef curl_easy_setopt
+#undef curl_multi_setopt
+#undef curl_share_setopt
+
+#define FUNCTIONS(F) F(curl_easy_cleanup) F(curl_easy_getinfo) F(curl_easy_header) F(curl_easy_init) \
+	F(curl_easy_reset) F(curl_easy_setopt) F(curl_easy_strerror) F(curl_global_init) F(curl_multi_add_handle) \
+	F(curl_multi_cleanup) F(curl_multi_info_read) F(curl_multi_init) F(curl_multi_perform) F(curl_multi_poll) \
+	F(curl_multi_remove_handle) F(curl_multi_setopt) F(curl_multi_wakeup) F(curl_share_cleanup) F(curl_share_init) \
+	F(curl_share_setopt) F(curl_slist_append) F(curl_slist_free_all)
+
+static struct { FUNCTIONS(LIBRARY_POINTER) } lib; /* set by global_init */
+static const struct library_symbol symbols[] = { FUNCTIONS(LIBRARY_SYMBOL) };
 
 struct slot {
 	CURL *easy;
@@ -76,7 +92,9 @@ static void global_init(void)
 {
 	struct sigaction action;
 
-	global_error = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -ENOMEM;
+	global_error = library_load(HTTP_LIBRARY, symbols, ARRAY_LEN(symbols));
+	if (global_error == 0 && lib.curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		global_error = -ENOMEM;
 	/* A connection that was closed under a TLS write is an error like any other, and not the end of the program. */
 	if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL)
 		(void)signal(SIGPIPE, SIG_IGN);
@@ -101,14 +119,14 @@ static void unlock_shared(CURL *easy, curl_lock_data data, void *ctx)
 
 static err_t set_up_share(struct http *h)
 {
-	h->share = curl_share_init();
+	h->share = lib.curl_share_init();
 	if (!h->share)
 		return -ENOMEM;
-	(void)curl_share_setopt(h->share, CURLSHOPT_LOCKFUNC, lock_shared);
-	(void)curl_share_setopt(h->share, CURLSHOPT_UNLOCKFUNC, unlock_shared);
-	(void)curl_share_setopt(h->share, CURLSHOPT_USERDATA, h);
-	(void)curl_share_setopt(h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
-	(void)curl_share_setopt(h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+	(void)lib.curl_share_setopt(h->share, CURLSHOPT_LOCKFUNC, lock_shared);
+	(void)lib.curl_share_setopt(h->share, CURLSHOPT_UNLOCKFUNC, unlock_shared);
+	(void)lib.curl_share_setopt(h->share, CURLSHOPT_USERDATA, h);
+	(void)lib.curl_share_setopt(h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+	(void)lib.curl_share_setopt(h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
 	return 0;
 }
 
@@ -143,8 +161,8 @@ err_t http_new(const struct http_options *options, struct http **out)
 
 static void free_slot(struct slot *s)
 {
-	curl_easy_cleanup(s->easy);
-	curl_multi_cleanup(s->multi);
+	lib.curl_easy_cleanup(s->easy);
+	lib.curl_multi_cleanup(s->multi);
 	free(s);
 }
 
@@ -156,7 +174,7 @@ void http_free(struct http *h)
 		next = s->next_of_all;
 		free_slot(s);
 	}
-	curl_share_cleanup(h->share);
+	lib.curl_share_cleanup(h->share);
 	for (size_t i = 0; i < ARRAY_LEN(h->share_locks); i++)
 		pthread_mutex_destroy(&h->share_locks[i]);
 	pthread_mutex_destroy(&h->lock);
@@ -171,7 +189,7 @@ void http_cancel(struct http *h, bool cancelled)
 		return;
 	pthread_mutex_lock(&h->lock);
 	for (struct slot *s = h->all; s; s = s->next_of_all)
-		(void)curl_multi_wakeup(s->multi);
+		(void)lib.curl_multi_wakeup(s->multi);
 	pthread_mutex_unlock(&h->lock);
 }
 
@@ -181,13 +199,13 @@ static struct slot *new_slot(struct http *h)
 
 	if (!s)
 		return NULL;
-	s->easy = curl_easy_init();
-	s->multi = curl_multi_init();
+	s->easy = lib.curl_easy_init();
+	s->multi = lib.curl_multi_init();
 	if (!s->easy || !s->multi) {
 		free_slot(s);
 		return NULL;
 	}
-	(void)curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, 1L);
+	(void)lib.curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, 1L);
 	pthread_mutex_lock(&h->lock);
 	s->next_of_all = h->all;
 	h->all = s;
@@ -248,7 +266,7 @@ static bool is_success(const struct transfer *t)
 {
 	long status = 0;
 
-	(void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+	(void)lib.curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
 	return status >= 200 && status < 300;
 }
 
@@ -325,7 +343,7 @@ static err_t build_headers(const struct http_request *request, struct curl_slist
 
 		if (asprintf(&line, "%s: %s", header->name, header->value) < 0)
 			return -ENOMEM;
-		grown = curl_slist_append(*out, line);
+		grown = lib.curl_slist_append(*out, line);
 		secmem_wipe(line, strlen(line));
 		free(line);
 		if (!grown)
@@ -340,7 +358,7 @@ static void free_headers(struct curl_slist **headers)
 {
 	for (struct curl_slist *h = *headers; h; h = h->next)
 		secmem_wipe(h->data, strlen(h->data));
-	curl_slist_free_all(*headers);
+	lib.curl_slist_free_all(*headers);
 }
 
 static void set_limits(const struct http *h, CURL *easy, const struct http_request *request)
@@ -348,27 +366,27 @@ static void set_limits(const struct http *h, CURL *easy, const struct http_reque
 	uint64_t slowest_s = ((uint64_t)request->body_len + request->max_len) / SLOWEST_BYTES_PER_S;
 	bool limited = limit_rate(h->options.limit, LIMIT_UP) != 0 || limit_rate(h->options.limit, LIMIT_DOWN) != 0;
 
-	(void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	(void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)h->options.connect_timeout_s);
-	(void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
-	(void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)h->options.stall_timeout_s);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)h->options.connect_timeout_s);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)h->options.stall_timeout_s);
 	/* How slow it may be is the user's wish then; that it must move is not. */
-	(void)curl_easy_setopt(easy, CURLOPT_TIMEOUT, limited ? 0L : (long)(OVERALL_TIMEOUT_S + slowest_s));
-	(void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_LEN);
-	(void)curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)BUFFER_LEN);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_TIMEOUT, limited ? 0L : (long)(OVERALL_TIMEOUT_S + slowest_s));
+	(void)lib.curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_LEN);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)BUFFER_LEN);
 }
 
 static void set_trust(const struct http *h, CURL *easy)
 {
-	(void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	(void)curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-	(void)curl_easy_setopt(easy, CURLOPT_HTTP09_ALLOWED, 0L);
-	(void)curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	(void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
-	(void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	(void)lib.curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_HTTP09_ALLOWED, 0L);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
 	/* The system's folder of certificates is looked into all the same. */
 	if (h->ca_file)
-		(void)curl_easy_setopt(easy, CURLOPT_CAINFO, h->ca_file);
+		(void)lib.curl_easy_setopt(easy, CURLOPT_CAINFO, h->ca_file);
 }
 
 static void set_method(CURL *easy, struct transfer *t)
@@ -376,38 +394,38 @@ static void set_method(CURL *easy, struct transfer *t)
 	const struct http_request *request = t->request;
 
 	if (strcmp(request->method, "PUT") == 0 || strcmp(request->method, "POST") == 0) {
-		(void)curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-		(void)curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->body_len);
-		(void)curl_easy_setopt(easy, CURLOPT_READFUNCTION, send_body);
-		(void)curl_easy_setopt(easy, CURLOPT_READDATA, t);
-		(void)curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, seek_body);
-		(void)curl_easy_setopt(easy, CURLOPT_SEEKDATA, t);
+		(void)lib.curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+		(void)lib.curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->body_len);
+		(void)lib.curl_easy_setopt(easy, CURLOPT_READFUNCTION, send_body);
+		(void)lib.curl_easy_setopt(easy, CURLOPT_READDATA, t);
+		(void)lib.curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, seek_body);
+		(void)lib.curl_easy_setopt(easy, CURLOPT_SEEKDATA, t);
 	} else {
-		(void)curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+		(void)lib.curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
 	}
-	(void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
 static err_t set_up(struct http *h, struct transfer *t, struct curl_slist *headers)
 {
 	CURL *easy = t->easy;
 
-	curl_easy_reset(easy);
+	lib.curl_easy_reset(easy);
 	set_limits(h, easy, t->request);
 	set_trust(h, easy);
 	set_method(easy, t);
-	(void)curl_easy_setopt(easy, CURLOPT_SHARE, h->share);
-	(void)curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-	(void)curl_easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT);
-	(void)curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
-	(void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive_body);
-	(void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
-	(void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, receive_header);
-	(void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
-	(void)curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, set_up_socket);
-	(void)curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, h);
-	if (curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers) != CURLE_OK ||
-	    curl_easy_setopt(easy, CURLOPT_URL, t->request->url) != CURLE_OK)
+	(void)lib.curl_easy_setopt(easy, CURLOPT_SHARE, h->share);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive_body);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, receive_header);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, set_up_socket);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, h);
+	if (lib.curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers) != CURLE_OK ||
+	    lib.curl_easy_setopt(easy, CURLOPT_URL, t->request->url) != CURLE_OK)
 		return -ENOMEM;
 	return 0;
 }
@@ -419,7 +437,7 @@ static void judge_connection(struct slot *s)
 
 	(void)clock_gettime(CLOCK_BOOTTIME, &now);
 	if (s->last_used != 0 && now.tv_sec - s->last_used > CONNECTION_IDLE_MAX_S)
-		(void)curl_easy_setopt(s->easy, CURLOPT_FRESH_CONNECT, 1L);
+		(void)lib.curl_easy_setopt(s->easy, CURLOPT_FRESH_CONNECT, 1L);
 	s->last_used = now.tv_sec;
 }
 
@@ -430,20 +448,20 @@ static CURLcode run(struct http *h, struct slot *s)
 	int running = 1;
 	int left;
 
-	if (curl_multi_add_handle(s->multi, s->easy) != CURLM_OK)
+	if (lib.curl_multi_add_handle(s->multi, s->easy) != CURLM_OK)
 		return CURLE_FAILED_INIT;
 	while (running && !atomic_load(&h->cancelled)) {
-		if (curl_multi_perform(s->multi, &running) != CURLM_OK ||
-		    (running && curl_multi_poll(s->multi, NULL, 0, WAKE_INTERVAL_MS, NULL) != CURLM_OK)) {
+		if (lib.curl_multi_perform(s->multi, &running) != CURLM_OK ||
+		    (running && lib.curl_multi_poll(s->multi, NULL, 0, WAKE_INTERVAL_MS, NULL) != CURLM_OK)) {
 			result = CURLE_FAILED_INIT;
 			break;
 		}
 	}
 	if (!running) {
-		const CURLMsg *message = curl_multi_info_read(s->multi, &left);
+		const CURLMsg *message = lib.curl_multi_info_read(s->multi, &left);
 		result = message && message->msg == CURLMSG_DONE ? message->data.result : CURLE_FAILED_INIT;
 	}
-	(void)curl_multi_remove_handle(s->multi, s->easy);
+	(void)lib.curl_multi_remove_handle(s->multi, s->easy);
 	return result;
 }
 
@@ -489,7 +507,7 @@ static const char *field(CURL *easy, const char *name)
 {
 	struct curl_header *header;
 
-	return curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value : "";
+	return lib.curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value : "";
 }
 
 static void read_fields(struct transfer *t)
@@ -498,8 +516,8 @@ static void read_fields(struct transfer *t)
 	curl_off_t length = -1;
 	long status = 0;
 
-	(void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-	(void)curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+	(void)lib.curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+	(void)lib.curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
 	a->status = (int)status;
 	a->length = length >= 0 ? (uint64_t)length : HTTP_LENGTH_UNKNOWN;
 	a->date = http_fields_date(field(t->easy, "Date"));
@@ -516,14 +534,14 @@ static bool end_is_unknown(const struct transfer *t)
 {
 	long version = 0;
 
-	(void)curl_easy_getinfo(t->easy, CURLINFO_HTTP_VERSION, &version);
+	(void)lib.curl_easy_getinfo(t->easy, CURLINFO_HTTP_VERSION, &version);
 	return is_success(t) && t->answer->status != 204 && t->answer->length == HTTP_LENGTH_UNKNOWN && !t->chunked &&
 	       version <= CURL_HTTP_VERSION_1_1;
 }
 
 static err_t conclude(struct transfer *t, CURLcode code)
 {
-	const char *why = t->error[0] != '\0' ? t->error : curl_easy_strerror(code);
+	const char *why = t->error[0] != '\0' ? t->error : lib.curl_easy_strerror(code);
 	err_t err = t->cancelled ? -ECANCELED : translate(code);
 
 	read_fields(t);
@@ -552,7 +570,7 @@ err_t http_perform(struct http *h, const struct http_request *request, struct ht
 	err_t err;
 
 	/* A request that waits for "100 Continue" takes a round trip more. */
-	headers = curl_slist_append(NULL, "Expect:");
+	headers = lib.curl_slist_append(NULL, "Expect:");
 	if (!headers)
 		return -ENOMEM;
 	err = build_headers(request, &headers);
@@ -568,7 +586,7 @@ err_t http_perform(struct http *h, const struct http_request *request, struct ht
 		err = conclude(&t, run(h, s));
 	}
 	/* It points to what is ours, and holds what was signed. */
-	curl_easy_reset(s->easy);
+	lib.curl_easy_reset(s->easy);
 	put_back(h, s);
 	return err;
 }

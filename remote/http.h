@@ -42,6 +42,7 @@ struct http_request {
 	const char *wanted;           /* a header of the answer that the caller wants to see; may be NULL */
 };
 
+#define HTTP_LIBRARY "libcurl.so.4" /* loaded with the first client, or the first URL: library.h */
 #define HTTP_ERROR_BODY_MAX (64u << 10) /* what is kept of an answer that is none of success */
 #define HTTP_LENGTH_UNKNOWN UINT64_MAX
 
@@ -61,6 +62,7 @@ struct http_answer {
 };
 void http_answer_clear(struct http_answer *a);
 
+/* -ELIBACC, -ELIBBAD: there is no libcurl here (library.h); -ENOMEM. */
 MUST_CHECK err_t http_new(const struct http_options *options, struct http **out);
 /* Nobody may be in http_perform. */
 void http_free(struct http *h);
@@ -87,7 +89,7 @@ struct http_url {
 	char *query;         /* as it is; "" if there is none */
 };
 void http_url_clear(struct http_url *u);
-/* -EINVAL: it is none, or has a fragment. */
+/* -EINVAL: it is none, or has a fragment; -ELIBACC, -ELIBBAD: as http_new. */
 MUST_CHECK err_t http_url_parse(const char *text, struct http_url *out);
 
 #endif

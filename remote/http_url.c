@@ -2,10 +2,24 @@
 #include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "http.h"
+#include "library.h"
+
+#define FUNCTIONS(F) F(curl_free) F(curl_url) F(curl_url_cleanup) F(curl_url_get) F(curl_url_set)
+
+static struct { FUNCTIONS(LIBRARY_POINTER) } lib;
+static const struct library_symbol symbols[] = { FUNCTIONS(LIBRARY_SYMBOL) };
+static pthread_once_t load_once = PTHREAD_ONCE_INIT;
+static err_t load_error;
+
+static void load(void)
+{
+	load_error = library_load(HTTP_LIBRARY, symbols, ARRAY_LEN(symbols));
+}
 
 void http_url_clear(struct http_url *u)
 {
@@ -15,21 +29,16 @@ void http_url_clear(struct http_url *u)
 	*u = (struct http_url){0};
 }
 
-static void clean_up_url(CURLU **u)
-{
-	curl_url_cleanup(*u);
-}
-
 /* A part that is absent is NULL. */
 static err_t part(CURLU *u, CURLUPart what, unsigned flags, char **out)
 {
 	char *text = NULL;
-	CURLUcode code = curl_url_get(u, what, &text, flags);
+	CURLUcode code = lib.curl_url_get(u, what, &text, flags);
 
 	if (code == CURLUE_OUT_OF_MEMORY)
 		return -ENOMEM;
 	*out = code == CURLUE_OK ? strdup(text) : NULL;
-	curl_free(text);
+	lib.curl_free(text);
 	return code == CURLUE_OK && !*out ? -ENOMEM : 0;
 }
 
@@ -70,15 +79,12 @@ static err_t read_parts(CURLU *u, struct http_url *out)
 	return out->query ? 0 : -ENOMEM;
 }
 
-err_t http_url_parse(const char *text, struct http_url *out)
+static err_t parse(CURLU *u, const char *text, struct http_url *out)
 {
-	CLEANUP(clean_up_url) CURLU *u = curl_url();
 	CLEANUP(http_url_clear) struct http_url parsed = {0};
 	err_t err;
 
-	if (!u)
-		return -ENOMEM;
-	if (curl_url_set(u, CURLUPART_URL, text, CURLU_PATH_AS_IS | CURLU_ALLOW_SPACE) != CURLUE_OK)
+	if (lib.curl_url_set(u, CURLUPART_URL, text, CURLU_PATH_AS_IS | CURLU_ALLOW_SPACE) != CURLUE_OK)
 		return -EINVAL;
 	err = read_parts(u, &parsed);
 	if (err)
@@ -86,4 +92,18 @@ err_t http_url_parse(const char *text, struct http_url *out)
 	*out = parsed;
 	parsed = (struct http_url){0};
 	return 0;
+}
+
+err_t http_url_parse(const char *text, struct http_url *out)
+{
+	CURLU *u;
+	err_t err;
+
+	pthread_once(&load_once, load);
+	if (load_error)
+		return load_error;
+	u = lib.curl_url();
+	err = u ? parse(u, text, out) : -ENOMEM;
+	lib.curl_url_cleanup(u);
+	return err;
 }

@@ -68,6 +68,9 @@ tell_reason(err_t err)
 		return "it is damaged";
 	case EPROTO:
 		return "it was made by another version of snugfs";
+	case ELIBACC:
+	case ELIBBAD:
+		return "a library that this needs is not installed: libcurl for a store in the network, libarchive for exporting";
 	default:
 		return strerror(-err);
 	}

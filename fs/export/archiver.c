@@ -13,9 +13,25 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "library.h"
+
+#define LIBRARY "libarchive.so.13"
+#define FUNCTIONS(F) F(archive_entry_clear) F(archive_entry_copy_hardlink) F(archive_entry_copy_pathname) \
+	F(archive_entry_copy_symlink) F(archive_entry_free) F(archive_entry_new) F(archive_entry_set_gid) \
+	F(archive_entry_set_mode) F(archive_entry_set_mtime) F(archive_entry_set_rdevmajor) F(archive_entry_set_rdevminor) \
+	F(archive_entry_set_size) F(archive_entry_set_uid) F(archive_entry_sparse_add_entry) F(archive_entry_unset_size) \
+	F(archive_entry_xattr_add_entry) F(archive_errno) F(archive_error_string) F(archive_write_close) \
+	F(archive_write_data) F(archive_write_data_block) F(archive_write_disk_new) F(archive_write_disk_set_options) \
+	F(archive_write_finish_entry) F(archive_write_free) F(archive_write_header) F(archive_write_new) \
+	F(archive_write_open_fd) F(archive_write_set_bytes_in_last_block) F(archive_write_set_format_pax) \
+	F(archive_write_set_options)
+
 #define ZEROS_LEN 65536u
 /* libarchive leaves this name space to its own model of ACLs; here it is what the vault keeps. */
 #define ACL_PREFIX "system."
+
+static struct { FUNCTIONS(LIBRARY_POINTER) } lib; /* set by load */
+static const struct library_symbol symbols[] = { FUNCTIONS(LIBRARY_SYMBOL) };
 
 struct archiver {
 	struct archive *archive;
@@ -45,9 +61,9 @@ archiver_free(struct archiver *a)
 		return;
 	entry_clear(a);
 	if (a->entry != NULL)
-		archive_entry_free(a->entry);
+		lib.archive_entry_free(a->entry);
 	if (a->archive != NULL)
-		(void)archive_write_free(a->archive);
+		(void)lib.archive_write_free(a->archive);
 	free(a);
 }
 
@@ -60,7 +76,7 @@ archiver_free_ptr(struct archiver **a)
 const char *
 archiver_why(const struct archiver *a)
 {
-	const char *why = archive_error_string(a->archive);
+	const char *why = lib.archive_error_string(a->archive);
 
 	return why != NULL ? why : "";
 }
@@ -73,8 +89,14 @@ translate(struct archiver *a, int result)
 
 	if (result >= ARCHIVE_WARN)
 		return 0;
-	e = archive_errno(a->archive);
+	e = lib.archive_errno(a->archive);
 	return e > 0 ? -e : -EIO;
+}
+
+static err_t
+load(void)
+{
+	return library_load(LIBRARY, symbols, ARRAY_LEN(symbols));
 }
 
 static err_t
@@ -84,12 +106,12 @@ make(struct archive *archive, bool tar, struct archiver **out)
 
 	if (a == NULL || archive == NULL) {
 		if (archive != NULL)
-			(void)archive_write_free(archive);
+			(void)lib.archive_write_free(archive);
 		return -ENOMEM;
 	}
 	a->archive = archive;
 	a->tar = tar;
-	a->entry = archive_entry_new();
+	a->entry = lib.archive_entry_new();
 	if (a->entry == NULL)
 		return -ENOMEM;
 	*out = STEAL(a);
@@ -101,9 +123,11 @@ archiver_new_folder(bool owners, struct archiver **out)
 {
 	int flags = ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_XATTR | ARCHIVE_EXTRACT_SECURE_SYMLINKS |
 	    ARCHIVE_EXTRACT_SECURE_NODOTDOT | ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS;
-	err_t err = make(archive_write_disk_new(), false, out);
+	err_t err = load();
 
-	return err != 0 ? err : translate(*out, archive_write_disk_set_options((*out)->archive, owners ?
+	if (err == 0)
+		err = make(lib.archive_write_disk_new(), false, out);
+	return err != 0 ? err : translate(*out, lib.archive_write_disk_set_options((*out)->archive, owners ?
 	    flags | ARCHIVE_EXTRACT_OWNER : flags));
 }
 
@@ -115,11 +139,11 @@ archiver_new_tar(int fd, struct archiver **out)
 
 	/* So that names which are UTF-8 are taken as such; others travel as bytes. */
 	(void)setlocale(LC_CTYPE, "C.UTF-8");
-	if ((err = make(archive_write_new(), true, &a)) != 0 ||
-	    (err = translate(a, archive_write_set_format_pax(a->archive))) != 0 ||
-	    (err = translate(a, archive_write_set_options(a->archive, "xattrheader=SCHILY"))) != 0 ||
-	    (err = translate(a, archive_write_set_bytes_in_last_block(a->archive, 1))) != 0 ||
-	    (err = translate(a, archive_write_open_fd(a->archive, fd))) != 0)
+	if ((err = load()) != 0 || (err = make(lib.archive_write_new(), true, &a)) != 0 ||
+	    (err = translate(a, lib.archive_write_set_format_pax(a->archive))) != 0 ||
+	    (err = translate(a, lib.archive_write_set_options(a->archive, "xattrheader=SCHILY"))) != 0 ||
+	    (err = translate(a, lib.archive_write_set_bytes_in_last_block(a->archive, 1))) != 0 ||
+	    (err = translate(a, lib.archive_write_open_fd(a->archive, fd))) != 0)
 		return err;
 	*out = STEAL(a);
 	return 0;
@@ -129,7 +153,7 @@ err_t
 archiver_finish(struct archiver *a)
 {
 	const struct timespec times[2] = { { 0, UTIME_OMIT }, a->top_mtime };
-	err_t err = translate(a, archive_write_close(a->archive));
+	err_t err = translate(a, lib.archive_write_close(a->archive));
 
 	return err == 0 && a->has_top && utimensat(AT_FDCWD, ".", times, 0) != 0 ? -errno : err;
 }
@@ -139,31 +163,31 @@ archiver_finish(struct archiver *a)
 static void
 describe(struct archive_entry *to, const struct archiver_entry *e, bool tar)
 {
-	archive_entry_clear(to);
-	archive_entry_copy_pathname(to, e->path);
-	archive_entry_set_mode(to, (__LA_MODE_T)e->mode);
-	archive_entry_set_uid(to, e->uid);
-	archive_entry_set_gid(to, e->gid);
-	archive_entry_set_mtime(to, e->mtime.tv_sec, e->mtime.tv_nsec);
+	lib.archive_entry_clear(to);
+	lib.archive_entry_copy_pathname(to, e->path);
+	lib.archive_entry_set_mode(to, (__LA_MODE_T)e->mode);
+	lib.archive_entry_set_uid(to, e->uid);
+	lib.archive_entry_set_gid(to, e->gid);
+	lib.archive_entry_set_mtime(to, e->mtime.tv_sec, e->mtime.tv_nsec);
 	if (e->link != NULL) {
-		archive_entry_copy_hardlink(to, e->link);
-		archive_entry_unset_size(to);
+		lib.archive_entry_copy_hardlink(to, e->link);
+		lib.archive_entry_unset_size(to);
 		return;
 	}
 	if (S_ISLNK(e->mode))
-		archive_entry_copy_symlink(to, e->target);
+		lib.archive_entry_copy_symlink(to, e->target);
 	if (S_ISCHR(e->mode) || S_ISBLK(e->mode)) {
-		archive_entry_set_rdevmajor(to, major(e->rdev));
-		archive_entry_set_rdevminor(to, minor(e->rdev));
+		lib.archive_entry_set_rdevmajor(to, major(e->rdev));
+		lib.archive_entry_set_rdevminor(to, minor(e->rdev));
 	}
-	archive_entry_set_size(to, S_ISREG(e->mode) ? (la_int64_t)e->size : 0);
+	lib.archive_entry_set_size(to, S_ISREG(e->mode) ? (la_int64_t)e->size : 0);
 	for (size_t i = 0; i < e->xattr_count; i++)
 		if (tar || strncmp(e->xattrs[i].name, ACL_PREFIX, strlen(ACL_PREFIX)) != 0)
-			archive_entry_xattr_add_entry(to, e->xattrs[i].name, e->xattrs[i].value, e->xattrs[i].len);
+			lib.archive_entry_xattr_add_entry(to, e->xattrs[i].name, e->xattrs[i].value, e->xattrs[i].len);
 	for (size_t i = 0; tar && e->data != NULL && i < e->data_count; i++)
-		archive_entry_sparse_add_entry(to, (la_int64_t)e->data[i].off, (la_int64_t)e->data[i].len);
+		lib.archive_entry_sparse_add_entry(to, (la_int64_t)e->data[i].off, (la_int64_t)e->data[i].len);
 	if (tar && e->data != NULL && e->data_count == 0)
-		archive_entry_sparse_add_entry(to, (la_int64_t)e->size, 0);
+		lib.archive_entry_sparse_add_entry(to, (la_int64_t)e->size, 0);
 }
 
 /* Those that libarchive left out. */
@@ -201,7 +225,7 @@ archiver_begin(struct archiver *a, const struct archiver_entry *e)
 	if (S_ISSOCK(e->mode) && e->link == NULL)
 		return a->tar ? -ENOTSUP : make_socket(e);
 	describe(a->entry, e, a->tar);
-	if ((err = translate(a, archive_write_header(a->archive, a->entry))) != 0)
+	if ((err = translate(a, lib.archive_write_header(a->archive, a->entry))) != 0)
 		return err;
 	if (!a->tar && e->link == NULL && !S_ISLNK(e->mode) && (err = set_acls(e)) != 0)
 		return err;
@@ -223,7 +247,7 @@ static err_t
 write_stream(struct archiver *a, const uint8_t *data, size_t len)
 {
 	while (len > 0) {
-		la_ssize_t n = archive_write_data(a->archive, data, len);
+		la_ssize_t n = lib.archive_write_data(a->archive, data, len);
 
 		if (n < 0)
 			return translate(a, (int)n);
@@ -253,7 +277,7 @@ archiver_write(struct archiver *a, uint64_t off, const uint8_t *data, size_t len
 	err_t err;
 
 	if (!a->tar)
-		return translate(a, (int)archive_write_data_block(a->archive, data, len, (la_int64_t)off));
+		return translate(a, (int)lib.archive_write_data_block(a->archive, data, len, (la_int64_t)off));
 	err = write_zeros(a, off);
 	return err != 0 ? err : write_stream(a, data, len);
 }
@@ -267,7 +291,7 @@ archiver_end(struct archiver *a)
 		return 0; /* a socket */
 	err = a->tar && a->regular ? write_zeros(a, a->size) : 0;
 	if (err == 0)
-		err = translate(a, archive_write_finish_entry(a->archive));
+		err = translate(a, lib.archive_write_finish_entry(a->archive));
 	entry_clear(a);
 	return err;
 }

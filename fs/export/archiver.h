@@ -41,7 +41,7 @@ struct archiver_entry {
 struct archiver;
 /*
  * Into the working directory, which should be empty.  owners: give files to their owners, which only root may.  Nothing is
- * written outside of it.
+ * written outside of it.  -ELIBACC, -ELIBBAD: there is no libarchive here (library.h).
  */
 MUST_CHECK err_t archiver_new_folder(bool owners, struct archiver **out);
 MUST_CHECK err_t archiver_new_tar(int fd, struct archiver **out);

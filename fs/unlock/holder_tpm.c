@@ -21,8 +21,29 @@
 #include "bytes.h"
 #include "hash.h"
 #include "holder_internal.h"
+#include "library.h"
 #include "random.h"
 #include "secmem.h"
+
+#define ESYS_LIBRARY "libtss2-esys.so.0" /* and libtss2-mu, which it is linked with */
+#define ESYS_FUNCTIONS(F) F(Esys_Create) F(Esys_CreatePrimary) F(Esys_Finalize) F(Esys_FlushContext) F(Esys_Free) \
+	F(Esys_Initialize) F(Esys_Load) F(Esys_NV_DefineSpace) F(Esys_NV_Read) F(Esys_NV_UndefineSpace) F(Esys_NV_Write) \
+	F(Esys_StartAuthSession) F(Esys_TRSess_SetAttributes) F(Esys_TR_FromTPMPublic) F(Esys_TR_SetAuth) F(Esys_Unseal) \
+	F(Tss2_MU_TPM2B_PRIVATE_Marshal) F(Tss2_MU_TPM2B_PRIVATE_Unmarshal) F(Tss2_MU_TPM2B_PUBLIC_Marshal) \
+	F(Tss2_MU_TPM2B_PUBLIC_Unmarshal)
+#define RC_LIBRARY "libtss2-rc.so.0"
+#define RC_FUNCTIONS(F) F(Tss2_RC_Decode)
+#define TCTI_LIBRARY "libtss2-tctildr.so.0"
+#define TCTI_FUNCTIONS(F) F(Tss2_TctiLdr_Finalize) F(Tss2_TctiLdr_Initialize)
+
+static struct {
+	ESYS_FUNCTIONS(LIBRARY_POINTER)
+	RC_FUNCTIONS(LIBRARY_POINTER)
+	TCTI_FUNCTIONS(LIBRARY_POINTER)
+} lib; /* set by load */
+static const struct library_symbol esys_symbols[] = { ESYS_FUNCTIONS(LIBRARY_SYMBOL) };
+static const struct library_symbol rc_symbols[] = { RC_FUNCTIONS(LIBRARY_SYMBOL) };
+static const struct library_symbol tcti_symbols[] = { TCTI_FUNCTIONS(LIBRARY_SYMBOL) };
 
 /* Handles for the owner's own use; TCG's registry of reserved TPM 2.0 handles leaves them free. */
 #define NV_FIRST 0x01800000u
@@ -41,14 +62,15 @@ tpm_close(struct tpm *t)
 {
 	if (t->esys != NULL) {
 		if (t->object != ESYS_TR_NONE)
-			(void)Esys_FlushContext(t->esys, t->object);
+			(void)lib.Esys_FlushContext(t->esys, t->object);
 		if (t->session != ESYS_TR_NONE)
-			(void)Esys_FlushContext(t->esys, t->session);
+			(void)lib.Esys_FlushContext(t->esys, t->session);
 		if (t->primary != ESYS_TR_NONE)
-			(void)Esys_FlushContext(t->esys, t->primary);
-		Esys_Finalize(&t->esys);
+			(void)lib.Esys_FlushContext(t->esys, t->primary);
+		lib.Esys_Finalize(&t->esys);
 	}
-	Tss2_TctiLdr_Finalize(&t->tcti);
+	if (t->tcti != NULL)
+		lib.Tss2_TctiLdr_Finalize(&t->tcti);
 }
 
 static void
@@ -57,7 +79,7 @@ esys_free(void *p_to_pointer)
 	void *p;
 
 	memcpy(&p, p_to_pointer, sizeof(p));
-	Esys_Free(p);
+	lib.Esys_Free(p);
 }
 
 /* Without where in the command it was. */
@@ -86,7 +108,7 @@ explain(struct holder_exchange *x, TSS2_RC rc)
 	case TPM2_RC_NV_SPACE:
 		return holder_fail(x, -ENOSPC, "the TPM has no room left: remove what is not needed there");
 	default:
-		return holder_fail(x, -EIO, "the TPM refuses: %s", Tss2_RC_Decode(rc));
+		return holder_fail(x, -EIO, "the TPM refuses: %s", lib.Tss2_RC_Decode(rc));
 	}
 }
 
@@ -113,7 +135,7 @@ make_primary(struct tpm *t)
 	const TPM2B_DATA outside = { 0 };
 	const TPML_PCR_SELECTION pcrs = { 0 };
 
-	return Esys_CreatePrimary(t->esys, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive,
+	return lib.Esys_CreatePrimary(t->esys, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive,
 	    &primary_template, &outside, &pcrs, &t->primary, NULL, NULL, NULL, NULL);
 }
 
@@ -122,22 +144,39 @@ begin_session(struct tpm *t)
 {
 	const TPMT_SYM_DEF aes = { .algorithm = TPM2_ALG_AES, .keyBits.aes = 128, .mode.aes = TPM2_ALG_CFB };
 	const TPMA_SESSION both = TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT | TPMA_SESSION_CONTINUESESSION;
-	TSS2_RC rc = Esys_StartAuthSession(t->esys, t->primary, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, NULL,
-	    TPM2_SE_HMAC, &aes, TPM2_ALG_SHA256, &t->session);
+	TSS2_RC rc = lib.Esys_StartAuthSession(t->esys, t->primary, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+	    NULL, TPM2_SE_HMAC, &aes, TPM2_ALG_SHA256, &t->session);
 
-	return rc != TSS2_RC_SUCCESS ? rc : Esys_TRSess_SetAttributes(t->esys, t->session, both, both);
+	return rc != TSS2_RC_SUCCESS ? rc : lib.Esys_TRSess_SetAttributes(t->esys, t->session, both, both);
+}
+
+static err_t
+load(struct holder_exchange *x)
+{
+	err_t err;
+
+	if ((err = library_load(ESYS_LIBRARY, esys_symbols, ARRAY_LEN(esys_symbols))) != 0 ||
+	    (err = library_load(RC_LIBRARY, rc_symbols, ARRAY_LEN(rc_symbols))) != 0 ||
+	    (err = library_load(TCTI_LIBRARY, tcti_symbols, ARRAY_LEN(tcti_symbols))) != 0)
+		return holder_fail(x, -ENOTSUP, "tpm2-tss (%s) is not installed, without which the TPM cannot be asked: install it, "
+		    "or unlock in another way", ESYS_LIBRARY);
+	return 0;
 }
 
 static err_t
 tpm_open(struct holder_exchange *x, struct tpm *t)
 {
 	TSS2_RC rc;
+	err_t err;
 
 	*t = (struct tpm){ .primary = ESYS_TR_NONE, .session = ESYS_TR_NONE, .object = ESYS_TR_NONE };
+	err = load(x);
+	if (err != 0)
+		return err;
 	/* What the library has to say about a refusal is said here, in a sentence. */
 	(void)setenv("TSS2_LOG", "all+NONE", 0);
-	if (Tss2_TctiLdr_Initialize(getenv("SNUGFS_TPM"), &t->tcti) != TSS2_RC_SUCCESS ||
-	    Esys_Initialize(&t->esys, t->tcti, NULL) != TSS2_RC_SUCCESS)
+	if (lib.Tss2_TctiLdr_Initialize(getenv("SNUGFS_TPM"), &t->tcti) != TSS2_RC_SUCCESS ||
+	    lib.Esys_Initialize(&t->esys, t->tcti, NULL) != TSS2_RC_SUCCESS)
 		return holder_fail(x, -ENOTSUP, "there is no TPM 2.0 here that may be used: check that this user may open /dev/tpmrm0 "
 		    "(group tss), or unlock in another way");
 	rc = make_primary(t);
@@ -180,8 +219,8 @@ write_sealed(struct holder_exchange *x, bool with_pin, const TPM2B_PUBLIC *publi
 	size_t at = 1;
 
 	x->place[0] = with_pin ? TPM_PLACE_SEALED_PIN : TPM_PLACE_SEALED;
-	if (Tss2_MU_TPM2B_PUBLIC_Marshal(public, x->place, sizeof(x->place), &at) != TSS2_RC_SUCCESS ||
-	    Tss2_MU_TPM2B_PRIVATE_Marshal(private, x->place, sizeof(x->place), &at) != TSS2_RC_SUCCESS)
+	if (lib.Tss2_MU_TPM2B_PUBLIC_Marshal(public, x->place, sizeof(x->place), &at) != TSS2_RC_SUCCESS ||
+	    lib.Tss2_MU_TPM2B_PRIVATE_Marshal(private, x->place, sizeof(x->place), &at) != TSS2_RC_SUCCESS)
 		return -E2BIG;
 	x->place_len = at;
 	return 0;
@@ -211,8 +250,8 @@ seal(struct tpm *t, struct holder_exchange *x, const struct holder_pin *pin)
 		return err;
 	sensitive.sensitive.data.size = HOLDER_SECRET_LEN;
 	memcpy(sensitive.sensitive.data.buffer, x->secret, HOLDER_SECRET_LEN);
-	rc = Esys_Create(t->esys, t->primary, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &template, &outside, &pcrs,
-	    &private, &public, NULL, NULL, NULL);
+	rc = lib.Esys_Create(t->esys, t->primary, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &template, &outside,
+	    &pcrs, &private, &public, NULL, NULL, NULL);
 	return rc != TSS2_RC_SUCCESS ? explain(x, rc) : write_sealed(x, pin != NULL, public, private);
 }
 
@@ -229,14 +268,15 @@ unseal(struct tpm *t, struct holder_exchange *x, const struct holder_pin *pin)
 
 	if (err != 0)
 		return err;
-	if (Tss2_MU_TPM2B_PUBLIC_Unmarshal(x->place, x->place_len, &at, &public) != TSS2_RC_SUCCESS ||
-	    Tss2_MU_TPM2B_PRIVATE_Unmarshal(x->place, x->place_len, &at, &private) != TSS2_RC_SUCCESS || at != x->place_len)
+	if (lib.Tss2_MU_TPM2B_PUBLIC_Unmarshal(x->place, x->place_len, &at, &public) != TSS2_RC_SUCCESS ||
+	    lib.Tss2_MU_TPM2B_PRIVATE_Unmarshal(x->place, x->place_len, &at, &private) != TSS2_RC_SUCCESS ||
+	    at != x->place_len)
 		return -EBADMSG;
-	rc = Esys_Load(t->esys, t->primary, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &private, &public, &t->object);
+	rc = lib.Esys_Load(t->esys, t->primary, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &private, &public, &t->object);
 	if (rc == TSS2_RC_SUCCESS)
-		rc = Esys_TR_SetAuth(t->esys, t->object, &auth);
+		rc = lib.Esys_TR_SetAuth(t->esys, t->object, &auth);
 	if (rc == TSS2_RC_SUCCESS)
-		rc = Esys_Unseal(t->esys, t->object, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &data);
+		rc = lib.Esys_Unseal(t->esys, t->object, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &data);
 	if (rc != TSS2_RC_SUCCESS)
 		return explain(x, rc);
 	if (data->size != HOLDER_SECRET_LEN)
@@ -261,7 +301,8 @@ define_index(struct tpm *t, uint32_t handle, ESYS_TR *index_out)
 		},
 	};
 
-	return Esys_NV_DefineSpace(t->esys, ESYS_TR_RH_OWNER, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &none, &public, index_out);
+	return lib.Esys_NV_DefineSpace(t->esys, ESYS_TR_RH_OWNER, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &none, &public,
+	    index_out);
 }
 
 static err_t
@@ -283,10 +324,10 @@ put_index(struct tpm *t, struct holder_exchange *x)
 	if (rc != TSS2_RC_SUCCESS)
 		return explain(x, rc);
 	memcpy(data.buffer, x->secret, HOLDER_SECRET_LEN);
-	rc = Esys_NV_Write(t->esys, index, index, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &data, 0);
+	rc = lib.Esys_NV_Write(t->esys, index, index, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &data, 0);
 	secmem_wipe(&data, sizeof(data));
 	if (rc != TSS2_RC_SUCCESS) {
-		(void)Esys_NV_UndefineSpace(t->esys, ESYS_TR_RH_OWNER, index, t->session, ESYS_TR_NONE, ESYS_TR_NONE);
+		(void)lib.Esys_NV_UndefineSpace(t->esys, ESYS_TR_RH_OWNER, index, t->session, ESYS_TR_NONE, ESYS_TR_NONE);
 		return explain(x, rc);
 	}
 	x->place[0] = TPM_PLACE_NV;
@@ -307,7 +348,7 @@ find_index(struct tpm *t, struct holder_exchange *x, ESYS_TR *out)
 	handle = get_u32(x->place + 1);
 	if (handle < NV_FIRST || handle - NV_FIRST >= NV_COUNT)
 		return -EBADMSG;
-	rc = Esys_TR_FromTPMPublic(t->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, out);
+	rc = lib.Esys_TR_FromTPMPublic(t->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, out);
 	return rc == TSS2_RC_SUCCESS ? 0 : explain(x, rc);
 }
 
@@ -321,7 +362,7 @@ get_index(struct tpm *t, struct holder_exchange *x)
 
 	if (err != 0)
 		return err;
-	rc = Esys_NV_Read(t->esys, index, index, t->session, ESYS_TR_NONE, ESYS_TR_NONE, HOLDER_SECRET_LEN, 0, &data);
+	rc = lib.Esys_NV_Read(t->esys, index, index, t->session, ESYS_TR_NONE, ESYS_TR_NONE, HOLDER_SECRET_LEN, 0, &data);
 	if (rc != TSS2_RC_SUCCESS)
 		return explain(x, rc);
 	if (data->size != HOLDER_SECRET_LEN)
@@ -340,7 +381,7 @@ drop_index(struct tpm *t, struct holder_exchange *x)
 
 	if (err != 0)
 		return err;
-	rc = Esys_NV_UndefineSpace(t->esys, ESYS_TR_RH_OWNER, index, t->session, ESYS_TR_NONE, ESYS_TR_NONE);
+	rc = lib.Esys_NV_UndefineSpace(t->esys, ESYS_TR_RH_OWNER, index, t->session, ESYS_TR_NONE, ESYS_TR_NONE);
 	return rc == TSS2_RC_SUCCESS ? 0 : explain(x, rc);
 }
 
