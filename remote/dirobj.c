@@ -348,7 +348,7 @@ err_t dirobj_remove(int root, const char *name)
 
 struct listing {
 	const char *prefix;
-	store_list_fn *fn;
+	store_item_fn *fn;
 	void *ctx;
 	err_t fn_err;                  /* what fn ended the listing with */
 	char name[STORE_NAME_MAX + 1]; /* of the folder or object that is being looked at */
@@ -374,7 +374,7 @@ static err_t list_entry(struct listing *l, int folder, const char *leaf, size_t 
 	if (S_ISDIR(st.st_mode))
 		return list_folder(l, folder, leaf, name_len);
 	if (S_ISREG(st.st_mode) && name_len >= prefix_len)
-		l->fn_err = l->fn(l->ctx, l->name, (uint64_t)st.st_size);
+		l->fn_err = l->fn(l->ctx, &(struct store_item){l->name, (uint64_t)st.st_size, st.st_mtime});
 	return 0;
 }
 
@@ -406,7 +406,7 @@ static err_t list_folder(struct listing *l, int parent, const char *leaf, size_t
 	return err;
 }
 
-err_t dirobj_list(int root, const char *prefix, store_list_fn *fn, void *ctx, err_t *fn_err_out)
+err_t dirobj_list(int root, const char *prefix, store_item_fn *fn, void *ctx, err_t *fn_err_out)
 {
 	struct listing l = {.prefix = prefix, .fn = fn, .ctx = ctx};
 	err_t err = list_folder(&l, root, ".", 0);

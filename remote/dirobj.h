@@ -39,7 +39,7 @@ MUST_CHECK err_t dirobj_open(int root, const char *name, int *fd_out, uint64_t *
 MUST_CHECK err_t dirobj_append(int fd, uint64_t off, size_t len, struct limit *limit, struct bytes *out);
 MUST_CHECK err_t dirobj_remove(int root, const char *name);
 /* *fn_err_out is what fn ended the listing with, else 0. */
-MUST_CHECK err_t dirobj_list(int root, const char *prefix, store_list_fn *fn, void *ctx, err_t *fn_err_out);
+MUST_CHECK err_t dirobj_list(int root, const char *prefix, store_item_fn *fn, void *ctx, err_t *fn_err_out);
 /* Makes the names in a folder durable. */
 MUST_CHECK err_t dirobj_flush_folder(int folder);
 /* Removes temporaries older than a day, which crashed writers have left. Failing at it does no harm: it is silent. */

@@ -1,5 +1,5 @@
 /*
- * exposure.h: what whoever runs the store sees: names that are numbers or random, and padded sizes.  No key is needed to count
+ * exposure.h: what whoever runs the store sees: names that are numbers or random, padded sizes, and times.  No key is needed to count
  * them.  Uses store.h, objname.h.
  */
 #ifndef SNUGFS_EXPOSURE_H
@@ -17,12 +17,16 @@ struct exposure_kind {
 	uint64_t largest;
 	uint64_t first;    /* numbers of commits and bases, epochs of boxes */
 	uint64_t last;
+	int64_t first_s;   /* when the first and the last of those that are there were written, as the store says; 0: it does not */
+	int64_t last_s;
 };
 
 struct exposure {
 	struct exposure_kind kinds[OBJNAME_KIND_COUNT];
 	uint64_t count;
 	uint64_t bytes;
+	uint64_t by_hour[24];   /* of ours, by the hour of the day, here, at which they were written */
+	uint64_t by_weekday[7]; /* from Sunday on */
 	uint64_t off_step; /* objects of ours whose size is no padding step: a foreign hand */
 };
 

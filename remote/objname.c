@@ -28,14 +28,21 @@ static bool parse_numbered(const char *text, uint64_t *number_out)
 	return true;
 }
 
+static void read_hex_name(const char *text, uint8_t out[static SEGMENT_NAME_LEN])
+{
+	for (size_t i = 0; i < SEGMENT_NAME_LEN; i++)
+		out[i] = (uint8_t)(digit(text[2 * i]) << 4 | digit(text[1 + 2 * i]));
+}
+
 /* One name for one box: no leading zeros. */
-static bool parse_box(const char *text, uint64_t *epoch_out)
+static bool parse_box(const char *text, uint64_t *epoch_out, uint8_t out[static SEGMENT_NAME_LEN])
 {
 	size_t count = strspn(text, DIGITS);
 
 	if (count == 0 || count > 10 || (text[0] == '0' && count > 1) || text[count] != '-' || !is_hex_name(text + count + 1))
 		return false;
 	*epoch_out = strtoull(text, NULL, 10);
+	read_hex_name(text + count + 1, out);
 	return *epoch_out <= UINT32_MAX;
 }
 
@@ -44,8 +51,7 @@ static bool parse_segment(const char *text, uint8_t out[static SEGMENT_NAME_LEN]
 {
 	if (strspn(text, HEX) != 2 || text[2] != '/' || !is_hex_name(text + 3) || memcmp(text, text + 3, 2) != 0)
 		return false;
-	for (size_t i = 0; i < SEGMENT_NAME_LEN; i++)
-		out[i] = (uint8_t)(digit(text[3 + 2 * i]) << 4 | digit(text[4 + 2 * i]));
+	read_hex_name(text + 3, out);
 	return true;
 }
 
@@ -55,13 +61,13 @@ struct objname objname_parse(const char *name)
 
 	if (strcmp(name, "v") == 0)
 		o.kind = OBJNAME_MARKER;
-	else if (strncmp(name, "k/", 2) == 0 && parse_box(name + 2, &o.number))
+	else if (strncmp(name, "k/", 2) == 0 && parse_box(name + 2, &o.number, o.random))
 		o.kind = OBJNAME_BOX;
 	else if (strncmp(name, "c/", 2) == 0 && parse_numbered(name + 2, &o.number))
 		o.kind = OBJNAME_COMMIT;
 	else if (strncmp(name, "b/", 2) == 0 && parse_numbered(name + 2, &o.number))
 		o.kind = OBJNAME_BASE;
-	else if (strncmp(name, "s/", 2) == 0 && parse_segment(name + 2, o.segment))
+	else if (strncmp(name, "s/", 2) == 0 && parse_segment(name + 2, o.random))
 		o.kind = OBJNAME_SEGMENT;
 	else if (strncmp(name, "w/", 2) == 0 && is_hex_name(name + 2))
 		o.kind = OBJNAME_WITNESS;

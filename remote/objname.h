@@ -14,7 +14,7 @@ enum objname_kind {
 	OBJNAME_BOX,     /* number: the epoch */
 	OBJNAME_COMMIT,  /* number */
 	OBJNAME_BASE,    /* number: of the commit that it ends with */
-	OBJNAME_SEGMENT, /* segment; a base's part looks the same */
+	OBJNAME_SEGMENT, /* a base's part looks the same */
 	OBJNAME_WITNESS, /* a device's statement in a witness store */
 	OBJNAME_FOREIGN, /* no name of ours */
 	OBJNAME_KIND_COUNT,
@@ -23,7 +23,7 @@ enum objname_kind {
 struct objname {
 	enum objname_kind kind;
 	uint64_t number;
-	uint8_t segment[SEGMENT_NAME_LEN];
+	uint8_t random[SEGMENT_NAME_LEN]; /* of a segment and a box: what is random in the name */
 };
 
 struct objname objname_parse(const char *name);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "bytes.h"
 
@@ -105,6 +106,15 @@ static err_t parse_size(const char *text, uint64_t *out)
 	return 0;
 }
 
+/* ISO 8601, in UTC.  It decides nothing: what can't be read is no error. */
+static int64_t parse_time(const char *text)
+{
+	struct tm tm = {0};
+	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+
+	return end && (*end == '.' || *end == 'Z') ? timegm(&tm) : 0;
+}
+
 static err_t set_once(const struct bytes *text, char **out)
 {
 	if (*out)
@@ -145,6 +155,8 @@ static err_t end_in_page(struct parsing *p)
 		p->has_size = true;
 		return parse_size(text, &p->object.size);
 	}
+	if (is_at(p, root, "Contents", "LastModified"))
+		p->object.time_s = parse_time(text);
 	if (is_at(p, root, "Contents", NULL))
 		return end_object(p);
 	if (is_at(p, root, "NextContinuationToken", NULL))

@@ -27,6 +27,7 @@ void s3_xml_parse_error(const uint8_t *text, size_t len, struct s3_xml_error *ou
 struct s3_xml_object {
 	char *key;
 	uint64_t size;
+	int64_t time_s; /* LastModified; 0: none that can be read */
 };
 
 /* Zero-initialise. */

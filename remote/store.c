@@ -288,9 +288,28 @@ err_t store_remove(struct store *s, const char *name)
 	return store_name_valid(name) ? counted(s, STORE_CALL_REMOVE)->ops->remove(s, name) : -EINVAL;
 }
 
-err_t store_list(struct store *s, const char *prefix, store_list_fn *fn, void *ctx)
+err_t store_list_items(struct store *s, const char *prefix, store_item_fn *fn, void *ctx)
 {
 	return prefix_valid(prefix) ? counted(s, STORE_CALL_LIST)->ops->list(s, prefix, fn, ctx) : -EINVAL;
+}
+
+struct timeless {
+	store_list_fn *fn;
+	void *ctx;
+};
+
+static err_t leave_time_out(void *ctx, const struct store_item *item)
+{
+	const struct timeless *t = ctx;
+
+	return t->fn(t->ctx, item->name, item->size);
+}
+
+err_t store_list(struct store *s, const char *prefix, store_list_fn *fn, void *ctx)
+{
+	struct timeless t = {fn, ctx};
+
+	return store_list_items(s, prefix, leave_time_out, &t);
 }
 
 err_t store_space(struct store *s, uint64_t *free_out, uint64_t *total_out)

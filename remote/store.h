@@ -34,6 +34,12 @@ struct store;
 
 /* Called once for each object that list finds; a non-zero return ends the listing and is handed on. */
 typedef err_t store_list_fn(void *ctx, const char *name, uint64_t size);
+struct store_item {
+	const char *name;
+	uint64_t size;
+	int64_t time_s; /* when it was written, as the store says, in seconds since 1970; 0: it does not say */
+};
+typedef err_t store_item_fn(void *ctx, const struct store_item *item);
 
 struct store_ops {
 	/* Durable when it returns 0; replaces nothing silently: an existing object of that name is overwritten whole. */
@@ -48,7 +54,7 @@ struct store_ops {
 	/* Deleting what is not there is no error. */
 	err_t (*remove)(struct store *s, const char *name);
 	/* Every object whose name begins with prefix, in no order.  Only for joining, gc, verify: never for coordination. */
-	err_t (*list)(struct store *s, const char *prefix, store_list_fn *fn, void *ctx);
+	err_t (*list)(struct store *s, const char *prefix, store_item_fn *fn, void *ctx);
 	/* Free and total bytes of the store if it knows; else -ENOTSUP. */
 	err_t (*space)(struct store *s, uint64_t *free_out, uint64_t *total_out);
 	void (*free)(struct store *s);
@@ -111,6 +117,8 @@ MUST_CHECK err_t store_get_range(struct store *s, const char *name, uint64_t off
 MUST_CHECK err_t store_size(struct store *s, const char *name, uint64_t *size_out);
 MUST_CHECK err_t store_remove(struct store *s, const char *name);
 MUST_CHECK err_t store_list(struct store *s, const char *prefix, store_list_fn *fn, void *ctx);
+/* The same, with times. */
+MUST_CHECK err_t store_list_items(struct store *s, const char *prefix, store_item_fn *fn, void *ctx);
 MUST_CHECK err_t store_space(struct store *s, uint64_t *free_out, uint64_t *total_out);
 
 /* true: calls that are under way and those to come end with -ECANCELED as soon as they can; false: no longer.  A store that

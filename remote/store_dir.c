@@ -187,7 +187,7 @@ static err_t dir_remove(struct store *s, const char *name)
 	return translate(err);
 }
 
-static err_t dir_list(struct store *s, const char *prefix, store_list_fn *fn, void *ctx)
+static err_t dir_list(struct store *s, const char *prefix, store_item_fn *fn, void *ctx)
 {
 	CLEANUP(close_fd) int root = -1;
 	err_t fn_err = 0;

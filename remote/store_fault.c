@@ -228,15 +228,14 @@ static err_t fault_remove(struct store *s, const char *name)
 	return v.kind == STORE_FAULT_TWICE ? store_remove(from_base(s)->inner, name) : err;
 }
 
-static err_t ignore_object(void *ctx, const char *name, uint64_t size)
+static err_t ignore_object(void *ctx, const struct store_item *item)
 {
 	(void)ctx;
-	(void)name;
-	(void)size;
+	(void)item;
 	return 0;
 }
 
-static err_t fault_list(struct store *s, const char *prefix, store_list_fn *fn, void *ctx)
+static err_t fault_list(struct store *s, const char *prefix, store_item_fn *fn, void *ctx)
 {
 	struct store *inner = from_base(s)->inner;
 	struct verdict v = judge(s, STORE_OP_LIST, prefix);
@@ -244,13 +243,13 @@ static err_t fault_list(struct store *s, const char *prefix, store_list_fn *fn, 
 	if (v.kind == STORE_FAULT_BEFORE)
 		return v.error;
 	if (v.kind == STORE_FAULT_AFTER || v.kind == STORE_FAULT_TWICE) {
-		err_t err = store_list(inner, prefix, ignore_object, NULL);
+		err_t err = store_list_items(inner, prefix, ignore_object, NULL);
 		if (v.kind == STORE_FAULT_AFTER)
 			return v.error;
 		if (err)
 			return err;
 	}
-	return store_list(inner, prefix, fn, ctx);
+	return store_list_items(inner, prefix, fn, ctx);
 }
 
 static err_t fault_space(struct store *s, uint64_t *free_out, uint64_t *total_out)

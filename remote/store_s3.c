@@ -183,7 +183,7 @@ static err_t ask_page(struct store *s, const char *prefix, const char *token, st
 }
 
 /* What others have put into the bucket is passed over. */
-static err_t hand_on(struct store *s, const char *prefix, const struct s3_xml_page *page, store_list_fn *fn, void *ctx)
+static err_t hand_on(struct store *s, const char *prefix, const struct s3_xml_page *page, store_item_fn *fn, void *ctx)
 {
 	const char *key_prefix = s3_client_address(client_of(s))->prefix;
 	size_t key_prefix_len = strlen(key_prefix);
@@ -195,12 +195,12 @@ static err_t hand_on(struct store *s, const char *prefix, const struct s3_xml_pa
 
 		if (strncmp(key, key_prefix, key_prefix_len) == 0 && strncmp(name, prefix, strlen(prefix)) == 0 &&
 		    store_name_valid(name))
-			err = fn(ctx, name, page->objects[i].size);
+			err = fn(ctx, &(struct store_item){name, page->objects[i].size, page->objects[i].time_s});
 	}
 	return err;
 }
 
-static err_t s3_list(struct store *s, const char *prefix, store_list_fn *fn, void *ctx)
+static err_t s3_list(struct store *s, const char *prefix, store_item_fn *fn, void *ctx)
 {
 	CLEANUP(free_ptr) char *token = NULL;
 

@@ -137,7 +137,7 @@ read_local(void *ctx, const char *name, struct bytes *out)
 	if (n.kind != OBJNAME_SEGMENT)
 		return -ENOENT;
 	meta_lock(m->v->meta);
-	err = meta_segment_find(m->v->meta, n.segment, &seg);
+	err = meta_segment_find(m->v->meta, n.random, &seg);
 	meta_unlock(m->v->meta);
 	if (err != 0 || !seg.local)
 		return -ENOENT;

@@ -38,11 +38,11 @@ list_one(void *ctx, const char *name, uint64_t size)
 	if ((err = gc_step(g, g->r->store.objects, 0, "the store's objects")) != 0)
 		return err;
 	meta_lock(m);
-	err = meta_segment_find(m, n.segment, &row);
+	err = meta_segment_find(m, n.random, &row);
 	meta_unlock(m);
 	if (err != -ENOENT)
 		return err;
-	if ((err = gc_stranger_add(g, n.segment, &t)) != 0)
+	if ((err = gc_stranger_add(g, n.random, &t)) != 0)
 		return err;
 	t->listed = true;
 	t->size = size;

@@ -163,10 +163,10 @@ is_known_here(struct verify *v, const uint8_t name[static SEGMENT_NAME_LEN])
 static err_t
 see_segment(struct verify *v, const char *name, const struct objname *n, uint64_t size)
 {
-	struct verify_object_info *o = verify_object_find(v, n->segment);
+	struct verify_object_info *o = verify_object_find(v, n->random);
 
 	if (o == NULL)
-		return is_known_here(v, n->segment) ? 0 : tell_orphan(v, name, size);
+		return is_known_here(v, n->random) ? 0 : tell_orphan(v, name, size);
 	if (o->dropped)
 		return tell_orphan(v, name, size);
 	o->seen = true;

@@ -55,7 +55,7 @@ static void check_name(const char *text)
 	FUZZ_REQUIRE(n.kind < OBJNAME_KIND_COUNT);
 	if (n.kind != OBJNAME_SEGMENT)
 		return;
-	chain_segment_object_name(n.segment, name);
+	chain_segment_object_name(n.random, name);
 	FUZZ_REQUIRE(strcmp(name, text) == 0);
 }
 

@@ -49,7 +49,7 @@ static void names_are_told_by_their_form(void **state)
 	struct objname s = objname_parse("s/00/" HEX32);
 	static const uint8_t want[16] = {0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee,
 	    0xff};
-	assert_memory_equal(s.segment, want, sizeof(want));
+	assert_memory_equal(s.random, want, sizeof(want));
 }
 
 static void a_name_read_is_the_name_written(void **state)
@@ -60,7 +60,7 @@ static void a_name_read_is_the_name_written(void **state)
 	chain_segment_object_name(name, text);
 	struct objname o = objname_parse(text);
 	assert_int_equal(o.kind, OBJNAME_SEGMENT);
-	assert_memory_equal(o.segment, name, sizeof(name));
+	assert_memory_equal(o.random, name, sizeof(name));
 }
 
 static void objects_are_counted_by_kind(void **state)
@@ -93,12 +93,42 @@ static void objects_are_counted_by_kind(void **state)
 	assert_int_equal(system(command), 0);
 }
 
+static void times_are_those_of_the_store(void **state)
+{
+	CLEANUP(store_free_ptr) struct store *s = NULL;
+	char dir[] = "/tmp/snugfs-exposure-XXXXXX", command[256];
+	uint8_t data[4096] = {0};
+	struct exposure e;
+	(void)state;
+	assert_int_equal(setenv("TZ", "UTC", 1), 0);
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(store_open(dir, true, &s, NULL), 0);
+	assert_int_equal(store_put(s, "c/000000000000", data, 4096), 0);
+	assert_int_equal(store_put(s, "c/000000000001", data, 4096), 0);
+	assert_int_equal(store_put(s, "notes.txt", data, 10), 0);
+	snprintf(command, sizeof(command), "cd %s && touch -d @1000000800 c/000000000000 && touch -d @1000101600 c/000000000001 && "
+	    "touch -d @1 notes.txt", dir);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(exposure_read(s, &e), 0);
+	assert_int_equal(e.kinds[OBJNAME_COMMIT].first_s, 1000000800);
+	assert_int_equal(e.kinds[OBJNAME_COMMIT].last_s, 1000101600);
+	assert_int_equal(e.kinds[OBJNAME_SEGMENT].last_s, 0);
+	/* Sunday, the 9th of September 2001, 02:00; Monday, 06:00. */
+	for (unsigned hour = 0; hour < 24; hour++)
+		assert_int_equal(e.by_hour[hour], hour == 2 || hour == 6);
+	for (unsigned day = 0; day < 7; day++)
+		assert_int_equal(e.by_weekday[day], day < 2);
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(names_are_told_by_their_form),
 	    cmocka_unit_test(a_name_read_is_the_name_written),
 	    cmocka_unit_test(objects_are_counted_by_kind),
+	    cmocka_unit_test(times_are_those_of_the_store),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -88,9 +88,9 @@ on_remove(struct store *s, const char *name)
 }
 
 static err_t
-on_list(struct store *s, const char *prefix, store_list_fn *fn, void *ctx)
+on_list(struct store *s, const char *prefix, store_item_fn *fn, void *ctx)
 {
-	return store_list(inner_of(s), prefix, fn, ctx);
+	return store_list_items(inner_of(s), prefix, fn, ctx);
 }
 
 static err_t

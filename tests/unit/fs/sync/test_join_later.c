@@ -368,9 +368,9 @@ liar_size(struct store *s, const char *name, uint64_t *size_out)
 }
 
 static err_t
-liar_list(struct store *s, const char *prefix, store_list_fn *fn, void *ctx)
+liar_list(struct store *s, const char *prefix, store_item_fn *fn, void *ctx)
 {
-	return store_list(((struct liar *)s)->inner, prefix, fn, ctx);
+	return store_list_items(((struct liar *)s)->inner, prefix, fn, ctx);
 }
 
 /* It has a header for every number that there can be. */
