@@ -35,6 +35,15 @@ join_explain_store(struct join *j, err_t err)
 	return err;
 }
 
+void
+join_forget_why(struct join *j)
+{
+	if (j->why_out == NULL)
+		return;
+	free(*j->why_out);
+	*j->why_out = NULL;
+}
+
 /* What the engine knows of the failure, if nothing better was said. */
 void
 join_take_why(struct join *j, err_t err)
@@ -208,9 +217,11 @@ read_on(struct sync_reading *r)
 	bool news;
 	err_t err = pull_all(r->j.s, &news);
 
-	if (err != -EBADMSG && err != -EPROTO && err != -ESTALE && err != -EKEYREVOKED)
+	if (!join_start_is_gap(err))
 		return err;
-	r->gap = strdup(r->j.s->why[0] != '\0' ? r->j.s->why : "a commit is damaged");
+	store_say(&r->gap, "%s%s", r->j.s->why[0] != '\0' ? r->j.s->why : "a commit is damaged", r->j.unproven ? "; as an earlier "
+	    "commit is damaged, too, it is what a device has written down as a base, of which nothing says whether it was removed since" :
+	    "");
 	return r->gap != NULL ? 0 : -ENOMEM;
 }
 
@@ -236,6 +247,7 @@ sync_reading_open(const struct vault_create_params *p, struct store *store,
 		return -ENOMEM;
 	if (why_out != NULL)
 		*why_out = NULL;
+	r->j.reading = true;
 	r->j.p = p;
 	r->j.store = store;
 	r->j.why_out = why_out;

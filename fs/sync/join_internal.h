@@ -23,6 +23,9 @@ struct join {
 	struct identity *as; /* the recovery key or the invitation */
 	uint8_t as_id[IDENTITY_ID_LEN];
 	bool by_recovery;
+	bool reading;      /* nothing is entered: with a damaged commit, what is before it is wanted */
+	bool unproven;     /* reading: it begins with a base by `author`; whether that was removed since, nothing says */
+	uint8_t author[IDENTITY_ID_LEN];
 	bool name_is_mine; /* by invitation: p->device_name goes before the one that it has */
 	struct key32 psk;
 	struct opened_box *boxes;
@@ -41,6 +44,8 @@ typedef err_t join_enter_fn(struct join *j);
 MUST_CHECK err_t join_finish(struct join *j, join_enter_fn *enter);
 /* The sentence of a failure, unless there is one. */
 void join_take_why(struct join *j, err_t err);
+/* What was said turns out not to matter. */
+void join_forget_why(struct join *j);
 err_t join_explain_store(struct join *j, err_t err);
 
 /*
@@ -60,5 +65,7 @@ MUST_CHECK err_t join_start_marker(struct join *j, uint8_t vault_id_out[static 3
 MUST_CHECK err_t join_start_try_box(struct join *j, const struct chain_box *box);
 /* Makes the vault from the newest base that holds, else from the first commit. */
 MUST_CHECK err_t join_start(struct join *j);
+/* Is it what is wrong with a commit, so that nothing behind it can be read? */
+bool join_start_is_gap(err_t err);
 
 #endif

@@ -33,10 +33,7 @@ refuse_expired(struct join *j, uint64_t expires_ns)
 static err_t
 refuse_used(struct join *j)
 {
-	if (j->why_out != NULL) {
-		free(*j->why_out);
-		*j->why_out = NULL;
-	}
+	join_forget_why(j);
 	store_say(j->why_out, "the invitation has been used already, or was withdrawn; if you have not used it, somebody else has it: "
 	    "look at \"snugfs device list\" on a computer that is in, and " ASK_AGAIN);
 	return -EKEYREVOKED;

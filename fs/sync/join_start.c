@@ -394,30 +394,88 @@ begin_at_first_commit(struct join *j)
 	return j->since > 0 ? follow_to_own_epoch(j) : 0;
 }
 
-/* The newest base that holds; what does not hold is passed over, since the chain itself has it all. */
+bool
+join_start_is_gap(err_t err)
+{
+	return err == -EBADMSG || err == -EPROTO || err == -ESTALE || err == -EKEYREVOKED;
+}
+
+/*
+ * Behind every base that holds a commit is damaged, so that nothing says whether its author is a member still.  The chain from its
+ * first commit on needs no such word, if it leads as far as the base.
+ */
+static err_t
+begin_before_gap(struct join *j, uint64_t base_seq)
+{
+	bool holds, news;
+	err_t err = begin_at_first_commit(j);
+
+	if (err == 0)
+		err = pull_all(j->s, &news);
+	if (j->v != NULL && j->v->has_head && j->v->head_seq >= base_seq && (err == 0 || join_start_is_gap(err)))
+		return 0;
+	if (err != 0 && !join_start_is_gap(err) && err != -ENOENT)
+		return err;
+	unmake_vault(j);
+	join_forget_why(j);
+	if ((err = begin_at_base(j, base_seq, j->author)) != 0)
+		return err;
+	j->unproven = true;
+	err = follow_base(j, j->author, &holds);
+	return join_start_is_gap(err) ? 0 : err;
+}
+
+enum base_verdict { BASE_HOLDS, BASE_BEFORE_GAP, BASE_PASSED_OVER };
+
+/* Else an error that has nothing to do with it. */
+static err_t
+try_base(struct join *j, uint64_t seq, enum base_verdict *out)
+{
+	uint8_t author[IDENTITY_ID_LEN];
+	bool holds = false;
+	err_t err = begin_at_base(j, seq, author);
+	bool begun = err == 0;
+
+	*out = BASE_PASSED_OVER;
+	if (begun && (err = follow_base(j, author, &holds)) == 0 && holds) {
+		*out = BASE_HOLDS;
+		return 0;
+	}
+	if (begun && j->reading && join_start_is_gap(err))
+		*out = BASE_BEFORE_GAP;
+	else if (err != 0 && err != -EBADMSG && (begun || (err != -EPROTO && err != -EKEYREJECTED)))
+		return err;
+	unmake_vault(j);
+	log_warn("the base %" PRIu64 " in %s %s; %s", seq, j->store->url, !begun ? "is damaged or forged" : err == 0 ?
+	    "is by a device that has been removed since" : "does not lead to the newest commit", "an earlier one is used");
+	return 0;
+}
+
+/*
+ * The newest base that holds; what does not hold is passed over, since the chain itself has it all.  So is one behind which a commit
+ * can't be applied: the commit is damaged, or the base was made for that.
+ */
 err_t
 join_start(struct join *j)
 {
 	CLEANUP(free_ptr) uint64_t *seqs = NULL;
+	uint64_t before_gap = 0;
+	bool has_gap = false;
 	size_t count = 0;
 	err_t err = chain_list_bases(j->chain, &seqs, &count);
 
 	if (err != 0)
 		return join_explain_store(j, err);
 	for (size_t i = 0; i < count; i++) {
-		uint8_t author[IDENTITY_ID_LEN];
-		bool holds = false;
+		enum base_verdict verdict;
 
 		if (j->pinned != NULL && seqs[i] > j->pinned->seq)
 			continue; /* what leads to the commit that is known is needed */
-		err = begin_at_base(j, seqs[i], author);
-		if (err == 0 && ((err = follow_base(j, author, &holds)) != 0 || holds))
+		if ((err = try_base(j, seqs[i], &verdict)) != 0 || verdict == BASE_HOLDS)
 			return err;
-		if (err != 0 && err != -EBADMSG && err != -EPROTO && err != -EKEYREJECTED)
-			return err;
-		unmake_vault(j);
-		log_warn("the base %" PRIu64 " in %s %s; an earlier one is used", seqs[i], j->store->url,
-		    err != 0 ? "is damaged or forged" : "is by a device that has been removed since");
+		if (verdict == BASE_BEFORE_GAP && !has_gap)
+			before_gap = seqs[i];
+		has_gap = has_gap || verdict == BASE_BEFORE_GAP;
 	}
-	return begin_at_first_commit(j);
+	return has_gap ? begin_before_gap(j, before_gap) : begin_at_first_commit(j);
 }

@@ -187,8 +187,10 @@ see(void *ctx, const char *name, uint64_t size)
 		return verify_is_box(v, name) ? 0 : tell_orphan(v, name, size);
 	case OBJNAME_WITNESS:
 		return tell_orphan(v, name, size);
-	case OBJNAME_MARKER:
 	case OBJNAME_COMMIT: /* later ones than ours are news; earlier ones were read */
+		v->newest_seq = n.number > v->newest_seq ? n.number : v->newest_seq;
+		return 0;
+	case OBJNAME_MARKER:
 	case OBJNAME_BASE:
 		return 0;
 	case OBJNAME_FOREIGN:
@@ -220,8 +222,9 @@ run(struct verify *v, struct listing *l)
 		return err;
 	if ((err = store_list(v->s->store, "", see, v)) != 0)
 		return listing_failed(v, err);
-	err = verify_segments(v);
-	return err != 0 ? err : verify_conclude(v);
+	if ((err = verify_next(v)) != 0 || (err = verify_segments(v)) != 0)
+		return err;
+	return verify_conclude(v);
 }
 
 err_t

@@ -266,6 +266,46 @@ verify_commits(struct verify *v)
 	return err;
 }
 
+/* 0 also if this device knows it by now, or can't judge it. */
+static err_t
+check_next(struct verify *v, uint64_t seq, const struct bytes *object)
+{
+	CLEANUP(admitted_clear) struct admitted a = { 0 };
+	struct sync *s = v->s;
+	err_t err = 0;
+
+	pthread_mutex_lock(&s->round);
+	if (s->v->has_head == v->has_head && s->v->head_seq == v->head_seq)
+		err = admit_commit(s, seq, object->data, object->len, &a);
+	pthread_mutex_unlock(&s->round);
+	return err == -EBADMSG || err == -ESTALE || err == -ENOMEM ? err : 0;
+}
+
+err_t
+verify_next(struct verify *v)
+{
+	CLEANUP(bytes_clear) struct bytes object = { 0 };
+	uint64_t seq = v->has_head ? v->head_seq + 1 : 0;
+	char name[CHAIN_NAME_MAX];
+	enum verify_kind kind;
+	err_t err = chain_read_commit(v->s->chain, seq, &object);
+
+	if (err != 0 && err != -ENOENT && err != -EBADMSG)
+		return verify_store_failed(v, err);
+	if (err == -ENOENT && v->newest_seq <= seq)
+		return 0;
+	kind = err == -ENOENT ? VERIFY_MISSING : VERIFY_CHANGED;
+	if (err == 0) {
+		verify_was_read(v, object.len);
+		if ((err = check_next(v, seq, &object)) == 0 || err == -ENOMEM)
+			return err;
+	}
+	verify_count(v, kind, false);
+	snprintf(name, sizeof(name), "c/%012" PRIu64, seq);
+	return verify_tell(v, kind, name, NULL, false, "it is the next commit, which this device does not know yet: nothing that it or a "
+	    "later one says can be had here, by export or by a device that joins, until the store's copy of it is restored");
+}
+
 /* Bases. */
 
 static err_t

@@ -42,6 +42,7 @@ struct verify {
 	bool has_base;
 	bool base_damaged;
 	bool has_new_epoch; /* begun by this run: who joins needs a base of it */
+	uint64_t newest_seq; /* the highest commit that the store shows */
 	uint64_t done;
 	uint64_t total;
 };
@@ -71,6 +72,8 @@ MUST_CHECK err_t verify_objects_expect_all(struct verify *v, const struct change
 MUST_CHECK err_t verify_marker(struct verify *v);
 MUST_CHECK err_t verify_boxes(struct verify *v);
 MUST_CHECK err_t verify_commits(struct verify *v);
+/* Can the next commit, which this device does not know yet, be applied? */
+MUST_CHECK err_t verify_next(struct verify *v);
 MUST_CHECK err_t verify_bases(struct verify *v, const uint64_t *seqs, size_t count);
 /* After all others: what lost commits and bases mean, and a new base if that helps. */
 MUST_CHECK err_t verify_conclude(struct verify *v);

@@ -402,6 +402,77 @@ a_damaged_base_or_part_is_passed_over(void **state)
 	close_side(&c);
 }
 
+static void
+damage_commit(struct fixture *f, uint64_t seq)
+{
+	char path[256];
+
+	commit_path(f, seq, path);
+	shell("printf xxxxxxxx | dd of='%s' bs=1 seek=300 conv=notrunc 2>/dev/null", path);
+}
+
+/* Reads with the recovery key; the sentence of the gap, malloc'ed, and the last commit that could be read. */
+static char *
+read_until_gap(struct fixture *f, uint64_t *head_out)
+{
+	struct vault_create_params p = { .dir = f->b.dir, .device_name = "reading", .remote_url = f->store, .lock = { .plain = true } };
+	struct store *store = open_store(f->store);
+	struct sync_reading *r = NULL;
+	char *why = NULL, *gap = NULL;
+
+	if (sync_reading_open(&p, store, f->recovery, &r, &why) != 0)
+		fail_msg("%s", why);
+	if (sync_reading_gap(r) != NULL)
+		gap = strdup(sync_reading_gap(r));
+	*head_out = sync_reading_vault(r)->head_seq;
+	sync_reading_close(r);
+	store_free(store);
+	return gap;
+}
+
+static void
+behind_a_base_reading_ends_at_what_is_damaged_and_joining_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t base, head;
+	char *gap, *why = NULL;
+	struct store *store;
+
+	for (unsigned i = 0; i < 6; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "file %u", i);
+		make_text(&f->a, name, "text");
+		sync_ok(&f->a);
+		if (i == 2)
+			assert_int_equal(members_write_base(f->a.sync), 0);
+	}
+	base = head_of(&f->a) - 3;
+	assert_int_equal(count_objects(f, "b"), 1);
+	assert_null(read_until_gap(f, &head));
+	assert_int_equal(head, head_of(&f->a));
+
+	damage_commit(f, base + 2);
+	gap = read_until_gap(f, &head);
+	assert_int_equal(head, base + 1);
+	assert_non_null(strstr(gap, "is damaged or forged"));
+	assert_null(strstr(gap, "base"));
+	free(gap);
+
+	store = open_store(f->store);
+	assert_int_equal(join_with(f, &f->b, store, f->recovery, &why), -EBADMSG);
+	assert_non_null(strstr(why, "is damaged or forged"));
+	free(why);
+	store_free(store);
+
+	/* Then there is the base alone to begin with. */
+	damage_commit(f, base - 1);
+	gap = read_until_gap(f, &head);
+	assert_int_equal(head, base + 1);
+	assert_non_null(strstr(gap, "has written down as a base, of which nothing says whether it was removed since"));
+	free(gap);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -420,6 +491,7 @@ main(void)
 		TEST(a_base_alone_is_enough_to_join),
 		TEST(a_base_is_not_written_before_it_pays),
 		TEST(a_damaged_base_or_part_is_passed_over),
+		TEST(behind_a_base_reading_ends_at_what_is_damaged_and_joining_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

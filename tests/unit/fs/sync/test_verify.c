@@ -529,6 +529,33 @@ who_was_verified_stays_so_until_taken_back(void **state)
 	assert_false(is_verified(&f->a, two));
 }
 
+static void
+a_next_commit_that_can_not_be_applied_is_told(void **state)
+{
+	struct fixture *f = *state;
+	char object[CHAIN_NAME_MAX];
+
+	make_text(&f->a, "one", "the first file");
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	sync_ok(&f->a);
+	for (unsigned i = 0; i < 2; i++) {
+		make_text(&f->a, i == 0 ? "two" : "three", "text");
+		sync_ok(&f->a);
+	}
+	run(&f->b, 100, false);
+	assert_int_equal(damage(), 0); /* what it does not know yet is news */
+	snprintf(object, sizeof(object), "c/%012llu", (unsigned long long)head_of(&f->b) + 1);
+	flip(f, object, 300);
+	run(&f->b, 100, false);
+	assert_true(was_said(VERIFY_CHANGED, object, "", false));
+	assert_int_equal(damage(), 1);
+	remove_commit(f, head_of(&f->b) + 1);
+	run(&f->b, 100, false);
+	assert_true(was_said(VERIFY_MISSING, object, "", false));
+	assert_int_equal(damage(), 1);
+}
+
 int
 main(void)
 {
@@ -553,6 +580,7 @@ main(void)
 		WITH_FIXTURE(a_store_that_does_not_answer_is_no_damage),
 		WITH_FIXTURE(the_hash_of_an_earlier_commit_is_proven_from_the_head_back),
 		WITH_FIXTURE(who_was_verified_stays_so_until_taken_back),
+		WITH_FIXTURE(a_next_commit_that_can_not_be_applied_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
