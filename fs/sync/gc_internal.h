@@ -14,13 +14,16 @@
 #include "engine.h"
 #include "gc.h"
 
-/* An object under s/ that no row here knows. */
+/* An object under s/ that no row here knows, or a key box that no statement names. */
 struct gc_stranger {
-	uint8_t name[SEGMENT_NAME_LEN];
+	uint8_t name[SEGMENT_NAME_LEN]; /* its random part */
 	uint64_t since; /* when it was first seen */
 	uint64_t size;
 	bool earlier;   /* seen by an earlier run */
 	bool listed;
+	bool box;
+	uint32_t epoch; /* of a box */
+	uint64_t seq;   /* of a box: the next commit's number when it was first seen */
 	bool part;      /* of a base that stays */
 	bool doomed;
 	UT_hash_handle hh;
@@ -86,6 +89,11 @@ typedef err_t gc_chunk_fn(void *ctx, struct inode *i, struct chunk *c);
 /* All chunks of all files. [round]  fn runs under the meta lock and changes nothing. */
 MUST_CHECK err_t gc_each_chunk(struct gc *g, gc_chunk_fn *fn, void *ctx);
 bool gc_is_over(const struct gc *g, uint64_t since);
+/*
+ * A push that is under way elsewhere has uploaded objects that no commit names yet: to drop them costs it another upload.  The first
+ * push of much, by a slow line, may take days.
+ */
+#define GC_ORPHAN_GRACE_S (7u * 86400u)
 
 /* gc_list.c */
 MUST_CHECK err_t gc_list_objects(struct gc *g);
@@ -94,6 +102,9 @@ MUST_CHECK err_t gc_bases(struct gc *g);
 MUST_CHECK err_t gc_find_orphans(struct gc *g);
 
 /* gc_boxes.c */
+/* Which boxes no statement names, as far as is known now. */
+MUST_CHECK err_t gc_list_boxes(struct gc *g);
+/* After the round, in which everything was pulled. */
 MUST_CHECK err_t gc_boxes(struct gc *g);
 
 /* gc_move.c [round] */

@@ -13,11 +13,6 @@
 #include "log.h"
 #include "objname.h"
 
-/*
- * A push that is under way elsewhere has uploaded segments that no commit names yet: to drop them costs it another upload.  The
- * first push of much, by a slow line, may take days.
- */
-#define ORPHAN_GRACE_S (7u * 86400u)
 /* Bases that stay however old they are. */
 #define BASES_KEPT 2u
 
@@ -57,6 +52,8 @@ gc_list_objects(struct gc *g)
 
 	if (err != 0)
 		return err == -ECANCELED ? err : report_store(g->s, err);
+	if ((err = gc_list_boxes(g)) != 0)
+		return err;
 	HASH_ITER (hh, g->strangers, t, next)
 		if (!t->listed)
 			gc_stranger_remove(g, t);
@@ -268,9 +265,9 @@ read_older(struct gc *g)
 static bool
 wants_verdict(const struct gc *g, const struct gc_stranger *t)
 {
-	if (t->part || t->doomed)
+	if (t->part || t->doomed || t->box)
 		return false;
-	return g->o->now || (t->earlier && g->now_s >= t->since + ORPHAN_GRACE_S);
+	return g->o->now || (t->earlier && g->now_s >= t->since + GC_ORPHAN_GRACE_S);
 }
 
 /* What has a row by now is no stranger. */
@@ -307,7 +304,7 @@ gc_find_orphans(struct gc *g)
 	if (err != 0 || (read && g->unread && (err = read_older(g)) != 0))
 		return err;
 	HASH_ITER (hh, g->strangers, t, next) {
-		if (t->part || t->doomed)
+		if (t->part || t->doomed || t->box)
 			continue;
 		if (wants_verdict(g, t) && (!g->unread || gc_is_over(g, t->since))) {
 			if ((err = gc_names_add(&g->orphans, t->name)) != 0)

@@ -125,7 +125,7 @@ gc_doomed_put(struct meta *m, const struct gc_names *n)
 	return meta_kv_put(m, DB_KEY_GC_DOOMED, n->count > 0 ? n->v[0] : none, n->count * SEGMENT_NAME_LEN);
 }
 
-/* [version, keep + 1 (0: not set), last run, [unread number, hash] or [], [stranger: [name, since]]] */
+/* [version, keep + 1 (0: not set), last run, [unread number, hash] or [], [stranger: [name, since, ? next commit's number then]]] */
 
 static err_t
 put_state(const struct gc *g, struct bytes *b)
@@ -142,9 +142,10 @@ put_state(const struct gc *g, struct bytes *b)
 		return err;
 	err = cbor_put_array(b, HASH_COUNT(g->strangers));
 	HASH_ITER (hh, g->strangers, t, next) {
-		if (err != 0 || (err = cbor_put_array(b, 2)) != 0 || (err = cbor_put_bytes(b, t->name, sizeof(t->name))) != 0)
+		if (err != 0 || (err = cbor_put_array(b, t->box ? 3 : 2)) != 0 ||
+		    (err = cbor_put_bytes(b, t->name, sizeof(t->name))) != 0 || (err = cbor_put_uint(b, t->since)) != 0)
 			return err;
-		err = cbor_put_uint(b, t->since);
+		err = t->box ? cbor_put_uint(b, t->seq) : 0;
 	}
 	return err;
 }
@@ -165,15 +166,6 @@ gc_state_save(struct gc *g)
 }
 
 static err_t
-get_array(struct cursor *c, size_t want)
-{
-	size_t count = 0;
-	err_t err = cbor_get_array(c, &count);
-
-	return err == 0 && count != want ? -EBADMSG : err;
-}
-
-static err_t
 get_strangers(struct gc *g, struct cursor *c)
 {
 	size_t count = 0;
@@ -181,13 +173,17 @@ get_strangers(struct gc *g, struct cursor *c)
 
 	for (size_t k = 0; err == 0 && k < count; k++) {
 		uint8_t name[SEGMENT_NAME_LEN];
+		uint64_t since, seq = 0;
 		struct gc_stranger *t;
-		uint64_t since;
+		size_t fields = 0;
 
-		if ((err = get_array(c, 2)) != 0 || (err = cbor_get_bytes_exact(c, name, sizeof(name))) != 0 ||
-		    (err = cbor_get_uint(c, &since)) != 0 || (err = gc_stranger_add(g, name, &t)) != 0)
+		if ((err = cbor_get_array(c, &fields)) != 0 || (err = fields == 2 || fields == 3 ? 0 : -EBADMSG) != 0 ||
+		    (err = cbor_get_bytes_exact(c, name, sizeof(name))) != 0 || (err = cbor_get_uint(c, &since)) != 0 ||
+		    (fields == 3 && (err = cbor_get_uint(c, &seq)) != 0) || (err = gc_stranger_add(g, name, &t)) != 0)
 			return err;
 		t->since = since;
+		t->seq = seq;
+		t->box = fields == 3;
 		t->earlier = true;
 	}
 	return err;
@@ -200,7 +196,8 @@ get_state(struct gc *g, struct cursor *c)
 	size_t count = 0;
 	err_t err;
 
-	if ((err = get_array(c, 5)) != 0 || (err = cbor_get_uint_max(c, STATE_VERSION, &version)) != 0 ||
+	if ((err = cbor_get_array(c, &count)) != 0 || (err = count == 5 ? 0 : -EBADMSG) != 0 ||
+	    (err = cbor_get_uint_max(c, STATE_VERSION, &version)) != 0 ||
 	    (err = cbor_get_uint_max(c, GC_KEEP_MAX_S + 1, &keep)) != 0 || (err = cbor_get_uint(c, &g->last_s)) != 0 ||
 	    (err = cbor_get_array(c, &count)) != 0)
 		return err;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "gc.h"
+#include "gc_internal.h"
 #include "sides.h"
 
 #define DAY_S 86400
@@ -51,6 +52,20 @@ let_days_pass(struct side *s, unsigned days)
 		assert_int_equal(meta_segment_put(s->v->meta, seg), 0);
 	}
 	meta_unlock(s->v->meta);
+}
+
+/* As if what nothing refers to had been seen so much earlier. */
+static void
+let_days_pass_for_strangers(struct side *s, unsigned days)
+{
+	struct gc g = { .s = s->sync };
+	struct gc_stranger *t, *next;
+
+	assert_int_equal(gc_state_load(&g), 0);
+	HASH_ITER (hh, g.strangers, t, next)
+		t->since -= days * (uint64_t)DAY_S;
+	assert_int_equal(gc_state_save(&g), 0);
+	gc_clear(&g);
 }
 
 static void
@@ -262,6 +277,51 @@ of_bases_the_newest_stay_and_who_joins_needs_no_other(void **state)
 }
 
 static void
+leave_box(struct side *s, uint32_t epoch)
+{
+	uint8_t data[4096] = { 1, 4, 1 };
+	char name[CHAIN_NAME_MAX];
+
+	assert_int_equal(chain_write_box(s->sync->chain, epoch, data, sizeof(data), name), 0);
+}
+
+static void
+a_key_box_that_no_statement_names_goes_when_nobody_can_name_it_any_more(void **state)
+{
+	struct fixture *f = *state;
+	struct gc_report r;
+
+	make_text(&f->a, "one", "text");
+	sync_ok(&f->a);
+	leave_box(&f->a, 0); /* of an invitation */
+	leave_box(&f->a, 1); /* of an epoch */
+	r = collect_ok(&f->a, 30 * DAY_S, false);
+	assert_int_equal(r.waiting.objects, 2);
+	/* Whoever made them may be about to commit. */
+	let_days_pass_for_strangers(&f->a, 8);
+	r = collect_ok(&f->a, 30 * DAY_S, true);
+	assert_int_equal(r.boxes.objects, 0);
+	assert_int_equal(r.waiting.objects, 2);
+	make_text(&f->a, "two", "text");
+	sync_ok(&f->a);
+	leave_box(&f->a, 0);
+	r = collect_ok(&f->a, 30 * DAY_S, false);
+	assert_int_equal(r.boxes.objects, 2);
+	assert_int_equal(r.boxes.bytes, 2 * 4096);
+	assert_int_equal(r.waiting.objects, 1); /* the one that is new */
+	assert_int_equal(count_objects(f, "k"), 2);
+	make_text(&f->a, "three", "text");
+	sync_ok(&f->a);
+	assert_int_equal(collect_ok(&f->a, 30 * DAY_S, false).boxes.objects, 0);
+	let_days_pass_for_strangers(&f->a, 6);
+	assert_int_equal(collect_ok(&f->a, 30 * DAY_S, false).boxes.objects, 0);
+	let_days_pass_for_strangers(&f->a, 2);
+	assert_int_equal(collect_ok(&f->a, 30 * DAY_S, false).boxes.objects, 1);
+	assert_int_equal(count_objects(f, "k"), 1);
+	assert_store_is_whole(f, &f->a);
+}
+
+static void
 a_device_that_began_with_a_base_knows_history_from_orphans(void **state)
 {
 	struct fixture *f = *state;
@@ -437,6 +497,7 @@ main(void)
 		TEST(what_is_left_in_a_sparse_segment_is_moved_and_nobody_sees_it),
 		TEST(what_a_copy_of_a_file_still_needs_is_saved_from_a_collector),
 		TEST(of_bases_the_newest_stay_and_who_joins_needs_no_other),
+		TEST(a_key_box_that_no_statement_names_goes_when_nobody_can_name_it_any_more),
 		TEST(a_device_that_began_with_a_base_knows_history_from_orphans),
 		TEST(a_collection_that_is_cut_short_anywhere_loses_nothing_and_leaves_nothing),
 		TEST(devices_that_do_anything_and_collect_at_any_time_lose_nothing),
