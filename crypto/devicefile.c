@@ -47,7 +47,7 @@ err_t devicefile_copy_secret(const uint8_t *secret, uint8_t **out)
 	uint8_t *copy = secmem_new(DEVICE_SECRET_LEN);
 	if (copy == NULL)
 		return -ENOMEM;
-	memcpy(copy, secret, DEVICE_SECRET_LEN);
+	secmem_copy(copy, secret, DEVICE_SECRET_LEN);
 	*out = copy;
 	return 0;
 }

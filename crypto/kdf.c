@@ -49,7 +49,7 @@ expand(const uint8_t prk[static 32], struct hmac_part label, struct hmac_part co
 
 		size_t n = out_len - done < HASH_LEN ? out_len - done : HASH_LEN;
 
-		memcpy(out + done, block.b, n);
+		secmem_copy(out + done, block.b, n);
 		done += n;
 	}
 	return 0;
@@ -141,6 +141,6 @@ scrypt_derive(const void *pass, size_t pass_len, const uint8_t *salt, size_t sal
 
 	if (!ctx || EVP_KDF_derive(ctx, key.b, sizeof(key.b), params) != 1)
 		return ossl_failure();
-	memcpy(out, key.b, sizeof(key.b));
+	secmem_copy(out, key.b, sizeof(key.b));
 	return 0;
 }

@@ -156,7 +156,7 @@ err_t keybox_open(const uint8_t *object, size_t len, const uint8_t vault_id[stat
 		err = hpke_open(identity_box_secret(me), object + at, &with_psk, info, sizeof(info), NULL, 0,
 		    object + at + HPKE_ENC_LEN, SLOT_LEN - HPKE_ENC_LEN, (uint8_t *)secrets);
 		if (err == 0) {
-			memcpy(out, secrets, sizeof(*out));
+			secmem_copy(out, secrets, sizeof(*out));
 			return 0;
 		}
 		if (err != -EBADMSG)

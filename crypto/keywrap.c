@@ -78,7 +78,7 @@ keywrap_unwrap(const uint8_t kek[static 32], const uint8_t wrapped[static KEYWRA
 		secmem_wipe(key, sizeof(key));
 		return -EBADMSG;
 	}
-	memcpy(key_out, key, 32);
+	secmem_copy(key_out, key, 32);
 	secmem_wipe(key, sizeof(key));
 	return 0;
 }

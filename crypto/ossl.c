@@ -10,6 +10,8 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 
+#include "secmem.h"
+
 err_t
 ossl_failure(void)
 {
@@ -47,6 +49,8 @@ void
 ossl_leave(bool *outside)
 {
 	guarded = *outside;
+	if (!guarded)
+		secmem_wipe_registers();
 }
 
 /* What the locked heap itself does on its way (an error queue, say) is no secret. */

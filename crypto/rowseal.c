@@ -101,7 +101,7 @@ rowseal_new(const uint8_t local_key[static 32], struct rowseal **out)
 
 	if (!rs || !secrets)
 		return -ENOMEM;
-	memcpy(secrets->local_key, local_key, sizeof(secrets->local_key));
+	secmem_copy(secrets->local_key, local_key, sizeof(secrets->local_key));
 
 	err_t e = hkdf_expand_label(local_key, "snugfs/1 names", NULL, 0, secrets->names_key, sizeof(secrets->names_key));
 
@@ -214,7 +214,7 @@ cached_key(const struct rowseal *rs, uint32_t session, struct key32 *out)
 
 	if (!slot->used || slot->session != session)
 		return false;
-	memcpy(out->b, slot->key, sizeof(out->b));
+	secmem_copy(out->b, slot->key, sizeof(out->b));
 	return true;
 }
 
@@ -245,7 +245,7 @@ session_key(struct rowseal *rs, uint32_t session, struct key32 *out)
 
 	slot->used = true;
 	slot->session = session;
-	memcpy(slot->key, out->b, sizeof(slot->key));
+	secmem_copy(slot->key, out->b, sizeof(slot->key));
 	return 0;
 }
 

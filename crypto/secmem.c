@@ -80,6 +80,7 @@ secmem_free(void *p)
 {
 	/* Wipes the whole chunk, whatever its length. */
 	OPENSSL_secure_free(p);
+	secmem_wipe_registers();
 }
 
 void
@@ -96,6 +97,14 @@ secmem_wipe(void *p, size_t len)
 {
 	if (len)
 		OPENSSL_cleanse(p, len);
+	secmem_wipe_registers();
+}
+
+void
+secmem_copy(void *restrict to, const void *restrict from, size_t len)
+{
+	memcpy(to, from, len);
+	secmem_wipe_registers();
 }
 
 bool
@@ -108,4 +117,5 @@ void
 key32_wipe(struct key32 *k)
 {
 	OPENSSL_cleanse(k->b, sizeof(k->b));
+	secmem_wipe_registers();
 }

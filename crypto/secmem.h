@@ -20,14 +20,23 @@
 MUST_CHECK err_t secmem_init(void);
 bool secmem_is_locked(void);
 
-/* len zeroed bytes of locked memory, or NULL.  secmem_free wipes; NULL is fine. */
+/* len zeroed bytes of locked memory, or NULL.  secmem_free wipes, registers too; NULL is fine. */
 void *secmem_new(size_t len);
 void secmem_free(void *p);
 /* cleanup handler for `CLEANUP(secmem_free_ptr) uint8_t *p` */
 void secmem_free_ptr(void *p_to_pointer);
 
-/* A store of zeros that the compiler may not drop. */
+/* A store of zeros that the compiler may not drop, and secmem_wipe_registers(). */
 void secmem_wipe(void *p, size_t len);
+/*
+ * Zeroes the vector registers that a call may change.  Compilers, memcpy(3) and libcrypto move keys through them, and what
+ * nobody needs any more stands there until somebody else happens to use the same one: a thread that waits in the kernel would
+ * have it in every core dump.  All that wipes in this directory does this, too, as does what ends a LIBCRYPTO_SCOPE; a place
+ * that copies a lasting key and wipes nothing uses secmem_copy().
+ */
+void secmem_wipe_registers(void);
+/* memcpy(3) that leaves nothing in registers. */
+void secmem_copy(void *restrict to, const void *restrict from, size_t len);
 
 /* Constant time in len. */
 bool secmem_equal(const void *a, const void *b, size_t len);

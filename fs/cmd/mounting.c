@@ -78,7 +78,7 @@ mounting_unlock(const struct options *o, const struct place *p, struct secret *o
 	*out = (struct secret){ .text = secmem_new(DEVICE_SECRET_LEN), .len = DEVICE_SECRET_LEN, .is_device = true };
 	if (out->text == NULL)
 		return tell_failure("not enough locked memory for a secret: raise the limit (ulimit -l)");
-	memcpy(out->text, devicefile_secret(df), DEVICE_SECRET_LEN);
+	secmem_copy(out->text, devicefile_secret(df), DEVICE_SECRET_LEN);
 	return 0;
 }
 

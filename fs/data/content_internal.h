@@ -75,9 +75,6 @@ void content_mark_pending(struct content *c, struct inode *i, uint64_t new_size)
 /* [meta lock] mtime and ctime to now; after content_mark_pending. */
 void content_touch(struct inode *i);
 
-/* The same as content_open_extent, with the opened key. */
-MUST_CHECK err_t content_open_range(struct content *c, uint64_t origin, const struct key32 *key, const struct extent *x,
-    uint64_t off, uint32_t len, uint8_t *buf);
 /* Opens a file key; what goes wrong is logged here and becomes -EIO. */
 MUST_CHECK err_t content_open_key(struct content *c, uint64_t ino, const struct file_key *fk, struct key32 *out);
 

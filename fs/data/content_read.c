@@ -208,28 +208,27 @@ bring(struct content *c, const struct extent *x, err_t why)
 	return e && anew ? why : e;
 }
 
-err_t
-content_open_range(struct content *c, uint64_t origin, const struct key32 *key, const struct extent *x, uint64_t off,
+/* The key is there only while it is needed: what follows a failure may take as long as the network does. */
+static err_t
+try_extent(struct content *c, uint64_t origin, const struct file_key *key, const struct extent *x, uint64_t off,
     uint32_t len, uint8_t *buf)
 {
-	err_t e = open_range(c, origin, key, x, off, len, buf);
+	CLEANUP(key32_wipe) struct key32 opened = {{0}};
+	err_t e = keyring_open_file_key(c->keys, key, &opened);
 
-	if (!e)
-		return 0;
-	e = bring(c, x, e);
-	return e ? e : open_range(c, origin, key, x, off, len, buf);
+	return e ? e : open_range(c, origin, &opened, x, off, len, buf);
 }
 
 err_t
 content_open_extent(struct content *c, uint64_t origin, const struct file_key *key, const struct extent *x,
     uint64_t off, uint32_t len, uint8_t *buf)
 {
-	CLEANUP(key32_wipe) struct key32 opened = {{0}};
-	err_t e = keyring_open_file_key(c->keys, key, &opened);
+	err_t e = try_extent(c, origin, key, x, off, len, buf);
 
-	if (e)
-		return e;
-	return content_open_range(c, origin, &opened, x, off, len, buf);
+	if (!e)
+		return 0;
+	e = bring(c, x, e);
+	return e ? e : try_extent(c, origin, key, x, off, len, buf);
 }
 
 /* Reading. */

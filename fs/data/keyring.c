@@ -93,7 +93,7 @@ insert(struct keyring *k, uint32_t no, const uint8_t key[static 32])
 
 	if (!secret)
 		return -ENOMEM;
-	memcpy(secret->b, key, sizeof(secret->b));
+	secmem_copy(secret->b, key, sizeof(secret->b));
 
 	size_t at = k->count;
 
@@ -129,7 +129,7 @@ keyring_get(struct keyring *k, uint32_t epoch, struct key32 *out)
 	const struct epoch *known = find(k, epoch);
 
 	if (known)
-		memcpy(out->b, known->key->b, sizeof(out->b));
+		secmem_copy(out->b, known->key->b, sizeof(out->b));
 	pthread_rwlock_unlock(&k->lock);
 	return known ? 0 : -ENOENT;
 }
@@ -163,7 +163,7 @@ recall(struct keyring *k, const struct file_key *fk, struct key32 *out)
 	bool found = k->opened[n].used && same_key(&k->opened[n].fk, fk);
 
 	if (found)
-		memcpy(out->b, k->opened_keys[n].b, sizeof(out->b));
+		secmem_copy(out->b, k->opened_keys[n].b, sizeof(out->b));
 	pthread_mutex_unlock(&k->opened_lock);
 	return found;
 }
@@ -175,7 +175,7 @@ remember(struct keyring *k, const struct file_key *fk, const struct key32 *key)
 
 	pthread_mutex_lock(&k->opened_lock);
 	k->opened[n] = (struct opened){true, *fk};
-	memcpy(k->opened_keys[n].b, key->b, sizeof(key->b));
+	secmem_copy(k->opened_keys[n].b, key->b, sizeof(key->b));
 	pthread_mutex_unlock(&k->opened_lock);
 }
 
@@ -216,6 +216,6 @@ keyring_open_file_key(struct keyring *k, const struct file_key *fk, struct key32
 	if (e)
 		return e;
 	remember(k, fk, &key);
-	memcpy(out->b, key.b, sizeof(out->b));
+	secmem_copy(out->b, key.b, sizeof(out->b));
 	return 0;
 }

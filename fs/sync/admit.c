@@ -98,7 +98,7 @@ open_with_fresh(struct sync *s, uint64_t seq, const uint8_t *object, size_t len,
 	if ((err = open_with(s, seq, object, len, f->secrets->epoch_key, a)) != 0 ||
 	    (err = keyring_add(a->learned, f->epoch, f->secrets->epoch_key)) != 0)
 		return err;
-	memcpy(secrets, f->secrets, sizeof(*secrets));
+	secmem_copy(secrets, f->secrets, sizeof(*secrets));
 	memcpy(used->name, f->box_name, sizeof(used->name));
 	memcpy(used->sha256, f->box_sha256, sizeof(used->sha256));
 	a->box = STEAL(secrets);

@@ -28,7 +28,7 @@ take_key(struct join *j, size_t own, uint32_t epoch, const uint8_t wrapped[stati
 		return -ENOMEM;
 	if (epoch >= box->epoch)
 		return -EBADMSG;
-	memcpy(secrets, box->secrets, sizeof(*secrets));
+	secmem_copy(secrets, box->secrets, sizeof(*secrets));
 	if ((err = keywrap_unwrap(box->secrets->epoch_key, wrapped, secrets->epoch_key)) != 0)
 		return err;
 	j->boxes[j->box_count++] = (struct opened_box){ .epoch = epoch, .secrets = STEAL(secrets) };

@@ -175,8 +175,8 @@ keep_credentials(struct join *j)
 		return 0;
 	if ((c = secmem_new(sizeof(*c))) == NULL)
 		return -ENOMEM;
-	memcpy(c->access_key, inv->access_key, sizeof(inv->access_key));
-	memcpy(c->secret_key, inv->secret_key, sizeof(inv->secret_key));
+	secmem_copy(c->access_key, inv->access_key, sizeof(inv->access_key));
+	secmem_copy(c->secret_key, inv->secret_key, sizeof(inv->secret_key));
 	memcpy(c->session_token, inv->session_token, sizeof(inv->session_token));
 	return credentials_save(j->v, c);
 }
@@ -205,7 +205,7 @@ join_steps(struct join *j, const struct invitation *inv)
 	if ((err = identity_from_invitation(inv->secret, &j->as)) != 0 ||
 	    (err = identity_id(identity_public(j->as), j->as_id)) != 0 || (err = chain_new(j->store, &j->chain)) != 0)
 		return err;
-	memcpy(j->psk.b, inv->link_secret, sizeof(j->psk.b));
+	secmem_copy(j->psk.b, inv->link_secret, sizeof(j->psk.b));
 	if ((err = check_marker(j, inv)) != 0 || (err = open_pinned(j)) != 0)
 		return err;
 	err = join_finish(j, enter);

@@ -207,7 +207,7 @@ make_vault(struct join *j, const struct start *st)
 		if (keyring_get(st->keys, (uint32_t)epoch, &key) != 0)
 			continue;
 		epochs[count] = (uint32_t)epoch;
-		memcpy(keys[count++], key.b, sizeof(key.b));
+		secmem_copy(keys[count++], key.b, sizeof(key.b));
 	}
 	err = vault_create_joined(j->p, st->trust, st->box->secrets, epochs, (const uint8_t(*)[32])keys, count, &j->v);
 	if (err == -EEXIST || err == -ENOTEMPTY)

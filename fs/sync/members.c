@@ -129,12 +129,25 @@ write_box(struct sync *s, uint32_t epoch, const struct bytes *box, char *name_ou
 	return err != 0 ? err : report_store(s, chain_write_box(s->chain, epoch, box->data, box->len, name_out));
 }
 
+/* As they are now, with the newest epoch's key. */
+static err_t
+current_secrets(struct vault *v, uint32_t *epoch_out, struct keybox_secrets *out)
+{
+	CLEANUP(key32_wipe) struct key32 key = { 0 };
+	err_t err;
+
+	if ((err = keyring_current(v->keys, epoch_out)) != 0 || (err = keyring_get(v->keys, *epoch_out, &key)) != 0)
+		return err;
+	secmem_copy(out, v->secrets, sizeof(*out));
+	secmem_copy(out->epoch_key, key.b, sizeof(out->epoch_key));
+	return 0;
+}
+
 err_t
 members_write_box_for(struct members_saying *w, const struct identity_public *member, char *name_out,
     uint8_t sha256_out[static 32])
 {
 	CLEANUP(secmem_free_ptr) struct keybox_secrets *secrets = secmem_new(sizeof(*secrets));
-	CLEANUP(key32_wipe) struct key32 key = { 0 };
 	CLEANUP(bytes_clear) struct bytes box = { 0 };
 	struct vault *v = w->s->v;
 	uint32_t epoch;
@@ -142,11 +155,8 @@ members_write_box_for(struct members_saying *w, const struct identity_public *me
 
 	if (secrets == NULL)
 		return -ENOMEM;
-	if ((err = keyring_current(v->keys, &epoch)) != 0 || (err = keyring_get(v->keys, epoch, &key)) != 0)
-		return err;
-	memcpy(secrets, v->secrets, sizeof(*secrets));
-	memcpy(secrets->epoch_key, key.b, sizeof(secrets->epoch_key));
-	if ((err = keybox_seal(v->id, epoch, secrets, &(struct keybox_member){ *member, false }, 1, &box)) != 0)
+	if ((err = current_secrets(v, &epoch, secrets)) != 0 ||
+	    (err = keybox_seal(v->id, epoch, secrets, &(struct keybox_member){ *member, false }, 1, &box)) != 0)
 		return err;
 	return write_box(w->s, epoch, &box, name_out, sha256_out);
 }
@@ -204,9 +214,9 @@ make_epoch(struct members_saying *w)
 	if ((err = keyring_current(v->keys, &f->epoch)) != 0)
 		return err;
 	f->epoch++;
-	memcpy(w->secrets, v->secrets, sizeof(*w->secrets));
+	secmem_copy(w->secrets, v->secrets, sizeof(*w->secrets));
 	if (w->recovery_psk != NULL)
-		memcpy(w->secrets->recovery_psk, w->recovery_psk, sizeof(w->secrets->recovery_psk));
+		secmem_copy(w->secrets->recovery_psk, w->recovery_psk, sizeof(w->secrets->recovery_psk));
 	if ((err = random_secret(w->secrets->epoch_key, sizeof(w->secrets->epoch_key))) != 0 ||
 	    (err = members_seal_box(v, w->trust, f->epoch, w->secrets, &box)) != 0 ||
 	    (err = write_box(w->s, f->epoch, &box, f->box_name, f->box_sha256)) != 0 ||

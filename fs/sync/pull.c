@@ -138,8 +138,8 @@ land(void *ctx)
 	err_t err;
 
 	if (a->box != NULL) {
-		memcpy(v->secrets->link_secret, a->box->link_secret, sizeof(v->secrets->link_secret));
-		memcpy(v->secrets->recovery_psk, a->box->recovery_psk, sizeof(v->secrets->recovery_psk));
+		secmem_copy(v->secrets->link_secret, a->box->link_secret, sizeof(v->secrets->link_secret));
+		secmem_copy(v->secrets->recovery_psk, a->box->recovery_psk, sizeof(v->secrets->recovery_psk));
 	}
 	if ((err = save_epoch_keys(v, a)) != 0)
 		return err;

@@ -28,9 +28,9 @@ fill_secrets(struct vault *v, struct keybox_secrets *secrets)
 
 	if (err != 0)
 		return err;
-	memcpy(secrets->epoch_key, key.b, sizeof(secrets->epoch_key));
-	memcpy(secrets->link_secret, v->secrets->link_secret, sizeof(secrets->link_secret));
-	memcpy(secrets->recovery_psk, v->secrets->recovery_psk, sizeof(secrets->recovery_psk));
+	secmem_copy(secrets->epoch_key, key.b, sizeof(secrets->epoch_key));
+	secmem_copy(secrets->link_secret, v->secrets->link_secret, sizeof(secrets->link_secret));
+	secmem_copy(secrets->recovery_psk, v->secrets->recovery_psk, sizeof(secrets->recovery_psk));
 	return 0;
 }
 
@@ -116,7 +116,7 @@ sealing_key(struct sync *s, uint32_t *epoch_out, struct key32 *out)
 
 	if (s->fresh != NULL) {
 		*epoch_out = s->fresh->epoch;
-		memcpy(out->b, s->fresh->secrets->epoch_key, sizeof(out->b));
+		secmem_copy(out->b, s->fresh->secrets->epoch_key, sizeof(out->b));
 		return 0;
 	}
 	if ((err = keyring_current(s->v->keys, epoch_out)) != 0)

@@ -133,7 +133,7 @@ holder_put(const struct holder_item *item, const uint8_t secret[static HOLDER_SE
 	*why_out = NULL;
 	if (err != 0)
 		return err;
-	memcpy(x->secret, secret, HOLDER_SECRET_LEN);
+	secmem_copy(x->secret, secret, HOLDER_SECRET_LEN);
 	if ((err = run(&t, x)) == 0)
 		err = bytes_append(place_out, x->place, x->place_len);
 	return finish(err, x, why_out);
@@ -161,7 +161,7 @@ holder_get(enum slot_kind kind, const uint8_t *place, size_t place_len, const st
 	if (err != 0)
 		return err;
 	if ((err = run_with_place(&t, place, place_len, x)) == 0)
-		memcpy(secret_out, x->secret, HOLDER_SECRET_LEN);
+		secmem_copy(secret_out, x->secret, HOLDER_SECRET_LEN);
 	return finish(err, x, why_out);
 }
 

@@ -11,6 +11,7 @@
 #include "holder_internal.h"
 #include "library.h"
 #include "random.h"
+#include "secmem.h"
 
 #define LIBRARY "libsecret-1.so.0"
 #define FUNCTIONS(F) F(g_clear_error) F(g_dbus_error_quark) F(g_error_matches) F(g_io_error_quark) F(g_list_free_full) \
@@ -163,7 +164,7 @@ holder_keyring_get(struct holder_exchange *x)
 		return holder_fail(x, -EACCES, "%s", LOCKED);
 	data = lib.secret_value_get(value, &len);
 	if (len == HOLDER_SECRET_LEN)
-		memcpy(x->secret, data, HOLDER_SECRET_LEN);
+		secmem_copy(x->secret, data, HOLDER_SECRET_LEN);
 	lib.secret_value_unref(value);
 	return len == HOLDER_SECRET_LEN ? 0 : holder_fail(x, -EBADMSG, "what the keyring has for this vault was changed");
 }

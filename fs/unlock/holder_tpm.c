@@ -249,7 +249,7 @@ seal(struct tpm *t, struct holder_exchange *x, const struct holder_pin *pin)
 	if (err != 0)
 		return err;
 	sensitive.sensitive.data.size = HOLDER_SECRET_LEN;
-	memcpy(sensitive.sensitive.data.buffer, x->secret, HOLDER_SECRET_LEN);
+	secmem_copy(sensitive.sensitive.data.buffer, x->secret, HOLDER_SECRET_LEN);
 	rc = lib.Esys_Create(t->esys, t->primary, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &template, &outside,
 	    &pcrs, &private, &public, NULL, NULL, NULL);
 	return rc != TSS2_RC_SUCCESS ? explain(x, rc) : write_sealed(x, pin != NULL, public, private);
@@ -281,7 +281,7 @@ unseal(struct tpm *t, struct holder_exchange *x, const struct holder_pin *pin)
 		return explain(x, rc);
 	if (data->size != HOLDER_SECRET_LEN)
 		return -EBADMSG;
-	memcpy(x->secret, data->buffer, HOLDER_SECRET_LEN);
+	secmem_copy(x->secret, data->buffer, HOLDER_SECRET_LEN);
 	secmem_wipe(data->buffer, sizeof(data->buffer));
 	return 0;
 }
@@ -323,7 +323,7 @@ put_index(struct tpm *t, struct holder_exchange *x)
 	}
 	if (rc != TSS2_RC_SUCCESS)
 		return explain(x, rc);
-	memcpy(data.buffer, x->secret, HOLDER_SECRET_LEN);
+	secmem_copy(data.buffer, x->secret, HOLDER_SECRET_LEN);
 	rc = lib.Esys_NV_Write(t->esys, index, index, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &data, 0);
 	secmem_wipe(&data, sizeof(data));
 	if (rc != TSS2_RC_SUCCESS) {
@@ -367,7 +367,7 @@ get_index(struct tpm *t, struct holder_exchange *x)
 		return explain(x, rc);
 	if (data->size != HOLDER_SECRET_LEN)
 		return -EBADMSG;
-	memcpy(x->secret, data->buffer, HOLDER_SECRET_LEN);
+	secmem_copy(x->secret, data->buffer, HOLDER_SECRET_LEN);
 	secmem_wipe(data->buffer, HOLDER_SECRET_LEN);
 	return 0;
 }

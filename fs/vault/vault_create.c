@@ -413,8 +413,8 @@ fill_joined(struct vault *v, void *ctx)
 
 	if ((err = trust_clone(j->trust, &v->trust)) != 0)
 		return err;
-	memcpy(v->secrets->link_secret, j->secrets->link_secret, sizeof(v->secrets->link_secret));
-	memcpy(v->secrets->recovery_psk, j->secrets->recovery_psk, sizeof(v->secrets->recovery_psk));
+	secmem_copy(v->secrets->link_secret, j->secrets->link_secret, sizeof(v->secrets->link_secret));
+	secmem_copy(v->secrets->recovery_psk, j->secrets->recovery_psk, sizeof(v->secrets->recovery_psk));
 	for (size_t i = 0; i < j->epoch_count; i++)
 		if ((err = keyring_add(v->keys, j->epochs[i], j->epoch_keys[i])) != 0)
 			return err;

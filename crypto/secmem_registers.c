@@ -1,0 +1,61 @@
+/*
+ * secmem_registers.c: zeroes the vector registers.  Which there are is found out as the program runs, because memcpy(3) and libcrypto
+ * find it out, too: they use wider ones than this program is compiled for.
+ */
+#include "secmem.h"
+
+#if defined(__x86_64__)
+
+#define ZERO_SSE(n) "pxor %%xmm" #n ", %%xmm" #n "\n\t"
+#define ZERO_AVX512(n) "vpxord %%zmm" #n ", %%zmm" #n ", %%zmm" #n "\n\t"
+
+/* To a compiler that does not use them there are none. */
+#ifdef __AVX512F__
+#define UPPER_ONES                                                                                                        \
+	, "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", \
+	    "xmm29", "xmm30", "xmm31"
+#else
+#define UPPER_ONES
+#endif
+
+void
+secmem_wipe_registers(void)
+{
+	/* The upper sixteen are out of reach of all that came before AVX-512, vzeroall too. */
+	if (__builtin_cpu_supports("avx512f"))
+		__asm__ volatile(ZERO_AVX512(16) ZERO_AVX512(17) ZERO_AVX512(18) ZERO_AVX512(19) ZERO_AVX512(20) ZERO_AVX512(21)
+			ZERO_AVX512(22) ZERO_AVX512(23) ZERO_AVX512(24) ZERO_AVX512(25) ZERO_AVX512(26) ZERO_AVX512(27)
+			ZERO_AVX512(28) ZERO_AVX512(29) ZERO_AVX512(30) ZERO_AVX512(31)::: "memory" UPPER_ONES);
+	if (__builtin_cpu_supports("avx"))
+		__asm__ volatile("vzeroall" ::
+				     : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+				     "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+	else
+		__asm__ volatile(ZERO_SSE(0) ZERO_SSE(1) ZERO_SSE(2) ZERO_SSE(3) ZERO_SSE(4) ZERO_SSE(5) ZERO_SSE(6) ZERO_SSE(7)
+			ZERO_SSE(8) ZERO_SSE(9) ZERO_SSE(10) ZERO_SSE(11) ZERO_SSE(12) ZERO_SSE(13) ZERO_SSE(14) ZERO_SSE(15)
+			::: "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+			"xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+}
+
+#elif defined(__aarch64__)
+
+#define ZERO(n) "movi v" #n ".2d, #0\n\t"
+
+/* Writing v also zeroes the rest of z (SVE).  Half of v8 to v15 is the caller's, and whoever gives it back zeroes the other half. */
+void
+secmem_wipe_registers(void)
+{
+	__asm__ volatile(ZERO(0) ZERO(1) ZERO(2) ZERO(3) ZERO(4) ZERO(5) ZERO(6) ZERO(7) ZERO(16) ZERO(17) ZERO(18) ZERO(19) ZERO(20)
+		ZERO(21) ZERO(22) ZERO(23) ZERO(24) ZERO(25) ZERO(26) ZERO(27) ZERO(28) ZERO(29) ZERO(30) ZERO(31)
+		::: "memory", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23",
+		"v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");
+}
+
+#else
+
+void
+secmem_wipe_registers(void)
+{
+}
+
+#endif
