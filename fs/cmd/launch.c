@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "log.h"
 #include "tell.h"
 
 #define INHERITED_MAX 256
@@ -81,6 +82,18 @@ launch_background(void)
 	close(fds[0]);
 	ready_fd = fds[1];
 	return 0;
+}
+
+void
+launch_leave_memory_out_of_cores(void)
+{
+	int fd = open("/proc/self/coredump_filter", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (write(fd, "0", 1) != 1)
+		log_error("memory can't be left out of core dumps: %s", tell_reason(-errno));
+	close(fd);
 }
 
 void

@@ -11,6 +11,12 @@
 /* Returns in the child only, or with a failure's exit status (tell.h) when there is no child. */
 int launch_background(void);
 /*
+ * Whoever may dump this process all the same, the administrator with gcore(1), gets registers but no memory: a stack holds a key
+ * as long as that is in use, and plaintext is everywhere.  Before secmem_init(), after which the file that says so is not ours
+ * any more.  Where it can't be had, the locked heap is left out nevertheless.
+ */
+void launch_leave_memory_out_of_cores(void);
+/*
  * No more questions to ask: leaves the terminal's session, so that its signals and its end don't matter.  Nothing without
  * launch_background.
  */

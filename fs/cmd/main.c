@@ -83,6 +83,7 @@ run_command(const struct command *c, struct options *o)
 		return status;
 	if (!(c->daemonizes && o->foreground))
 		log_open(true);
+	launch_leave_memory_out_of_cores();
 	if (secmem_init() != 0)
 		return tell_failure("the memory for secrets cannot be set up: nothing was done");
 	status = c->run(o);

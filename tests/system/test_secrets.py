@@ -196,6 +196,19 @@ def test_a_core_dump_holds_no_key_even_if_it_holds_memory(busy):
     assert lasting(in_core) == {}
 
 
+@needs_root
+def test_a_core_dump_holds_neither_names_nor_contents(busy):
+    cli, pid, _ = busy
+    content = (b"Look upon this and be told: " + os.urandom(8).hex().encode()) * 1000
+    name = "a name that nobody would guess " + os.urandom(8).hex()
+    (cli.mp / name).write_bytes(content)
+    os.sync()
+    assert (cli.mp / name).read_bytes() == content
+    assert search(pid, {"name": name.encode()}), "it is in its memory"
+    core = dump(cli, pid)
+    assert content[:44] not in core and name.encode() not in core
+
+
 def test_all_symbols_are_bound_before_there_is_a_key():
     """Who binds one later saves all registers on the stack, with what memcpy(3) has just moved through them."""
     assert "BIND_NOW" in subprocess.run(["readelf", "-d", binary()], check=True, capture_output=True, text=True).stdout
