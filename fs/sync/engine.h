@@ -10,6 +10,7 @@
  *   join.c     a new device: by the recovery key        join_invited.c  by an invitation
  *   drops.c    around commits that drop segments        gc*.c      garbage (gc_internal.h)
  *   join_start.c  where it begins to read               join_earlier.c  keys of epochs before its own
+ *   rekey*.c   content under new keys (rekey_internal.h)  walk.c  through the chunks of all files
  *   past.c     the chain read backwards                 past_build.c  the tree as it was
  *
  * LOCKING: `round` first; then file locks and the meta lock (never across the network); `lock` last, for short.
@@ -39,6 +40,7 @@ struct pinned_commit {
 	uint8_t hash[32];
 };
 
+struct rekey;
 struct witness;
 
 struct sync {
@@ -47,6 +49,7 @@ struct sync {
 	bool owns_store;
 	struct chain *chain;
 	struct witness *witness;
+	struct rekey *rekey;
 	struct sync_hooks hooks; /* set before any thread */
 	atomic_bool stop;
 	atomic_int hold;     /* enum settings_hold, as of now */
@@ -193,6 +196,14 @@ MUST_CHECK err_t gc_doom(struct sync *s, const struct changes *c);
 MUST_CHECK err_t gc_note_unread(struct sync *s, uint64_t seq, const uint8_t hash[static 32]);
 /* Once a day.  For the thread, when nothing else is to be done; not in a round. */
 void gc_run_if_due(struct sync *s);
+
+/* rekey.c */
+MUST_CHECK err_t rekey_new(struct sync *s, struct rekey **out);
+void rekey_free(struct rekey *r);
+/* For the thread: there is something to be done, and nobody does it who asked for it. */
+bool rekey_is_due(const struct sync *s);
+/* Does some of it, in a round.  *rest_out: what is left must wait for something else. */
+MUST_CHECK err_t rekey_some(struct sync *s, bool *rest_out);
 
 /* One segment that is whole here, under the name that its row has.  [round] */
 MUST_CHECK err_t upload_segment(struct sync *s, const struct segment *seg);

@@ -13,6 +13,7 @@
 
 #include "engine.h"
 #include "gc.h"
+#include "walk.h"
 
 /* An object under s/ that no row here knows, or a key box that no statement names. */
 struct gc_stranger {
@@ -85,9 +86,8 @@ MUST_CHECK err_t gc_doomed_put(struct meta *m, const struct gc_names *n);
 
 /* gc_live.c.  Counts, and says of each segment since when it is dead or sparse. [round] */
 MUST_CHECK err_t gc_mark(struct gc *g);
-typedef err_t gc_chunk_fn(void *ctx, struct inode *i, struct chunk *c);
-/* All chunks of all files. [round]  fn runs under the meta lock and changes nothing. */
-MUST_CHECK err_t gc_each_chunk(struct gc *g, gc_chunk_fn *fn, void *ctx);
+/* All chunks of all files. [round] */
+MUST_CHECK err_t gc_each_chunk(struct gc *g, walk_fn *fn, void *ctx);
 bool gc_is_over(const struct gc *g, uint64_t since);
 /*
  * A push that is under way elsewhere has uploaded objects that no commit names yet: to drop them costs it another upload.  The first

@@ -6,13 +6,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "gc_internal.h"
 #include "padme.h"
 
-/* Inodes for which the meta lock is held at once, and chunks of one file. */
-#define SLICE 256u
 /* A note that is later than this was made when the clock was wrong. */
 #define FUTURE_S 86400u
 
@@ -22,65 +19,16 @@ gc_is_over(const struct gc *g, uint64_t since)
 	return g->keep_s == 0 || g->now_s >= since + (uint64_t)g->keep_s;
 }
 
-struct walking {
-	gc_chunk_fn *fn;
-	void *ctx;
-	unsigned left;
-	uint64_t next;
-};
-
-static err_t
-walk_chunk(void *ctx, struct inode *i, struct chunk *c)
-{
-	struct walking *w = ctx;
-
-	if (w->left == 0) {
-		w->next = c->no;
-		return -ECANCELED;
-	}
-	w->left--;
-	return w->fn(w->ctx, i, c);
-}
-
-/* *next_out: the chunk to go on with, or 0. [meta lock] */
-static err_t
-walk_inode(struct meta *m, uint64_t ino, uint64_t from, gc_chunk_fn *fn, void *ctx, uint64_t *next_out)
-{
-	struct walking w = { fn, ctx, SLICE, 0 };
-	struct inode *i;
-	err_t err = meta_inode_get(m, ino, &i);
-
-	*next_out = 0;
-	if (err != 0 || !S_ISREG(i->mode))
-		return err == -ENOENT ? 0 : err;
-	err = meta_chunk_scan(m, i, from, walk_chunk, &w);
-	*next_out = w.next;
-	return err == -ECANCELED && w.next != 0 ? 0 : err;
-}
-
 err_t
-gc_each_chunk(struct gc *g, gc_chunk_fn *fn, void *ctx)
+gc_each_chunk(struct gc *g, walk_fn *fn, void *ctx)
 {
-	struct meta *m = g->s->v->meta;
-	uint64_t inos[SLICE], from = 1, seen = 0, next;
-	size_t count = 1;
-	err_t err = meta_sync(m); /* numbers come from the database */
+	struct walk w = { 0 };
+	err_t err = 0;
 
-	while (err == 0 && count > 0) {
-		meta_lock(m);
-		err = meta_inode_numbers(m, from, UINT64_MAX, inos, SLICE, &count);
-		for (size_t k = 0; err == 0 && k < count; k++) {
-			next = 0;
-			while ((err = walk_inode(m, inos[k], next, fn, ctx, &next)) == 0 && next != 0) {
-				meta_unlock(m);
-				meta_lock(m);
-			}
-			from = inos[k] + 1;
-		}
-		meta_unlock(m);
-		seen += count;
+	while (err == 0 && !w.ended) {
+		err = walk_some(g->s->v->meta, &w, fn, ctx);
 		if (err == 0)
-			err = gc_step(g, seen, 0, "what files point into");
+			err = gc_step(g, w.seen, 0, "what files point into");
 	}
 	return err;
 }

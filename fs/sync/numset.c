@@ -87,3 +87,15 @@ numset_clear(struct numset **set)
 		free(e);
 	}
 }
+
+err_t
+numset_each(const struct numset *set, numset_fn *fn, void *ctx)
+{
+	const struct numset *e, *next;
+	err_t err = 0;
+
+	HASH_ITER (hh, set, e, next)
+		if (err == 0)
+			err = fn(ctx, e->n);
+	return err;
+}

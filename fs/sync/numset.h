@@ -18,6 +18,9 @@ bool numset_has(const struct numset *set, uint64_t n);
 MUST_CHECK err_t numset_put(struct numset **set, uint64_t n, size_t value);
 /* -ENOENT */
 MUST_CHECK err_t numset_get(const struct numset *set, uint64_t n, size_t *value_out);
+/* All of them, in the order in which they came, up to the first error. */
+typedef err_t numset_fn(void *ctx, uint64_t n);
+MUST_CHECK err_t numset_each(const struct numset *set, numset_fn *fn, void *ctx);
 /* Removing what is not there is fine. */
 void numset_remove(struct numset **set, uint64_t n);
 /* Empties it; also a cleanup handler. */

@@ -46,7 +46,8 @@ engine_new(struct vault *v, struct store *store, struct sync **out)
 	pthread_cond_init(&s->wake, &monotonic);
 	pthread_cond_init(&s->done, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	if ((err = chain_new(store, &s->chain)) != 0 || (err = witness_new(s, &s->witness)) != 0 || (err = report_load(s)) != 0)
+	if ((err = chain_new(store, &s->chain)) != 0 || (err = witness_new(s, &s->witness)) != 0 || (err = report_load(s)) != 0 ||
+	    (err = rekey_new(s, &s->rekey)) != 0)
 		return err;
 	chain_set_retry(s->chain, STORE_TRIES, &s->stop);
 	content_set_fetch(v->content, sync_fetch_segment, s);
@@ -62,6 +63,7 @@ engine_free(struct sync *s)
 	content_set_fetch(s->v->content, NULL, NULL);
 	chain_free(s->chain);
 	witness_free(s->witness);
+	rekey_free(s->rekey);
 	if (s->owns_store)
 		store_free(s->store);
 	for (size_t i = 0; i < s->message_count; i++)

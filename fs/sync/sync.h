@@ -72,6 +72,9 @@ struct sync_status {
 	uint64_t bytes_total;
 	enum settings_hold hold;  /* as of now, and until when */
 	time_t hold_until;        /* 0: until told otherwise */
+	bool rekey;               /* content is being sealed anew (rekey.h) */
+	uint64_t rekey_done;      /* bytes in segments */
+	uint64_t rekey_total;     /* 0: not counted yet */
 	uint64_t up_rate;         /* limits, bytes a second; 0: none */
 	uint64_t down_rate;
 	struct store_traffic traffic;

@@ -10,6 +10,10 @@
 /* Nothing was done for so long; and so often chores are looked for then. */
 #define IDLE_MS 60000
 #define CHORES_MS 600000
+/* Sealing anew is tried again after an error, from the first on at most, and while files are being written. */
+#define REKEY_RETRY_MS 1000
+#define REKEY_RETRY_MAX_MS 300000
+#define REKEY_REST_MS 30000
 
 struct background {
 	struct sync *s;
@@ -18,6 +22,8 @@ struct background {
 	int network;
 	int64_t quiet_ms;      /* since when nothing was done here */
 	int64_t next_idle_ms;  /* when chores are looked for again */
+	int64_t next_rekey_ms; /* the same of content under old keys; of a clock that never jumps */
+	int64_t rekey_retry_ms; /* after the last error; 0: there was none */
 };
 
 static int64_t
@@ -29,12 +35,20 @@ now_ms(clockid_t clock)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static int64_t
+next_look_ms(const struct background *b)
+{
+	int64_t next = now_ms(CLOCK_MONOTONIC) + schedule_sleep_ms(&b->schedule, &b->view);
+
+	return rekey_is_due(b->s) && !b->view.held && b->next_rekey_ms < next ? b->next_rekey_ms : next;
+}
+
 /* Sleeps for a while, or until somebody wants something.  false: stop. */
 static bool
 wait_a_while(struct background *b, uint64_t *round_out)
 {
 	struct sync *s = b->s;
-	int64_t until = now_ms(CLOCK_MONOTONIC) + schedule_sleep_ms(&b->schedule, &b->view);
+	int64_t until = next_look_ms(b);
 	struct timespec deadline = { until / 1000, until % 1000 * 1000000 };
 
 	pthread_mutex_lock(&s->lock);
@@ -126,6 +140,23 @@ be_idle(struct background *b, uint64_t use, uint64_t change)
 	gc_run_if_due(b->s);
 }
 
+/* Some of what is to be sealed anew, when nothing is to be pushed or pulled.  false: it is not its time. */
+static bool
+rekey(struct background *b)
+{
+	int64_t now = now_ms(CLOCK_MONOTONIC), twice = b->rekey_retry_ms * 2;
+	bool rest;
+
+	if (!rekey_is_due(b->s) || b->view.held || now < b->next_rekey_ms)
+		return false;
+	if (rekey_some(b->s, &rest) == 0)
+		b->rekey_retry_ms = 0;
+	else
+		b->rekey_retry_ms = twice == 0 ? REKEY_RETRY_MS : twice < REKEY_RETRY_MAX_MS ? twice : REKEY_RETRY_MAX_MS;
+	b->next_rekey_ms = now_ms(CLOCK_MONOTONIC) + (b->rekey_retry_ms != 0 ? b->rekey_retry_ms : rest ? REKEY_REST_MS : 0);
+	return true;
+}
+
 static void
 round_finish(struct sync *s, uint64_t round, err_t err)
 {
@@ -149,7 +180,7 @@ thread_main(void *arg)
 		look(&b);
 		action = schedule_next(&b.schedule, &b.view);
 		round_finish(b.s, round, action != SCHEDULE_NOTHING ? act(&b, action) : 0);
-		if (action == SCHEDULE_NOTHING)
+		if (action == SCHEDULE_NOTHING && !rekey(&b))
 			be_idle(&b, use, change);
 	}
 	if (b.network >= 0)
