@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd_rekey.h"
 #include "commands.h"
 #include "handles.h"
 #include "session.h"
@@ -131,6 +132,7 @@ static const struct command cmd_rename = {
 
 static const struct option_spec remove_options[] = {
 	{ "yes", NULL, "do not ask" },
+	{ "rekey", NULL, "put what exists under new keys, too: see \"snugfs rekey\"" },
 	{ NULL, NULL, NULL },
 };
 
@@ -148,18 +150,35 @@ confirm(const char *who, const char *mountpoint)
 	return 0;
 }
 
-/* What removal does not do. */
+/* What the device could do with the store, and how that is ended. */
 static void
+print_store(const json_t *answer)
+{
+	const char *remote = text_of(answer, "remote"), *key = json_string_value(json_object_get(answer, "access_key"));
+
+	if (strncmp(remote, "s3:", 3) != 0)
+		printf("It may still reach %s: take that from it, or it can fetch the ciphertext and delete objects.\n", remote);
+	else
+		printf("It may still know the access key%s%s of %s, or another one that it was given.  Replace these with the\n"
+		       "provider, and tell \"snugfs remote set\" on the other computers; until then it can fetch the ciphertext and delete objects.\n",
+		    key != NULL ? " " : "", key != NULL ? key : "", remote);
+}
+
+/* What removal does not do. */
+static int
 print_rest(const json_t *answer)
 {
-	const char *remote = text_of(answer, "remote");
+	const json_t *rekey = json_object_get(answer, "rekey");
+	const char *name = text_of(answer, "name");
 
 	printf("\"%s\" is removed: what is written from now on is closed to it.\n"
-	       "It may still have all that it has synced until now.\n", text_of(answer, "name"));
-	if (strncmp(remote, "s3:", 3) == 0)
-		printf("It may still know the access key of %s: replace that, or it can fetch the ciphertext and delete objects.\n", remote);
-	else
-		printf("It may still reach %s: take that from it, or it can fetch the ciphertext and delete objects.\n", remote);
+	       "It may still have all that it has synced until now: names, the contents that it has kept or read, and the keys to\n"
+	       "the contents that it has not, which it can use as long as it can fetch them from the store.\n", name);
+	print_store(answer);
+	if (json_is_object(rekey))
+		return cmd_rekey_print(rekey);
+	printf("To put what exists under keys that it does not have: \"snugfs rekey\".\n");
+	return 0;
 }
 
 static int
@@ -171,18 +190,18 @@ run_remove(struct options *o)
 
 	if ((status = session_find_place(o, &p)) != 0 ||
 	    (options_get(o, "yes") == NULL && (status = confirm(o->args[0], p.mountpoint)) != 0) ||
-	    (status = session_call(o, &p, json_pack("{s:s, s:s}", "op", "device-remove", "who", o->args[0]), &answer)) != 0)
+	    (status = session_call(o, &p, json_pack("{s:s, s:s, s:b}", "op", "device-remove", "who", o->args[0], "rekey",
+	         options_get(o, "rekey") != NULL), &answer)) != 0)
 		return status;
-	if (strcmp(text_of(answer, "kind"), "invitation") == 0)
-		printf("The invitation \"%s\" is withdrawn.\n", text_of(answer, "name"));
-	else
-		print_rest(answer);
-	return 0;
+	if (strcmp(text_of(answer, "kind"), "invitation") != 0)
+		return print_rest(answer);
+	printf("The invitation \"%s\" is withdrawn.\n", text_of(answer, "name"));
+	return json_is_object(json_object_get(answer, "rekey")) ? cmd_rekey_print(json_object_get(answer, "rekey")) : 0;
 }
 
 static const struct command cmd_remove = {
 	.name = "device remove",
-	.synopsis = "[MOUNTPOINT] NAME|ID [--yes]",
+	.synopsis = "[MOUNTPOINT] NAME|ID [--yes] [--rekey]",
 	.summary = "close the vault to a device, or withdraw an invitation",
 	.details = "From now on everything is written under keys that the device does not have, also what is written to files that it\n"
 	    "could read.  What it has synced until now it may keep.\n",

@@ -20,6 +20,7 @@ extern const struct command cmd_recovery_remove;
 extern const struct command cmd_recovery_split;
 extern const struct command cmd_verify;
 extern const struct command cmd_gc;
+extern const struct command cmd_rekey;
 extern const struct command cmd_exposure;
 extern const struct command cmd_device;
 extern const struct command cmd_device_invite; /* a subcommand of it */

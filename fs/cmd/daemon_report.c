@@ -148,6 +148,14 @@ hold(const struct sync_status *st)
 	    time_or_null(st->hold_until));
 }
 
+static json_t *
+rekey(const struct sync_status *st)
+{
+	if (!st->rekey)
+		return json_null();
+	return json_pack("{s:I, s:I}", "done", (json_int_t)st->rekey_done, "total", (json_int_t)st->rekey_total);
+}
+
 json_t *
 daemon_report(struct vault *v, struct uplink *u, struct fuse_mount *fm, bool counters)
 {
@@ -176,6 +184,8 @@ daemon_report(struct vault *v, struct uplink *u, struct fuse_mount *fm, bool cou
 		all = NULL;
 	}
 	json_decref(more);
+	if (all != NULL)
+		(void)json_object_set_new(all, "rekey", rekey(&st));
 	if (all != NULL)
 		(void)json_object_set_new(all, "cache", op_cache_report(v));
 	if (all != NULL && counters) {

@@ -18,7 +18,7 @@ static const struct command *const commands[] = {
 	&cmd_up, &cmd_init, &cmd_mount, &cmd_unmount, &cmd_status, &cmd_sync, &cmd_join, &cmd_recovery_key,
 	&cmd_lock, &cmd_unlock_method,
 	&cmd_remote, &cmd_pause, &cmd_offline, &cmd_resume, &cmd_limit,
-	&cmd_verify, &cmd_gc, &cmd_exposure, &cmd_export, &cmd_export_pending, &cmd_device, &cmd_policy, &cmd_witness,
+	&cmd_verify, &cmd_gc, &cmd_exposure, &cmd_export, &cmd_export_pending, &cmd_device, &cmd_rekey, &cmd_policy, &cmd_witness,
 	&cmd_versions, &cmd_restore,
 	&cmd_cache, &cmd_pin, &cmd_unpin, &cmd_free,
 };

@@ -61,6 +61,12 @@ json_t *op_unpin(struct op *op, const json_t *request);
 json_t *op_cache_report(struct vault *v);
 json_t *op_verify(struct op *op, const json_t *request);
 json_t *op_gc(struct op *op, const json_t *request);
+json_t *op_rekey(struct op *op, const json_t *request);
+/*
+ * op_rekey.c: begins it, and if asked waits for its end.  op has an uplink.  {"ok", "done", "bytes", "damaged", "keep_seconds",
+ * "problem" (why it is not done yet, or null)}, or a refusal if it could not even be begun.
+ */
+json_t *op_rekey_begin(struct op *op, bool wait);
 json_t *op_versions(struct op *op, const json_t *request);
 json_t *op_restore(struct op *op, const json_t *request);
 json_t *op_words(struct op *op, const json_t *request);         /* op_words.c, both */

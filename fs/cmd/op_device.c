@@ -226,16 +226,49 @@ op_device_rename(struct op *op, const json_t *request)
 	return refusal != NULL ? refusal : subject_answer(op, &c);
 }
 
+/* The name of the access key that is used here, which the other device may have, too; its secret stays where it is. */
+static json_t *
+access_key_id(struct op *op)
+{
+	CLEANUP(secmem_free_ptr) struct credentials *kept = NULL;
+	CLEANUP(secmem_free_ptr) struct s3_credentials *usual = NULL;
+	CLEANUP(free_ptr) char *why = NULL;
+	const char *url = op->vault->remote_url;
+
+	if (url == NULL || strncmp(url, "s3:", 3) != 0)
+		return json_null();
+	if (credentials_load(op->vault, &kept) == 0)
+		return json_string(kept->access_key);
+	return s3_credentials_find(NULL, &usual, &why) == 0 ? json_string(usual->access_key) : json_null();
+}
+
+/* In a mounted folder it is done in the background, else now. */
+static json_t *
+rekey_after(struct op *op)
+{
+	json_t *rekey = op_rekey_begin(op, op->mount == NULL);
+	const char *text;
+
+	if (rekey == NULL || control_is_ok(rekey, &text))
+		return rekey != NULL ? rekey : json_null();
+	(void)json_object_set_new(rekey, "problem", json_string(text));
+	return rekey;
+}
+
 json_t *
 op_device_remove(struct op *op, const json_t *request)
 {
 	struct change c = { .what = CHANGE_REMOVE, .who = json_string_value(json_object_get(request, "who")) };
-	json_t *refusal;
+	bool rekey = json_is_true(json_object_get(request, "rekey"));
+	json_t *answer;
 
 	if (c.who == NULL)
 		return control_refusal("a device is wanted");
-	refusal = change_members(op, &c);
-	return refusal != NULL ? refusal : subject_answer(op, &c);
+	if ((answer = change_members(op, &c)) != NULL || (answer = subject_answer(op, &c)) == NULL)
+		return answer;
+	(void)json_object_set_new(answer, "access_key", access_key_id(op));
+	(void)json_object_set_new(answer, "rekey", rekey ? rekey_after(op) : json_null());
+	return answer;
 }
 
 /* Credentials for an invitation: those that this device uses. */

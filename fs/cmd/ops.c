@@ -23,6 +23,7 @@ static const struct {
 	{ "unpin", op_unpin },
 	{ "verify", op_verify },
 	{ "gc", op_gc },
+	{ "rekey", op_rekey },
 	{ "versions", op_versions },
 	{ "restore", op_restore },
 	{ "words", op_words },

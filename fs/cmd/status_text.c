@@ -10,6 +10,7 @@
 
 #define TIME_LEN 40
 #define SPEED_LEN 160
+#define REKEY_LEN 80
 
 static void
 line(const char *word, const char *value)
@@ -104,6 +105,34 @@ print_hold(const json_t *status)
 	snprintf(value, sizeof(value), "%s%s%s", strcmp(kind, "offline") == 0 ? "offline: nothing goes over the network" :
 	    "paused: nothing is synced by itself", until[0] != '\0' ? ", until " : "", until);
 	line("sync", value);
+}
+
+/* "sealed anew: 1.2 GiB of 3.4 GiB"; "": nothing is. */
+static void
+rekey_text(const json_t *status, char out[static REKEY_LEN])
+{
+	const json_t *rekey = part_of(status, "rekey");
+	char done[HUMAN_BYTES_LEN], total[HUMAN_BYTES_LEN];
+
+	out[0] = '\0';
+	if (!json_is_object(rekey))
+		return;
+	human_bytes((uint64_t)number_of(rekey, "done"), done);
+	human_bytes((uint64_t)number_of(rekey, "total"), total);
+	if (number_of(rekey, "total") == 0)
+		snprintf(out, REKEY_LEN, "sealed anew: to be counted");
+	else
+		snprintf(out, REKEY_LEN, "sealed anew: %s of %s", done, total);
+}
+
+static void
+print_rekey(const json_t *status)
+{
+	char value[REKEY_LEN];
+
+	rekey_text(status, value);
+	if (value[0] != '\0')
+		line("rekey", value);
 }
 
 /* "up 1.1 MiB/s, down 20 KiB/s, about 2 minutes left"; "": nothing moves. */
@@ -207,6 +236,7 @@ status_text_print(const json_t *status)
 	print_pending(status);
 	print_hold(status);
 	print_speed(status);
+	print_rekey(status);
 	print_cache(json_object_get(status, "cache"));
 	print_time(status, "last_push", "last push");
 	print_time(status, "last_pull", "last pull");
@@ -226,17 +256,18 @@ status_text_line(const json_t *status, char out[static STATUS_LINE_LEN])
 	const json_t *pending = part_of(status, "pending");
 	const char *problem = text_of(part_of(status, "problem"), "text"), *hold = text_of(part_of(status, "hold"), "kind");
 	json_int_t files = number_of(pending, "files"), names = number_of(pending, "names");
-	char size[HUMAN_BYTES_LEN], speed[SPEED_LEN];
+	char size[HUMAN_BYTES_LEN], speed[SPEED_LEN], rekey[REKEY_LEN];
 
 	human_bytes((uint64_t)number_of(pending, "bytes"), size);
 	speed_text(status, speed);
+	rekey_text(status, rekey);
 	if (!json_is_true(part_of(status, "mounted")))
 		snprintf(out, STATUS_LINE_LEN, "not mounted");
 	else if (files == 0 && names == 0 && problem == NULL)
-		snprintf(out, STATUS_LINE_LEN, "%s%s%s", text_of(status, "remote") == NULL ? "no store" : "nothing pending",
-		    hold != NULL ? "; " : "", hold != NULL ? hold : "");
+		snprintf(out, STATUS_LINE_LEN, "%s%s%s%s%s", text_of(status, "remote") == NULL ? "no store" : "nothing pending",
+		    rekey[0] != '\0' ? "; " : "", rekey, hold != NULL ? "; " : "", hold != NULL ? hold : "");
 	else
-		snprintf(out, STATUS_LINE_LEN, "files pending: %lld, names: %lld, about %s%s%s%s%s%s%s", (long long)files,
-		    (long long)names, size, speed[0] != '\0' ? "; " : "", speed, hold != NULL ? "; " : "", hold != NULL ? hold : "",
+		snprintf(out, STATUS_LINE_LEN, "files pending: %lld, names: %lld, about %s%s%s%s%s%s%s%s%s",
+		    (long long)files, (long long)names, size, speed[0] != '\0' ? "; " : "", speed, rekey[0] != '\0' ? "; " : "", rekey, hold != NULL ? "; " : "", hold != NULL ? hold : "",
 		    problem != NULL ? "; problem: " : "", problem != NULL ? problem : "");
 }

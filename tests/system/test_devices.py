@@ -332,6 +332,9 @@ def test_an_invitation_with_credentials_is_all_that_a_computer_needs(s3_party):
     assert secret not in answer and secret.encode().hex() not in answer
     for path in beta.dir.rglob("*"):
         assert not path.is_file() or secret.encode() not in path.read_bytes(), path
+    removed = device(beta, "remove", "gamma", "--yes")
+    assert s3_party.keys["AWS_ACCESS_KEY_ID"] in removed.stdout and "snugfs rekey" in removed.stdout
+    assert secret not in removed.stdout + removed.stderr
 
 
 def test_credentials_are_refused_where_there_are_none(party):
