@@ -12,10 +12,46 @@
 #define SPEED_LEN 160
 #define REKEY_LEN 80
 
+/* NULL: a daemon of another version says it in another way. */
+static const char *
+or_unknown(const char *text)
+{
+	return text != NULL ? text : "?";
+}
+
+/* The length of the control character that is there; 0: none is.  In UTF-8, C1 takes two bytes. */
+static size_t
+control_len(const char *text)
+{
+	unsigned char first = (unsigned char)text[0], second = first != '\0' ? (unsigned char)text[1] : 0;
+
+	if (first == 0xc2 && second >= 0x80 && second < 0xa0)
+		return 2;
+	return first < 0x20 || first == 0x7f;
+}
+
+/* Names of files and devices are somebody else's words: nothing in them is an order to the terminal. */
+static void
+print_words(const char *text)
+{
+	for (const char *p = or_unknown(text); *p != '\0';) {
+		size_t len = control_len(p);
+
+		(void)putchar(len > 0 ? '?' : *p);
+		p += len > 0 ? len : 1;
+	}
+}
+
 static void
 line(const char *word, const char *value)
 {
-	printf("  %-10s  %s\n", word, value);
+	size_t len = strlen(word);
+
+	printf("  ");
+	print_words(word);
+	printf("%*s  ", len < 10 ? (int)(10 - len) : 0, "");
+	print_words(value);
+	(void)putchar('\n');
 }
 
 static const char *
@@ -192,9 +228,7 @@ print_devices(const json_t *status)
 	size_t i;
 
 	json_array_foreach(json_object_get(status, "devices"), i, device) {
-		const char *name = text_of(device, "name");
-
-		snprintf(value, sizeof(value), "%s%s", name != NULL ? name : "?",
+		snprintf(value, sizeof(value), "%s%s", or_unknown(text_of(device, "name")),
 		    json_is_true(json_object_get(device, "this")) ? " (this computer)" : "");
 		line(i == 0 ? "devices" : "", value);
 	}
@@ -229,7 +263,8 @@ status_text_print(const json_t *status)
 	const char *remote = text_of(status, "remote");
 	const char *problem = text_of(json_object_get(status, "problem"), "text");
 
-	printf("%s\n", text_of(status, "mountpoint"));
+	print_words(text_of(status, "mountpoint"));
+	(void)putchar('\n');
 	line("mounted", json_is_true(json_object_get(status, "mounted")) ? "yes" : "no");
 	line("vault", text_of(status, "vault"));
 	line("store", remote != NULL ? remote : "none");

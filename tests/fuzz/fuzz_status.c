@@ -1,0 +1,53 @@
+/* Fuzzes what commands make of a daemon's answers: a status object, whatever is in it, becomes lines for people. */
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+#include "status_text.h"
+
+static int printed;
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	char path[64];
+
+	(void)argc;
+	(void)argv;
+	FUZZ_REQUIRE((printed = memfd_create("printed", MFD_CLOEXEC)) >= 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", printed);
+	FUZZ_REQUIRE(freopen(path, "w", stdout) != NULL);
+	return 0;
+}
+
+/* What stands there may be moved and coloured by no bytes of others. */
+static void check_printed(void)
+{
+	off_t len;
+	char *text;
+
+	FUZZ_REQUIRE(fflush(stdout) == 0 && (len = lseek(printed, 0, SEEK_END)) > 0);
+	FUZZ_REQUIRE((text = malloc((size_t)len)) != NULL && pread(printed, text, (size_t)len, 0) == len);
+	for (off_t i = 0; i < len; i++) {
+		FUZZ_REQUIRE(text[i] == '\n' || ((unsigned char)text[i] >= 0x20 && text[i] != 0x7f));
+		FUZZ_REQUIRE(i == 0 || text[i - 1] != '\xc2' || (unsigned char)text[i] >= 0xa0);
+	}
+	free(text);
+	rewind(stdout);
+	FUZZ_REQUIRE(ftruncate(printed, 0) == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	json_t *status = json_loadb((const char *)data, len, 0, NULL);
+	char line[STATUS_LINE_LEN];
+
+	if (json_is_object(status)) {
+		status_text_print(status);
+		check_printed();
+		status_text_line(status, line);
+		FUZZ_REQUIRE(memchr(line, '\0', sizeof(line)) != NULL);
+	}
+	json_decref(status);
+	return 0;
+}
