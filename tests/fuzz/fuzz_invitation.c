@@ -1,6 +1,6 @@
 /*
  * Fuzzes the text of an invitation.  First byte 0: the text; 1: the map in it, to which the check and the letters are added here, as
- * whoever makes invitations could.
+ * whoever makes invitations could.  2: the store's credentials as they come sealed from another process; 3: the same, sealed here.
  */
 #include <errno.h>
 #include <string.h>
@@ -8,9 +8,18 @@
 #include "bytes.h"
 #include "fuzz.h"
 #include "hash.h"
+#include "hpke.h"
 #include "invitation.h"
 
-FUZZ_INITIALIZE_SECMEM
+static struct identity *guest;
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc;
+	(void)argv;
+	FUZZ_REQUIRE(secmem_init() == 0 && identity_from_invitation(fuzz_secret, &guest) == 0);
+	return 0;
+}
 
 #define CHECK_LEN 5
 
@@ -68,6 +77,36 @@ static void check_map(const uint8_t *map, size_t len)
 	bytes_clear(&hashed);
 }
 
+static void check_credentials(const uint8_t *sealed, size_t len)
+{
+	struct invitation *inv = secmem_new(sizeof(*inv));
+	err_t err;
+
+	FUZZ_REQUIRE(inv != NULL);
+	err = invitation_open_credentials(fuzz_vault_id, guest, sealed, len, inv);
+	FUZZ_REQUIRE(err == 0 || err == -EBADMSG);
+	if (err == 0) {
+		FUZZ_REQUIRE(strlen(inv->access_key) <= INVITATION_KEY_MAX && strlen(inv->secret_key) <= INVITATION_KEY_MAX);
+		FUZZ_REQUIRE(strlen(inv->session_token) <= INVITATION_SESSION_MAX);
+	} else {
+		FUZZ_REQUIRE(inv->access_key[0] == '\0' && inv->secret_key[0] == '\0');
+	}
+	secmem_free(inv);
+}
+
+static void check_plain_credentials(const uint8_t *plain, size_t len)
+{
+	static const char info[] = "snugfs/1 store credentials";
+	const struct hpke_psk psk = {fuzz_vault_id, sizeof(fuzz_vault_id), (const uint8_t *)info, sizeof(info) - 1};
+	uint8_t *sealed = malloc(HPKE_ENC_LEN + len + 16);
+
+	FUZZ_REQUIRE(sealed != NULL);
+	FUZZ_REQUIRE(hpke_seal(identity_public(guest)->box, &psk, info, sizeof(info) - 1, NULL, 0, plain, len, sealed,
+	    sealed + HPKE_ENC_LEN) == 0);
+	check_credentials(sealed, HPKE_ENC_LEN + len + 16);
+	free(sealed);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	char *text;
@@ -76,6 +115,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		return 0;
 	if (data[0] == 1) {
 		check_map(data + 1, len - 1);
+		return 0;
+	}
+	if (data[0] == 2 || data[0] == 3) {
+		(data[0] == 2 ? check_credentials : check_plain_credentials)(data + 1, len - 1);
 		return 0;
 	}
 	text = malloc(len);

@@ -9,7 +9,9 @@
 #include "fuzz.h"
 #include "trust.h"
 
-#define PEOPLE 6 /* the first device, the recovery key, then two of each that are not in at first */
+#define PEOPLE 8 /* the first device, the recovery key, then two of each that are not in at first, and two invitations */
+#define GUESTS 6 /* from here on */
+#define EXPIRES 5
 #define BOX "k/0-00"
 #define STATEMENTS_MAX 32 /* in one input: signatures take their time */
 
@@ -19,7 +21,12 @@ static const uint8_t box_hash[32] = {0xb0};
 
 static bool is_recovery(unsigned i)
 {
-	return i % 2 == 1;
+	return i < GUESTS && i % 2 == 1;
+}
+
+static bool is_guest(unsigned i)
+{
+	return i >= GUESTS;
 }
 
 static void apply_or_die(struct trust *t, struct bytes *statement)
@@ -35,8 +42,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	FUZZ_REQUIRE(secmem_init() == 0);
 	for (unsigned i = 0; i < PEOPLE; i++) {
 		const uint8_t secret[DEVICE_SECRET_LEN] = {(uint8_t)(i + 1)};
-		FUZZ_REQUIRE((is_recovery(i) ? identity_from_recovery_key(secret, &people[i])
-					     : identity_from_device_secret(secret, &people[i])) == 0);
+		err_t (*const become)(const uint8_t *, struct identity **) = is_guest(i) ? identity_from_invitation :
+		    is_recovery(i) ? identity_from_recovery_key : identity_from_device_secret;
+		FUZZ_REQUIRE(become(secret, &people[i]) == 0);
 	}
 	struct bytes b = {0};
 	FUZZ_REQUIRE(trust_new(&prepared) == 0);
@@ -112,30 +120,60 @@ static void try_body(const uint8_t *body, size_t len)
 	bytes_clear(&statement);
 }
 
+enum { ADD, REMOVE, EPOCH, RENAME, INVITE, POLICY };
+
 static err_t say(const struct trust *t, unsigned what, unsigned who, unsigned whom, struct bytes *out)
 {
 	static const char *const names[] = {"phone", "desk \xc3\xbc", "x"};
 	uint8_t id[IDENTITY_ID_LEN];
 	FUZZ_REQUIRE(identity_id(identity_public(people[whom]), id) == 0);
-	switch (what % 4) {
-	case 0:
+	switch (what % 6) {
+	case ADD:
 		return trust_make_add(t, people[who], is_recovery(whom) ? MEMBER_RECOVERY : MEMBER_DEVICE,
-		    identity_public(people[whom]), names[what % 3], 5, out);
-	case 1:
+		    identity_public(people[whom]), names[what % 3], EXPIRES + (what >= 128), out);
+	case REMOVE:
 		return trust_make_remove(t, people[who], id, 6, out);
-	case 2:
-		return trust_make_epoch(t, people[who], what / 4, BOX, box_hash, 7, out);
-	default:
+	case EPOCH:
+		return trust_make_epoch(t, people[who], what / 6, BOX, box_hash, 7, out);
+	case RENAME:
 		return trust_make_rename(t, people[who], id, names[what % 3], 8, out);
+	case INVITE:
+		return trust_make_invite(t, people[who], identity_public(people[whom]), names[what % 3], EXPIRES, BOX, box_hash, 4, out);
+	default: {
+		const struct trust_policy p = {1 + (what / 6 & 1), 1 + (what / 12 & 1), what / 24 & 1};
+		return trust_make_policy(t, people[who], &p, 9, out);
+	}
 	}
 }
 
-static bool is_in(const struct trust *t, unsigned i)
+static bool is_as_strict(const struct trust_policy *p, const struct trust_policy *before)
+{
+	return p->format_floor >= before->format_floor && p->cipher_floor >= before->cipher_floor &&
+	    (before->devices_may_add || !p->devices_may_add);
+}
+
+/* -1: not in it. */
+static int kind_of(const struct trust *t, unsigned i)
 {
 	uint8_t id[IDENTITY_ID_LEN];
 	FUZZ_REQUIRE(identity_id(identity_public(people[i]), id) == 0);
 	const struct trust_member *m = trust_member_find(t, id);
-	return m != NULL && !m->removed;
+	return m != NULL && !m->removed ? (int)m->kind : -1;
+}
+
+/* What was said of `whom` has been heard; issuer, subject: what they were before. */
+static void check_heard(const struct trust *t, unsigned what, int issuer, int subject, bool of_itself, unsigned whom,
+    const struct trust_policy *before)
+{
+	FUZZ_REQUIRE(issuer >= 0);
+	if (issuer == MEMBER_RECOVERY)
+		return;
+	FUZZ_REQUIRE(is_as_strict(trust_policy(t), before));
+	FUZZ_REQUIRE((kind_of(t, whom) == MEMBER_RECOVERY) == (subject == MEMBER_RECOVERY));
+	if (issuer == MEMBER_DEVICE && (what == ADD || what == INVITE))
+		FUZZ_REQUIRE(before->devices_may_add);
+	if (issuer == MEMBER_INVITATION)
+		FUZZ_REQUIRE(what == ADD || (what == REMOVE && of_itself));
 }
 
 /* Whatever is said in whatever order: only members are heard, and recovery keys are in nobody's hands but their own. */
@@ -149,15 +187,15 @@ static void try_play(struct cursor c)
 			break;
 		who %= PEOPLE;
 		whom %= PEOPLE;
-		bool issuer_was_in = is_in(t, who), subject_was_in = is_in(t, whom);
+		int issuer = kind_of(t, who), subject = kind_of(t, whom);
+		const struct trust_policy before = *trust_policy(t);
 		struct bytes statement = {0};
 		FUZZ_REQUIRE(say(t, what, who, whom, &statement) == 0);
 		err_t err = try_statement(t, statement.data, statement.len);
 		bytes_clear(&statement);
-		FUZZ_REQUIRE(err == 0 || err == -EPERM);
-		FUZZ_REQUIRE(err != 0 || issuer_was_in);
-		if (is_recovery(whom) && !is_recovery(who))
-			FUZZ_REQUIRE(is_in(t, whom) == subject_was_in);
+		FUZZ_REQUIRE(err == 0 || err == -EPERM || (err == -EPROTO && what % 6 == POLICY));
+		if (err == 0)
+			check_heard(t, what % 6, issuer, subject, who == whom, whom, &before);
 	}
 	trust_free(t);
 }

@@ -6,8 +6,10 @@
 #include "devicefile.h"
 #include "envelope.h"
 #include "fuzz.h"
+#include "invitation.h"
 #include "keybox.h"
 #include "recoverykey.h"
+#include "shamir.h"
 #include "trust.h"
 
 static const char *directory;
@@ -148,15 +150,19 @@ static void body_seed(const char *name, struct bytes *statement)
 /* The same beginning as in fuzz_trust.c, so that the bodies follow on it. */
 static void trust_seeds(void)
 {
-	const uint8_t device_secret[DEVICE_SECRET_LEN] = {1}, recovery[RECOVERY_KEY_LEN] = {2}, other[DEVICE_SECRET_LEN] = {3};
+	const uint8_t device_secret[DEVICE_SECRET_LEN] = {1}, recovery[RECOVERY_KEY_LEN] = {2}, other[DEVICE_SECRET_LEN] = {3}, another[DEVICE_SECRET_LEN] = {5};
+	const uint8_t invited[INVITATION_SECRET_LEN] = {7};
+	const struct trust_policy strict = {1, 1, false};
 	const uint8_t box_hash[32] = {0xb0};
-	struct identity *device, *paper, *second;
+	struct identity *device, *paper, *second, *third, *guest;
 	struct trust *t;
 	struct bytes all = {0}, b = {0};
 	uint8_t id[IDENTITY_ID_LEN];
 	FUZZ_REQUIRE(identity_from_device_secret(device_secret, &device) == 0);
 	FUZZ_REQUIRE(identity_from_recovery_key(recovery, &paper) == 0);
 	FUZZ_REQUIRE(identity_from_device_secret(other, &second) == 0);
+	FUZZ_REQUIRE(identity_from_device_secret(another, &third) == 0);
+	FUZZ_REQUIRE(identity_from_invitation(invited, &guest) == 0);
 	FUZZ_REQUIRE(trust_new(&t) == 0);
 	FUZZ_REQUIRE(trust_make_genesis(device, "laptop", paper, 1, &b) == 0);
 	add_raw(&all, t, &b);
@@ -172,6 +178,10 @@ static void trust_seeds(void)
 	body_seed("body-epoch", &b);
 	FUZZ_REQUIRE(trust_make_rename(t, device, id, "desk", 3, &b) == 0);
 	body_seed("body-rename", &b);
+	FUZZ_REQUIRE(trust_make_invite(t, device, identity_public(guest), "guest", 9, "k/0-01", box_hash, 3, &b) == 0);
+	body_seed("body-invite", &b);
+	FUZZ_REQUIRE(trust_make_policy(t, device, &strict, 3, &b) == 0);
+	body_seed("body-policy", &b);
 
 	FUZZ_REQUIRE(trust_make_add(t, paper, MEMBER_DEVICE, identity_public(second), "phone", 3, &b) == 0);
 	add_raw(&all, t, &b);
@@ -180,13 +190,105 @@ static void trust_seeds(void)
 	FUZZ_REQUIRE(trust_make_epoch(t, second, 1, "k/1-00", box_hash, 5, &b) == 0);
 	add_raw(&all, t, &b);
 	seed("trust", "statements", 0, all.data, all.len);
-	seed("trust", "play", 2, "\x00\x00\x02\x00\x01\x03\x01\x01\x01\x06\x03\x00\x03\x02\x02\x01\x02\x00\x01\x00\x02", 21);
+	FUZZ_REQUIRE(trust_make_invite(t, second, identity_public(guest), "guest", 9, "k/1-01", box_hash, 6, &b) == 0);
+	add_raw(&all, t, &b);
+	FUZZ_REQUIRE(identity_id(identity_public(second), id) == 0 && trust_make_rename(t, second, id, "old", 6, &b) == 0);
+	add_raw(&all, t, &b);
+	FUZZ_REQUIRE(trust_make_add(t, guest, MEMBER_DEVICE, identity_public(third), "new", 8, &b) == 0);
+	add_raw(&all, t, &b);
+	FUZZ_REQUIRE(identity_id(identity_public(guest), id) == 0 && trust_make_remove(t, guest, id, 8, &b) == 0);
+	add_raw(&all, t, &b);
+	FUZZ_REQUIRE(trust_make_policy(t, second, &strict, 9, &b) == 0);
+	add_raw(&all, t, &b);
+	seed("trust", "invited", 0, all.data, all.len);
+	seed("trust", "play", 2, "\x00\x00\x02\x00\x01\x03\x01\x01\x01\x08\x03\x00\x03\x02\x02\x01\x02\x00\x01\x00\x02", 21);
+	/* The device invites 6, who adds the device 2 and goes; the recovery key invites 7, who comes too late; the policy. */
+	seed("trust", "play-guests", 2, "\x04\x00\x06\x00\x06\x02\x01\x06\x06\x08\x00\x00\x04\x01\x07\x84\x07\x04\x05\x00\x00\x1d\x02\x00\x1d\x01\x00", 27);
 	trust_free(t);
 	identity_free(device);
 	identity_free(paper);
 	identity_free(second);
+	identity_free(third);
+	identity_free(guest);
 	bytes_clear(&all);
 	bytes_clear(&b);
+}
+
+static void shares_seeds(void)
+{
+	struct shamir_share share = {.set = 0x155555, .threshold = 3, .index = 2, .value = "0123456789abcde"};
+	char text[SHAMIR_TEXT_LEN + 1];
+	shamir_format(&share, text);
+	seed("shares", "share", -1, text, SHAMIR_TEXT_LEN);
+	text[9] = text[9] == '4' ? '5' : '4';
+	seed("shares", "typo", -1, text, SHAMIR_TEXT_LEN);
+	/* Set, threshold, index and value of each. */
+	seed("shares", "combination", 0, "\x00\x01\x01\x10\x00\x01\x02\x20\x00\x01\x03\x30", 12);
+	seed("shares", "one-more", 0, "\x00\x00\x01\x10\x00\x00\x02\x20\x00\x00\x03\x30", 12);
+	seed("shares", "twice", 0, "\x00\x00\x01\x10\x00\x00\x01\x10", 8);
+	seed("shares", "two-sets", 0, "\x00\x00\x01\x10\x01\x00\x02\x20", 8);
+}
+
+static void credentials_seed(const char *access_key, const char *name)
+{
+	struct bytes b = {0};
+	FUZZ_REQUIRE(cbor_put_array(&b, 3) == 0 && cbor_put_text(&b, access_key) == 0);
+	FUZZ_REQUIRE(cbor_put_text(&b, "secret") == 0 && cbor_put_text(&b, "token") == 0);
+	seed("invitation", name, 3, b.data, b.len);
+	bytes_clear(&b);
+}
+
+static void invitation_seeds(void)
+{
+	struct invitation *inv = secmem_new(sizeof(*inv));
+	struct identity *guest;
+	struct bytes sealed = {0};
+	char *text;
+	FUZZ_REQUIRE(inv != NULL && identity_from_invitation(fuzz_secret, &guest) == 0);
+	memcpy(inv->vault_id, fuzz_vault_id, sizeof(inv->vault_id));
+	inv->head_seq = FUZZ_SEQ;
+	inv->expires_ns = 7;
+	strcpy(inv->url, "s3:https://store.example/bucket");
+	strcpy(inv->access_key, "AKIA");
+	strcpy(inv->secret_key, "secret");
+	FUZZ_REQUIRE(invitation_format(inv, &text) == 0);
+	seed("invitation", "text-with-keys", 0, text, strlen(text));
+	FUZZ_REQUIRE(invitation_seal_credentials(fuzz_vault_id, identity_public(guest)->box, inv, &sealed) == 0);
+	seed("invitation", "sealed-keys", 2, sealed.data, sealed.len);
+	credentials_seed("AKIA", "keys");
+	credentials_seed("", "keys-without-name");
+	secmem_free(text);
+	secmem_free(inv);
+	identity_free(guest);
+	bytes_clear(&sealed);
+}
+
+#define OBJECT_NAME_LEN 16
+
+static void values_seeds(void)
+{
+	struct bytes b = {0};
+	seed("values", "credentials", 1, "\x01\x00\x04" "AKIA" "\x00\x06" "secret" "\x00\x00", 16);
+	seed("values", "cache", 2, "\x01\x00\x00\x00\x00\x40\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x07", 21);
+	seed("values", "cache-lying-count", 2, "\x01\x00\x00\x00\x00\x40\x00\x00\x00\xff\xff\xff\xff", 13);
+	FUZZ_REQUIRE(bytes_append_u8(&b, 1) == 0 && bytes_append(&b, fuzz_vault_id, IDENTITY_ID_LEN) == 0);
+	seed("values", "verified", 3, b.data, b.len);
+	bytes_reset(&b);
+	FUZZ_REQUIRE(bytes_append_u8(&b, 1) == 0 && bytes_append_u32(&b, 1) == 0 && bytes_append_u32(&b, 3) == 0);
+	FUZZ_REQUIRE(bytes_append_u64(&b, FUZZ_SEQ) == 0 && bytes_append_u64(&b, 7) == 0);
+	seed("values", "authors", 4, b.data, b.len);
+	bytes_reset(&b);
+	FUZZ_REQUIRE(bytes_append_u8(&b, 1) == 0 && bytes_append_u64(&b, 7) == 0 && bytes_append_u64(&b, 8) == 0);
+	FUZZ_REQUIRE(bytes_append_u32(&b, 1) == 0 && bytes_append_u16(&b, 5) == 0 && bytes_append(&b, "hello", 5) == 0);
+	seed("values", "status", 5, b.data, b.len);
+	bytes_reset(&b);
+	FUZZ_REQUIRE(cbor_put_array(&b, 5) == 0 && cbor_put_uint(&b, 1) == 0 && cbor_put_uint(&b, 60) == 0);
+	FUZZ_REQUIRE(cbor_put_uint(&b, 7) == 0 && cbor_put_array(&b, 2) == 0 && cbor_put_uint(&b, FUZZ_SEQ) == 0);
+	FUZZ_REQUIRE(cbor_put_bytes(&b, fuzz_vault_id, 32) == 0 && cbor_put_array(&b, 1) == 0 && cbor_put_array(&b, 2) == 0);
+	FUZZ_REQUIRE(cbor_put_bytes(&b, fuzz_vault_id, OBJECT_NAME_LEN) == 0 && cbor_put_uint(&b, 6) == 0);
+	seed("values", "garbage", 6, b.data, b.len);
+	bytes_clear(&b);
+	seed("values", "doomed", 7, fuzz_vault_id, OBJECT_NAME_LEN);
 }
 
 int main(int argc, char **argv)
@@ -203,5 +305,8 @@ int main(int argc, char **argv)
 	keybox_seeds();
 	devicefile_seeds();
 	trust_seeds();
+	shares_seeds();
+	invitation_seeds();
+	values_seeds();
 	return 0;
 }
