@@ -31,14 +31,14 @@ enum db_table {
 enum db_key {
 	DB_KEY_FORMAT = 0,
 	DB_KEY_VAULT_ID = 1,
-	DB_KEY_SECRETS = 2,      /* link secret, recovery PSK, epoch keys */
+	DB_KEY_SECRETS = 2,      /* link secret, recovery PSK, epoch keys (vault_secret.c) */
 	DB_KEY_HEAD = 3,         /* seq, object hash of the last applied commit; last base */
 	DB_KEY_COUNTERS = 4,     /* next inode number, cookie, segment id */
 	DB_KEY_REMOTE = 5,       /* URL */
 	DB_KEY_STATUS = 6,       /* last sync times, conflicts and messages to show */
 	DB_KEY_WITNESS = 31,     /* URL of the witness (witness.h) */
 	DB_KEY_VERIFIED = 30,    /* members that a person has verified (verified.h) */
-	DB_KEY_CREDENTIALS = 24, /* the keys to the store, if they are kept here (credentials.h) */
+	DB_KEY_CREDENTIALS = 24, /* the keys to the store, if they are kept here (credentials.h, vault_secret.c) */
 	DB_KEY_AUTHORS = 8,      /* the last commit of each member */
 	DB_KEY_SETTINGS = 20,    /* what the user wants of sync on this device (settings.h) */
 	DB_KEY_CACHE = 21,       /* how much of the store is kept here, and what is pinned (cache.h) */

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vault_internal.h"
+
 #define RECORD_VERSION 1
 
 static err_t
@@ -56,10 +58,10 @@ credentials_load(struct vault *v, struct credentials **out)
 	err_t err;
 
 	meta_lock(v->meta);
-	err = meta_kv_get(v->meta, DB_KEY_CREDENTIALS, &b);
+	err = vault_secret_get(v, DB_KEY_CREDENTIALS, &b);
 	meta_unlock(v->meta);
-	if (err != 0 || b.len == 0)
-		return err != 0 ? err : -ENOENT;
+	if (err != 0)
+		return err;
 	if ((c = secmem_new(sizeof(*c))) == NULL)
 		return -ENOMEM;
 	if ((err = decode(&(struct cursor){ b.data, b.len }, c)) != 0)
@@ -78,7 +80,7 @@ credentials_save(struct vault *v, const struct credentials *c)
 	    (err = append_text(&b, c->secret_key)) != 0 || (err = append_text(&b, c->session_token)) != 0))
 		return err;
 	meta_lock(v->meta);
-	err = meta_kv_put(v->meta, DB_KEY_CREDENTIALS, b.data != NULL ? b.data : (const uint8_t *)"", b.len);
+	err = c != NULL ? vault_secret_put(v, DB_KEY_CREDENTIALS, &b) : meta_kv_put(v->meta, DB_KEY_CREDENTIALS, (const uint8_t *)"", 0);
 	meta_unlock(v->meta);
 	return err;
 }

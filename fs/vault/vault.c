@@ -285,7 +285,7 @@ vault_save_secrets(struct vault *v)
 	    (err = bytes_append_u32(&b, count)) != 0 ||
 	    (err = bytes_append(&b, keys.data, keys.len)) != 0)
 		return err;
-	return meta_kv_put(v->meta, DB_KEY_SECRETS, b.data, b.len);
+	return vault_secret_put(v, DB_KEY_SECRETS, &b);
 }
 
 static err_t
@@ -316,7 +316,7 @@ static err_t
 load_secrets(struct vault *v)
 {
 	CLEANUP(bytes_clear) struct bytes b = { 0 };
-	err_t err = meta_kv_get(v->meta, DB_KEY_SECRETS, &b);
+	err_t err = vault_secret_get(v, DB_KEY_SECRETS, &b);
 
 	return err != 0 ? err : parse_secrets(v, &(struct cursor){ b.data, b.len });
 }

@@ -20,6 +20,12 @@ MUST_CHECK err_t vault_become(struct vault *v, const uint8_t secret[static DEVIC
 MUST_CHECK err_t vault_open_db(struct vault *v, bool create, struct db **out);
 /* [meta lock] The link secret, the recovery PSK and all epoch keys. */
 MUST_CHECK err_t vault_save_secrets(struct vault *v);
+/*
+ * vault_secret.c: a value that is a secret.  -ENOENT: there is none, or nothing in it; -EBADMSG; -EPROTO: of a newer version.
+ * [meta lock]
+ */
+MUST_CHECK err_t vault_secret_put(struct vault *v, enum db_key key, const struct bytes *plain);
+MUST_CHECK err_t vault_secret_get(struct vault *v, enum db_key key, struct bytes *out);
 /* vault_device.c: in the vault's folder. */
 MUST_CHECK err_t vault_read_device_file_at(int dir_fd, struct devicefile **out);
 MUST_CHECK err_t vault_write_device_file_at(int dir_fd, const struct devicefile *df);

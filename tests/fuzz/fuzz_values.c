@@ -39,6 +39,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	snprintf(path, sizeof(path), "%s/meta.db-shm", dir);
 	unlink(path);
 	rmdir(dir);
+	FUZZ_REQUIRE(identity_from_device_secret(fuzz_secret, &vault.me) == 0);
 	engine.v = &vault;
 	FUZZ_REQUIRE(pthread_mutex_init(&engine.lock, NULL) == 0);
 	return 0;
@@ -49,6 +50,17 @@ static void put(enum db_key key, const uint8_t *data, size_t len)
 	meta_lock(vault.meta);
 	FUZZ_REQUIRE(meta_kv_put(vault.meta, key, data, len) == 0);
 	meta_unlock(vault.meta);
+}
+
+static void put_secret(enum db_key key, const uint8_t *data, size_t len)
+{
+	struct bytes b = {0};
+
+	FUZZ_REQUIRE(bytes_append(&b, data, len) == 0);
+	meta_lock(vault.meta);
+	FUZZ_REQUIRE(vault_secret_put(&vault, key, &b) == 0);
+	meta_unlock(vault.meta);
+	bytes_clear(&b);
 }
 
 static bool is_expected(err_t err)
@@ -77,7 +89,7 @@ static void try_credentials(const uint8_t *data, size_t len)
 	struct credentials *c = NULL, *again = NULL;
 	err_t err;
 
-	put(DB_KEY_CREDENTIALS, data, len);
+	put_secret(DB_KEY_CREDENTIALS, data, len);
 	err = credentials_load(&vault, &c);
 	FUZZ_REQUIRE(is_expected(err) || err == -ENOENT);
 	FUZZ_REQUIRE((err == 0) == (c != NULL));

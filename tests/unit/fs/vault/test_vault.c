@@ -9,14 +9,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "credentials.h"
 #include "disk.h"
 #include "random.h"
 #include "vault.h"
@@ -624,12 +627,110 @@ a_joined_half_gets_its_name_when_published(void **state)
 	bytes_clear(&add);
 }
 
+/* Secrets in memory. */
+
+#define WINDOW_LEN ((size_t)1 << 20)
+
+/* Reads through the kernel, so that what is unmapped meanwhile is only missed. */
+static bool
+is_between(uintptr_t begin, uintptr_t end, const uint8_t *secret, size_t len)
+{
+	static uint8_t window[WINDOW_LEN];
+
+	for (; begin + len <= end; begin += WINDOW_LEN - len) {
+		struct iovec to = { window, end - begin < WINDOW_LEN ? end - begin : WINDOW_LEN };
+		struct iovec from = { (void *)begin, to.iov_len };
+		ssize_t got = process_vm_readv(getpid(), &to, 1, &from, 1, 0);
+
+		if (got > 0 && memmem(window, (size_t)got, secret, len) != NULL)
+			return true;
+		if (end - begin <= WINDOW_LEN)
+			break;
+	}
+	return false;
+}
+
+/* In what can be written to, and is not the locked heap.  What is larger than any heap of a test belongs to a sanitizer. */
+static bool
+is_in_ordinary_memory(const uint8_t *secret, size_t len)
+{
+	FILE *smaps = fopen("/proc/self/smaps", "re");
+	uintptr_t begin = 0, end = 0;
+	char line[512], rights[8] = "";
+	bool found = false;
+
+	assert_non_null(smaps);
+	while (!found && fgets(line, sizeof(line), smaps) != NULL) {
+		/* Some words begin as numbers do. */
+		if (strchr(line, '-') != NULL && sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %7s ", &begin, &end, rights) == 3)
+			continue;
+		if (strncmp(line, "VmFlags:", 8) == 0 && rights[1] == 'w' && strstr(line, " dd") == NULL && end - begin < (size_t)1 << 30)
+			found = is_between(begin, end, secret, len);
+	}
+	fclose(smaps);
+	return found;
+}
+
+static void
+secrets_that_are_saved_are_not_in_ordinary_memory(void **state)
+{
+	const struct fixture *f = *state;
+	uint8_t recovery[RECOVERY_KEY_LEN] = { 0 };
+	struct credentials *c = secmem_new(sizeof(*c)), *kept = NULL;
+	uint8_t (*keys)[32] = secmem_new(32 * 32);
+	uint8_t *careless = malloc(32);
+	struct vault *v;
+
+	create(f, recovery);
+	v = open_vault(f);
+	assert_true(c != NULL && keys != NULL && careless != NULL);
+	assert_int_equal(random_secret(keys, 32 * 32), 0);
+	for (size_t i = 0; i < 40; i++)
+		c->secret_key[i] = (char)('!' + keys[i / 32][i % 32] % 90);
+	strcpy(c->access_key, "AKIA");
+
+	/* So many that the journal would keep them for the difference to the next version. */
+	for (uint32_t epoch = 1; epoch < 32; epoch++) {
+		meta_lock(v->meta);
+		assert_int_equal(vault_save_epoch_key(v, epoch, keys[epoch]), 0);
+		meta_unlock(v->meta);
+	}
+	assert_int_equal(credentials_save(v, c), 0);
+	assert_int_equal(meta_sync(v->meta), 0);
+	for (uint32_t epoch = 1; epoch < 32; epoch++)
+		assert_false(is_in_ordinary_memory(keys[epoch], 32));
+	assert_false(is_in_ordinary_memory((const uint8_t *)c->secret_key, 40));
+	memcpy(careless, keys[7], 32);
+	assert_true(is_in_ordinary_memory(keys[7], 32));
+	explicit_bzero(careless, 32);
+
+	assert_int_equal(vault_close(v), 0);
+	v = open_vault(f);
+	for (uint32_t epoch = 1; epoch < 32; epoch++) {
+		CLEANUP(key32_wipe) struct key32 key = { 0 };
+
+		assert_int_equal(keyring_get(v->keys, epoch, &key), 0);
+		assert_memory_equal(key.b, keys[epoch], 32);
+	}
+	assert_int_equal(credentials_load(v, &kept), 0);
+	assert_memory_equal(kept, c, sizeof(*c));
+	assert_int_equal(credentials_save(v, NULL), 0);
+	secmem_free(kept);
+	kept = NULL;
+	assert_int_equal(credentials_load(v, &kept), -ENOENT);
+	assert_int_equal(vault_close(v), 0);
+	secmem_free(keys);
+	secmem_free(c);
+	free(careless);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(secrets_that_are_saved_are_not_in_ordinary_memory),
 		TEST(a_new_vault_has_an_empty_root_that_is_pending),
 		TEST(the_recovery_key_is_a_member_of_the_new_vault),
 		TEST(what_was_saved_is_there_after_reopening),
