@@ -1,16 +1,53 @@
 /* What was deleted from a folder. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* Running out of memory shows as hh.tbl == NULL. */
+#define HASH_NONFATAL_OOM 1
+#include "hash_table.h"
 #include "history.h"
 
-static bool
-is_listed(const struct history_versions *l, const char *name)
+/* The names that were listed or found to be there now: of many commits that mention a name the newest one counts. */
+struct known {
+	UT_hash_handle hh;
+	char name[];
+};
+
+static void
+known_free(struct known **all)
 {
-	for (size_t i = 0; i < l->count; i++)
-		if (strcmp(l->v[i].name, name) == 0)
-			return true;
-	return false;
+	struct known *k, *next;
+
+	HASH_ITER (hh, *all, k, next) {
+		HASH_DEL(*all, k);
+		free(k);
+	}
+}
+
+static bool
+is_known(struct known *all, const char *name)
+{
+	struct known *k;
+
+	HASH_FIND(hh, all, name, strlen(name), k);
+	return k != NULL;
+}
+
+static err_t
+know(struct known **all, const char *name)
+{
+	size_t len = strlen(name);
+	struct known *k = calloc(1, sizeof(*k) + len);
+
+	if (k == NULL)
+		return -ENOMEM;
+	memcpy(k->name, name, len);
+	HASH_ADD_KEYPTR(hh, *all, k->name, len, k);
+	if (k->hh.tbl != NULL)
+		return 0;
+	free(k);
+	return -ENOMEM;
 }
 
 static bool
@@ -25,7 +62,7 @@ is_there(struct vfs *now, uint64_t folder, const char *name)
 }
 
 static err_t
-take_deleted(struct vfs *now, uint64_t folder, const struct past_commit *c, struct history_versions *out)
+take_deleted(struct vfs *now, uint64_t folder, const struct past_commit *c, struct known **known, struct history_versions *out)
 {
 	struct history_version gone = { .seq = c->seq, .time_ns = c->time_ns, .changes = HISTORY_UNNAMED };
 	err_t err;
@@ -34,7 +71,11 @@ take_deleted(struct vfs *now, uint64_t folder, const struct past_commit *c, stru
 	for (uint32_t i = 0; i < c->changes->dentry_count; i++) {
 		const struct change_dentry *d = &c->changes->dentries[i];
 
-		if (d->parent != folder || d->ino != 0 || is_listed(out, d->name) || is_there(now, folder, d->name))
+		if (d->parent != folder || d->ino != 0 || is_known(*known, d->name))
+			continue;
+		if ((err = know(known, d->name)) != 0)
+			return err;
+		if (is_there(now, folder, d->name))
 			continue;
 		memcpy(gone.name, d->name, sizeof(gone.name));
 		if ((err = history_versions_add(out, &gone)) != 0)
@@ -48,6 +89,7 @@ history_versions_deleted(struct past *p, struct vfs *now, uint64_t folder, uint6
     struct history_versions *out)
 {
 	CLEANUP(history_versions_clear) struct history_versions l = { 0 };
+	CLEANUP(known_free) struct known *known = NULL;
 	bool over = false;
 
 	for (uint64_t seq = past_head(p); !over; seq--) {
@@ -55,7 +97,7 @@ history_versions_deleted(struct past *p, struct vfs *now, uint64_t folder, uint6
 		err_t err = past_read(p, seq, &c);
 
 		if (err == 0)
-			err = take_deleted(now, folder, &c, &l);
+			err = take_deleted(now, folder, &c, &known, &l);
 		if (err != 0)
 			return err;
 		over = seq == 0 || c.time_ns < oldest_ns;

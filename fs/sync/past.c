@@ -18,7 +18,10 @@ past_free(struct past *p)
 {
 	if (p == NULL)
 		return;
+	past_ahead_free(p->ahead);
 	trust_free(p->trust);
+	for (size_t i = 0; i < p->link_count; i++)
+		bytes_clear(&p->links[i].object);
 	free(p->links);
 	free(p->bad_bases);
 	free(p);
@@ -103,11 +106,17 @@ past_open(struct sync *s, const struct past_watch *w, struct past **out)
 		err = trust_clone(v->trust, &p->trust);
 	meta_unlock(v->meta);
 	if (err == 0)
+		err = past_ahead_new(s->chain, p->head, &p->ahead);
+	if (err == 0)
 		*out = STEAL(p);
 	return err;
 }
 
 /* Objects. */
+
+/* So much is kept of all that was read, and of one commit. */
+#define KEPT_MAX (8u << 20)
+#define KEPT_ONE_MAX (256u << 10)
 
 static err_t
 not_what_was_seen(struct past *p, uint64_t seq)
@@ -116,21 +125,43 @@ not_what_was_seen(struct past *p, uint64_t seq)
 	    "replaced by another; restore the store's copy of it", seq, p->s->store->url);
 }
 
-/* The link of seq is known. */
-static err_t
-read_object(struct past *p, uint64_t seq, struct bytes *out)
+/* It is what was seen. */
+static void
+keep_object(struct past *p, struct past_link *link, const struct bytes *object)
 {
-	uint8_t hash[32];
-	err_t err = chain_read_commit(p->s->chain, seq, out);
+	if (object->len > KEPT_ONE_MAX || p->kept + object->len > KEPT_MAX)
+		return;
+	if (bytes_append(&link->object, object->data, object->len) == 0)
+		p->kept += object->len;
+}
+
+static err_t
+fetch_object(struct past *p, uint64_t seq, struct bytes *out)
+{
+	err_t err = past_ahead_read(p->ahead, seq, out);
 
 	if (err == -ENOENT)
 		return past_explain(p, -EBADMSG, "%s has lost commit %" PRIu64 ", without which the time before it can't be told; "
 		    "restore the store's copy of it", p->s->store->url, seq);
-	if (err != 0)
-		return past_explain_store(p, err);
-	if ((err = hash_sha256(out->data, out->len, hash)) != 0)
+	return past_explain_store(p, err);
+}
+
+/* The link of seq is known. */
+static err_t
+read_object(struct past *p, uint64_t seq, struct bytes *out)
+{
+	struct past_link *link = &p->links[p->head - seq];
+	uint8_t hash[32];
+	err_t err;
+
+	if (link->object.len > 0)
+		return bytes_append(out, link->object.data, link->object.len);
+	if ((err = fetch_object(p, seq, out)) != 0 || (err = hash_sha256(out->data, out->len, hash)) != 0)
 		return err;
-	return memcmp(hash, p->links[p->head - seq].hash, sizeof(hash)) == 0 ? 0 : not_what_was_seen(p, seq);
+	if (memcmp(hash, link->hash, sizeof(hash)) != 0)
+		return not_what_was_seen(p, seq);
+	keep_object(p, link, out);
+	return 0;
 }
 
 err_t

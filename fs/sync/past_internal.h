@@ -6,10 +6,12 @@
 
 #include "envelope.h"
 #include "past.h"
+#include "past_ahead.h"
 
 /* What is known of a commit without reading it again. */
 struct past_link {
 	uint8_t hash[32];
+	struct bytes object; /* empty unless it was small enough to be kept: most walks go the same way twice */
 	bool read;
 	uint64_t time_ns; /* if it was read, and how long it was */
 	uint64_t len;
@@ -23,6 +25,8 @@ struct past {
 	struct past_link *links; /* of the head, the one before it, … */
 	size_t link_count;
 	size_t link_cap;
+	size_t kept; /* bytes of objects */
+	struct past_ahead *ahead;
 	uint64_t *bad_bases;
 	size_t bad_base_count;
 	char why[512];

@@ -407,6 +407,109 @@ a_moment_is_the_newest_commit_that_is_not_later(void **state)
 	look_away(&b);
 }
 
+static void
+a_walk_back_finds_every_commit_once_and_a_second_walk_needs_the_store_no_more(void **state)
+{
+	enum { COMMITS = 40 };
+	struct fixture *f = *state;
+	uint64_t head, time[COMMITS + 8] = { 0 }, seen;
+	uint64_t calls;
+	struct back b;
+
+	for (unsigned i = 0; i < COMMITS; i++) {
+		make_text(&f->a, "changing", i % 2 == 0 ? "this" : "that");
+		sync_ok(&f->a);
+		assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "changing"), 0);
+	}
+	head = head_of(&f->a);
+	assert_in_range(head, COMMITS - 1, COMMITS + 7);
+	look_back(&f->a, &b);
+	calls = store_fault_calls(f->a.fault, STORE_OP_GET);
+	for (uint64_t seq = head + 1; seq-- > 0;) {
+		CLEANUP(past_commit_clear) struct past_commit c = { 0 };
+
+		assert_int_equal(past_read(b.p, seq, &c), 0);
+		assert_int_equal(c.seq, seq);
+		time[seq] = c.time_ns;
+	}
+	assert_int_equal(store_fault_calls(f->a.fault, STORE_OP_GET) - calls, head + 1);
+	for (uint64_t seq = 0; seq <= head; seq++) {
+		CLEANUP(past_commit_clear) struct past_commit c = { 0 };
+
+		assert_int_equal(past_read(b.p, seq, &c), 0);
+		assert_int_equal(past_time(b.p, seq, &seen), 0);
+		assert_true(c.time_ns == time[seq] && seen == time[seq]);
+	}
+	assert_int_equal(store_fault_calls(f->a.fault, STORE_OP_GET) - calls, head + 1);
+	look_away(&b);
+}
+
+static void
+a_commit_that_could_not_be_read_ahead_is_read_when_it_is_wanted(void **state)
+{
+	enum { COMMITS = 12 };
+	const struct store_fault_rule now_and_then = { .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_GET, .prefix = "c/", .skip = 3,
+		.count = 4, .error = -EAGAIN };
+	struct fixture *f = *state;
+	unsigned failures = 0;
+	struct back b;
+
+	for (unsigned i = 0; i < COMMITS; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "file %u", i);
+		make_text(&f->a, name, "text");
+		sync_ok(&f->a);
+	}
+	look_back(&f->a, &b);
+	fault(&f->a, now_and_then);
+	for (uint64_t seq = head_of(&f->a) + 1; seq-- > 0;) {
+		struct past_commit c = { 0 };
+		err_t err;
+
+		while ((err = past_read(b.p, seq, &c)) == -EAGAIN && failures < 4)
+			failures++;
+		assert_int_equal(err, 0);
+		past_commit_clear(&c);
+	}
+	no_fault(&f->a);
+	look_away(&b);
+}
+
+static void
+deleted_names_are_listed_once_with_the_last_time_and_not_if_they_are_back(void **state)
+{
+	enum { NAMES = 300 };
+	struct fixture *f = *state;
+	CLEANUP(history_versions_clear) struct history_versions l = { 0 };
+	uint64_t dir = make_dir(&f->a, INODE_ROOT, "dir");
+	char name[32];
+	struct back b;
+
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < NAMES; i++) {
+			snprintf(name, sizeof(name), "name %u", i);
+			make_file(&f->a, dir, name, "x", 1);
+		}
+		sync_ok(&f->a);
+		for (unsigned i = 0; i < NAMES; i++) {
+			snprintf(name, sizeof(name), "name %u", i);
+			assert_int_equal(vfs_unlink(f->a.fs, dir, name), 0);
+		}
+		sync_ok(&f->a);
+	}
+	make_file(&f->a, dir, "name 7", "back", 4);
+	sync_ok(&f->a);
+	look_back(&f->a, &b);
+	assert_int_equal(history_versions_deleted(b.p, f->a.fs, dir, 0, &l), 0);
+	assert_int_equal(l.count, NAMES - 1);
+	for (size_t i = 0; i < l.count; i++) {
+		assert_int_equal(l.v[i].seq, head_of(&f->a) - 1);
+		assert_string_not_equal(l.v[i].name, "name 7");
+	}
+	look_away(&b);
+}
+
 /* 2026-11-20 14:30:00 in Berlin, where the clock was put back on October 25. */
 #define NOON_IN_BERLIN 1795181400
 
@@ -747,6 +850,9 @@ main(void)
 		EACH(a_base_whose_part_is_damaged_is_passed_over),
 		EACH(damaged_bytes_of_the_past_are_an_error_and_never_wrong_bytes),
 		EACH(a_moment_is_the_newest_commit_that_is_not_later),
+		EACH(a_walk_back_finds_every_commit_once_and_a_second_walk_needs_the_store_no_more),
+		EACH(a_commit_that_could_not_be_read_ahead_is_read_when_it_is_wanted),
+		EACH(deleted_names_are_listed_once_with_the_last_time_and_not_if_they_are_back),
 		cmocka_unit_test(times_are_read_as_people_write_them),
 		cmocka_unit_test(times_are_shown_as_they_are_read),
 		EACH(the_versions_of_a_file_are_listed_also_under_its_earlier_names),
