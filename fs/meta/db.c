@@ -405,29 +405,15 @@ start_session(struct db *db)
 	return 0;
 }
 
-/* Appends all sealed rows to out, in order. */
+/* In place of what is in out: one after the other, since a batch may be long. */
 static err_t
-seal_rows(struct db *db, const struct db_row *rows, size_t count, struct bytes *out)
+seal_row(struct db *db, const struct db_row *row, struct bytes *out)
 {
-	size_t total = 0;
-	uint8_t *unused;
-
-	for (size_t i = 0; i < count; i++)
-		total += rows[i].data ? rows[i].len + ROWSEAL_OVERHEAD : 0;
-
-	/* Room for all at once: the buffer does not move while it fills. */
-	err_t e = bytes_extend(out, total, &unused);
+	uint8_t aad[AAD_LEN];
 
 	bytes_reset(out);
-	for (size_t i = 0; i < count && !e; i++) {
-		uint8_t aad[AAD_LEN];
-
-		if (!rows[i].data)
-			continue;
-		make_aad(aad, rows[i].table, rows[i].a, rows[i].b);
-		e = rowseal_seal(db->rs, aad, sizeof(aad), rows[i].data, rows[i].len, out);
-	}
-	return e;
+	make_aad(aad, row->table, row->a, row->b);
+	return rowseal_seal(db->rs, aad, sizeof(aad), row->data, row->len, out);
 }
 
 static err_t
@@ -451,17 +437,21 @@ delete_row(struct db *db, const struct db_row *row)
 	return rc == SQLITE_OK ? run(db, s) : from_sqlite(db->w.conn, rc);
 }
 
+/* sealed: room for it. */
 static err_t
-put_row(struct db *db, const struct db_row *row, const uint8_t *sealed)
+put_row(struct db *db, const struct db_row *row, struct bytes *sealed)
 {
 	sqlite3_stmt *s = db->w.put[row->table];
 	const int64_t keys[] = {(int64_t)row->a, (int64_t)row->b, row->hash, row->mark, row->state};
 	int rc = SQLITE_OK;
+	err_t e = seal_row(db, row, sealed);
 
+	if (e)
+		return e;
 	for (int k = 0; k < (int)ARRAY_LEN(keys) && rc == SQLITE_OK; k++)
 		rc = sqlite3_bind_int64(s, k + 1, keys[k]);
 	if (rc == SQLITE_OK)
-		rc = sqlite3_bind_blob64(s, 6, sealed, row->len + ROWSEAL_OVERHEAD, SQLITE_STATIC);
+		rc = sqlite3_bind_blob64(s, 6, sealed->data, sealed->len, SQLITE_STATIC);
 	return rc == SQLITE_OK ? run(db, s) : from_sqlite(db->w.conn, rc);
 }
 
@@ -478,34 +468,25 @@ put_session(struct db *db)
 
 /* What the journal has is void with this transaction, because it has all of that itself. */
 static err_t
-put_generation(struct db *db)
+put_generation(struct db *db, struct bytes *sealed)
 {
-	CLEANUP(bytes_clear) struct bytes sealed = {0};
 	uint8_t generation[8];
 	const struct db_row row = {.table = DB_KV, .a = DB_KEY_JOURNAL, .data = generation, .len = sizeof(generation)};
 
 	put_u64(generation, journal_generation(db->journal) + 1);
-
-	err_t e = seal_rows(db, &row, 1, &sealed);
-
-	return e ? e : put_row(db, &row, sealed.data);
+	return put_row(db, &row, sealed);
 }
 
-/* Within a transaction; sealed: the puts' rows, one after the other. */
+/* Within a transaction. */
 static err_t
-write_rows(struct db *db, const struct db_row *rows, size_t count, const uint8_t *sealed)
+write_rows(struct db *db, const struct db_row *rows, size_t count)
 {
+	CLEANUP(bytes_clear) struct bytes sealed = {0};
 	err_t e = db->session == SESSION_STORED ? 0 : put_session(db);
 
-	for (size_t i = 0; i < count && !e; i++) {
-		if (!rows[i].data) {
-			e = delete_row(db, &rows[i]);
-		} else {
-			e = put_row(db, &rows[i], sealed);
-			sealed += rows[i].len + ROWSEAL_OVERHEAD;
-		}
-	}
-	return !e && journal_is_used(db->journal) ? put_generation(db) : e;
+	for (size_t i = 0; i < count && !e; i++)
+		e = rows[i].data ? put_row(db, &rows[i], &sealed) : delete_row(db, &rows[i]);
+	return !e && journal_is_used(db->journal) ? put_generation(db, &sealed) : e;
 }
 
 /* The transaction is durable, or nobody knows. */
@@ -521,8 +502,6 @@ after_write(struct db *db, err_t e)
 err_t
 db_write(struct db *db, struct db_row *rows, size_t count)
 {
-	CLEANUP(bytes_clear) struct bytes sealed = {0};
-
 	if (count == 0)
 		return 0;
 	for (size_t i = 0; i < count; i++)
@@ -531,14 +510,11 @@ db_write(struct db *db, struct db_row *rows, size_t count)
 
 	err_t e = start_session(db);
 
-	/* Sealed before the transaction begins, so that this is short. */
-	if (!e)
-		e = seal_rows(db, rows, count, &sealed);
 	if (!e)
 		e = run(db, db->w.begin);
 	if (e)
 		return e;
-	e = write_rows(db, rows, count, sealed.data);
+	e = write_rows(db, rows, count);
 	if (!e)
 		e = run(db, db->w.commit);
 	if (e) {

@@ -15,12 +15,12 @@
 
 /*
  * That many changed objects, or so many bytes of them (a chunk in many pieces is large), are a commit of their own, however
- * young; whoever changes more waits until there is room.  A commit takes about twice the bytes again while it is on its way.
+ * young; whoever changes more waits until there is room.  What is on its way takes about the same once more as rows.
  */
 #define DIRTY_MAX 16384u
 #define PILE_MAX (3 * DIRTY_MAX)
-#define DIRTY_WEIGHT_MAX (16u << 20)
-#define PILE_WEIGHT_MAX (24u << 20)
+#define DIRTY_WEIGHT_MAX (32u << 20)
+#define PILE_WEIGHT_MAX (40u << 20)
 /* The WAL is folded into the database after this many rows or commits; by the thread, and nobody waits for it. */
 #define CHECKPOINT_ROWS 20000u
 #define CHECKPOINT_COMMITS 256u
