@@ -1,0 +1,268 @@
+/*
+ * What a second reader gets: the vfs driven without a mount, by one thread and by two.   bench_readers DIR MIB FILES
+ *
+ * DIR must exist; a vault is made in it and stays.  Two files of MIB, FILES small ones in folders of 100.  For each kind of reading:
+ * what one thread does, what two do, and how many times as much that is (CPU: of so many processors).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "secmem.h"
+#include "vault.h"
+#include "vfs.h"
+
+#define BLOCK 4096u
+#define PER_FOLDER 100u
+#define SECONDS 0.5
+
+static const struct vfs_caller ME = {.uid = 1000, .gid = 1000, .umask = 022};
+static const struct vault_unlock PLAIN = {.plain = true};
+
+static char dir[4096];
+static struct vault *vault;
+static struct vfs *vfs;
+static uint64_t big[2];
+static uint64_t chunks;
+static uint64_t files;
+static uint64_t *folders;
+static uint64_t *inos;
+
+static void
+check(err_t err, const char *what)
+{
+	if (err == 0)
+		return;
+	fprintf(stderr, "%s: %s\n", what, strerror(-err));
+	exit(1);
+}
+
+static double
+clock_now(clockid_t id)
+{
+	struct timespec t;
+
+	clock_gettime(id, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static uint64_t
+mix(uint64_t x)
+{
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+	return x ^ (x >> 31);
+}
+
+/* One step of a kind of reading, by that thread. */
+typedef void step_fn(unsigned thread, uint64_t n);
+
+struct reader {
+	pthread_t thread;
+	unsigned no;
+	step_fn *step;
+	atomic_bool *go;
+	double end;
+	uint64_t steps;
+	double cpu;
+	double wall;
+};
+
+static void *
+read_on(void *arg)
+{
+	struct reader *r = arg;
+	double wall, cpu;
+
+	while (!atomic_load(r->go))
+		;
+	wall = clock_now(CLOCK_MONOTONIC);
+	cpu = clock_now(CLOCK_THREAD_CPUTIME_ID);
+	while (clock_now(CLOCK_MONOTONIC) - wall < SECONDS)
+		for (unsigned k = 0; k < 8; k++)
+			r->step(r->no, r->steps++);
+	r->wall = clock_now(CLOCK_MONOTONIC) - wall;
+	r->cpu = clock_now(CLOCK_THREAD_CPUTIME_ID) - cpu;
+	return NULL;
+}
+
+static double
+run(unsigned threads, step_fn *step, double *cpu_out)
+{
+	struct reader r[2] = {0};
+	atomic_bool go = false;
+	double rate = 0;
+
+	*cpu_out = 0;
+	for (unsigned k = 0; k < threads; k++) {
+		r[k] = (struct reader){.no = k, .step = step, .go = &go};
+		check(-pthread_create(&r[k].thread, NULL, read_on, &r[k]), "thread");
+	}
+	atomic_store(&go, true);
+	for (unsigned k = 0; k < threads; k++) {
+		pthread_join(r[k].thread, NULL);
+		rate += (double)r[k].steps / r[k].wall;
+		*cpu_out += r[k].cpu / r[k].wall;
+	}
+	return rate;
+}
+
+static void
+open_all(void)
+{
+	check(vault_open(dir, &PLAIN, &vault), "open");
+	check(vfs_new(vault->meta, vault->content, vault->lookups, dir, &vfs), "vfs");
+}
+
+static void
+close_all(void)
+{
+	vfs_free(vfs);
+	check(vault_close(vault), "close");
+}
+
+static void
+compare(const char *what, step_fn *step, bool cold)
+{
+	double cpu[2], rate[2];
+
+	for (unsigned k = 0; k < 2; k++) {
+		if (cold) {
+			close_all();
+			open_all();
+		}
+		rate[k] = run(k + 1, step, &cpu[k]);
+	}
+	printf("%-44s one %9.0f /s (CPU %.2f)  two %9.0f /s (CPU %.2f)  ratio %.2f\n", what, rate[0], cpu[0], rate[1], cpu[1],
+	    rate[1] / rate[0]);
+	fflush(stdout);
+}
+
+static void
+read_at(uint64_t ino, uint64_t off, size_t len)
+{
+	static _Thread_local uint8_t buf[CHUNK_LEN];
+	size_t got;
+
+	check(vfs_read(vfs, ino, off, len, buf, &got), "read");
+}
+
+static void
+sequential_own(unsigned thread, uint64_t n)
+{
+	read_at(big[thread], n % chunks * CHUNK_LEN, CHUNK_LEN);
+}
+
+static void
+sequential_same(unsigned thread, uint64_t n)
+{
+	read_at(big[0], (n + thread * chunks / 2) % chunks * CHUNK_LEN, CHUNK_LEN);
+}
+
+static void
+random_own(unsigned thread, uint64_t n)
+{
+	read_at(big[thread], mix(n + 1) % (chunks * (CHUNK_LEN / BLOCK)) * BLOCK, BLOCK);
+}
+
+static void
+random_same(unsigned thread, uint64_t n)
+{
+	read_at(big[0], mix((n << 1 | thread) + 1) % (chunks * (CHUNK_LEN / BLOCK)) * BLOCK, BLOCK);
+}
+
+static void
+attributes(unsigned thread, uint64_t n)
+{
+	struct stat st;
+
+	check(vfs_getattr(vfs, inos[mix((n << 1 | thread) + 1) % files], &st), "getattr");
+}
+
+static void
+names(unsigned thread, uint64_t n)
+{
+	uint64_t i = mix((n << 1 | thread) + 1) % files;
+	char name[32];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "f%llu", (unsigned long long)i);
+	check(vfs_lookup(vfs, folders[i / PER_FOLDER], name, &st), "lookup");
+	vfs_forget(vfs, st.st_ino, 1);
+}
+
+static void
+small_reads(unsigned thread, uint64_t n)
+{
+	read_at(inos[mix((n << 1 | thread) + 1) % files], 0, BLOCK);
+}
+
+static void
+make_files(void)
+{
+	static uint8_t data[CHUNK_LEN];
+	char name[32];
+	struct stat st;
+
+	for (size_t k = 0; k < sizeof(data); k += 8) {
+		uint64_t word = mix(k + 1);
+
+		memcpy(data + k, &word, 8);
+	}
+	for (unsigned k = 0; k < 2; k++) {
+		snprintf(name, sizeof(name), "big%u", k);
+		check(vfs_mknod(vfs, &ME, INODE_ROOT, name, S_IFREG | 0644, 0, &st), "mknod");
+		big[k] = st.st_ino;
+		for (uint64_t c = 0; c < chunks; c++)
+			check(vfs_write(vfs, big[k], c * CHUNK_LEN, data, CHUNK_LEN, VFS_WRITE_BACK), "write");
+	}
+	for (uint64_t i = 0; i < files; i++) {
+		if (i % PER_FOLDER == 0) {
+			snprintf(name, sizeof(name), "d%llu", (unsigned long long)(i / PER_FOLDER));
+			check(vfs_mkdir(vfs, &ME, INODE_ROOT, name, 0755, &st), "mkdir");
+			folders[i / PER_FOLDER] = st.st_ino;
+		}
+		snprintf(name, sizeof(name), "f%llu", (unsigned long long)i);
+		check(vfs_mknod(vfs, &ME, folders[i / PER_FOLDER], name, S_IFREG | 0644, 0, &st), "mknod");
+		inos[i] = st.st_ino;
+		check(vfs_write(vfs, st.st_ino, 0, data, 2000, VFS_WRITE_BACK), "write");
+	}
+	check(meta_sync(vault->meta), "commit");
+}
+
+int
+main(int argc, char **argv)
+{
+	struct vault_create_params params = {.dir = dir, .device_name = "bench", .lock = PLAIN};
+	uint8_t recovery[RECOVERY_KEY_LEN];
+
+	if (argc != 4 || (chunks = strtoull(argv[2], NULL, 10)) < 2 || (files = strtoull(argv[3], NULL, 10)) == 0) {
+		fprintf(stderr, "usage: bench_readers DIR MIB FILES\n");
+		return 2;
+	}
+	folders = calloc(files / PER_FOLDER + 1, sizeof(folders[0]));
+	inos = calloc(files, sizeof(inos[0]));
+	check(folders && inos ? 0 : -ENOMEM, "memory");
+	snprintf(dir, sizeof(dir), "%.4000s/vault", argv[1]);
+	check(secmem_init(), "memory");
+	check(vault_create(&params, recovery), "create");
+	open_all();
+	make_files();
+	compare("1 MiB reads, a file each", sequential_own, false);
+	compare("1 MiB reads, the same file", sequential_same, false);
+	compare("4 KiB random reads, a file each", random_own, false);
+	compare("4 KiB random reads, the same file", random_same, false);
+	compare("attributes, from the database", attributes, true);
+	compare("names, from the database", names, true);
+	compare("small files, from the database", small_reads, true);
+	close_all();
+	free(folders);
+	free(inos);
+	return 0;
+}
