@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lock.h"
 #include "random.h"
 
 struct epoch {
@@ -49,7 +50,7 @@ keyring_new(struct keyring **out)
 	}
 	/* Without attributes neither can fail on Linux. */
 	(void)pthread_rwlock_init(&k->lock, NULL);
-	(void)pthread_mutex_init(&k->opened_lock, NULL);
+	lock_init(&k->opened_lock);
 	*out = k;
 	return 0;
 }

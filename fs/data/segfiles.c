@@ -16,6 +16,7 @@
 #include <utlist.h>
 
 #include "disk.h"
+#include "lock.h"
 
 struct segfile {
 	uint64_t seg;
@@ -44,13 +45,7 @@ segfiles_new(int dirfd, struct segfiles **out)
 
 	if (!sf)
 		return -ENOMEM;
-
-	int failed = pthread_mutex_init(&sf->lock, NULL);
-
-	if (failed) {
-		free(sf);
-		return -failed;
-	}
+	lock_init(&sf->lock);
 	sf->dirfd = dirfd;
 	*out = sf;
 	return 0;

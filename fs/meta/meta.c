@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <utlist.h>
 
+#include "lock.h"
 #include "meta_internal.h"
 
 /* Smaller numbers are for the root and for whatever may need one some day. */
@@ -57,7 +58,7 @@ meta_new(struct db *db, struct rowseal *rs, uint32_t member_number, struct meta 
 		free(m);
 		return err;
 	}
-	pthread_mutex_init(&m->lock, NULL);
+	lock_init(&m->lock);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&m->wake, &attr);
