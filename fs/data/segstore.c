@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "disk.h"
+#include "lock.h"
 #include "log.h"
 
 static void
@@ -29,10 +30,10 @@ segstore_alloc(struct meta *meta)
 	ss->dirfd = -1;
 	(void)pthread_mutex_init(&ss->sweep_lock, NULL);
 	(void)pthread_mutex_init(&ss->begin_lock, NULL);
-	(void)pthread_mutex_init(&ss->lock, NULL);
+	lock_init(&ss->lock);
 	(void)pthread_mutex_init(&ss->save_lock, NULL);
 	(void)pthread_mutex_init(&ss->make_lock, NULL);
-	(void)pthread_mutex_init(&ss->pieces_lock, NULL);
+	lock_init(&ss->pieces_lock);
 	(void)pthread_cond_init(&ss->pieces_moved, NULL);
 	(void)pthread_cond_init(&ss->drained, NULL);
 	return ss;
@@ -79,7 +80,7 @@ hot_free(struct segstore *ss, struct hot *h)
 {
 	if (h->file)
 		segfiles_put(ss->files, h->file);
-	free(h->dead);
+	deadmap_clear(&h->dead);
 	free(h->owners);
 	free(h);
 }

@@ -19,6 +19,7 @@
 #define HASH_NONFATAL_OOM 1
 #include "hash_table.h"
 
+#include "deadmap.h"
 #include "segfiles.h"
 #include "segstore.h"
 
@@ -34,7 +35,7 @@ struct hot {
 	struct segfile *file; /* NULL when not held */
 	uint64_t end;         /* appended or being appended */
 	uint64_t released;    /* bytes */
-	uint16_t *dead;       /* released bytes by block; NULL: none yet */
+	struct deadmap dead;  /* released bytes by block */
 	bool held;            /* in the batch of the commit under way, which removes it at its end if all of it was released */
 	uint64_t *owners;     /* inodes that things were written to it for, some more than once; NULL with `crowded` or `earlier` */
 	uint32_t owner_count;

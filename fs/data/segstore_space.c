@@ -21,18 +21,16 @@ segstore_count_dead(struct hot *h, uint64_t off, uint32_t len, uint64_t *punch_o
 
 	*punch_off_out = *punch_len_out = 0;
 	h->released += len;
-	if (!h->dead)
-		h->dead = calloc(HOT_BLOCK_COUNT, sizeof(*h->dead));
-	if (!h->dead || !len)
+	if (!len)
 		return;
 	for (uint64_t b = off / HOT_BLOCK_LEN; b <= (off + len - 1) / HOT_BLOCK_LEN; b++) {
 		uint64_t from = off > b * HOT_BLOCK_LEN ? off : b * HOT_BLOCK_LEN;
 		uint64_t to = off + len < (b + 1) * HOT_BLOCK_LEN ? off + len : (b + 1) * HOT_BLOCK_LEN;
+		uint16_t dead = deadmap_add(&h->dead, (uint16_t)b, (uint16_t)(to - from), HOT_BLOCK_COUNT);
 
 		/* More than all of it would mean bytes that were released twice: then what else is here can't be told. */
-		assert(h->dead[b] + (to - from) <= HOT_BLOCK_LEN);
-		h->dead[b] = (uint16_t)(h->dead[b] + (to - from));
-		if (h->dead[b] < HOT_BLOCK_LEN)
+		assert(dead <= HOT_BLOCK_LEN);
+		if (dead < HOT_BLOCK_LEN)
 			continue;
 		first = first < b ? first : b;
 		last = b + 1;
