@@ -1,25 +1,43 @@
-/* The kernel's lookup counts: pages of counters in a hash by inode number. */
+/*
+ * The kernel's lookup counts: pages of counters in a hash by inode number.  It may know millions of inodes, and nearly all of them
+ * have been looked up a few times: a counter is a byte, and what is beyond that stands in a hash of its own.
+ */
 #include "lookups.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
+/* Running out of memory shows as hh.tbl == NULL. */
+#define HASH_NONFATAL_OOM 1
 #include "hash_table.h"
+#include "lock.h"
 
-#define PAGE_SHIFT 10
+#define PAGE_SHIFT 12
 #define PAGE_COUNTERS (1u << PAGE_SHIFT)
+#define COUNTER_MAX 255u
+#define EMPTY_MAX 64u /* pages without counters that stay: whoever looks up one file after the other comes back to them */
 
 struct page {
 	uint64_t no;
-	uint32_t used; /* counters that are not zero; the page goes with the last */
-	uint32_t count[PAGE_COUNTERS];
+	uint32_t used;  /* counters that are not zero */
+	uint8_t *count; /* mapped: among the heap's short-lived blocks it would keep those from being given back */
+	UT_hash_handle hh;
+};
+
+/* Beyond COUNTER_MAX. */
+struct excess {
+	uint64_t ino;
+	uint64_t n;
 	UT_hash_handle hh;
 };
 
 struct lookups {
 	pthread_mutex_t lock;
 	struct page *pages;
+	unsigned empty_count;
+	struct excess *excess;
 };
 
 err_t
@@ -29,22 +47,59 @@ lookups_new(struct lookups **out)
 
 	if (l == NULL)
 		return -ENOMEM;
-	pthread_mutex_init(&l->lock, NULL);
+	lock_init(&l->lock);
 	*out = l;
 	return 0;
+}
+
+static void
+page_free(struct lookups *l, struct page *p)
+{
+	HASH_DEL(l->pages, p);
+	(void)munmap(p->count, PAGE_COUNTERS);
+	free(p);
+}
+
+static struct page *
+page_new(struct lookups *l, uint64_t no)
+{
+	struct page *p = calloc(1, sizeof(*p));
+	void *count = mmap(NULL, PAGE_COUNTERS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p != NULL && count != MAP_FAILED) {
+		p->no = no;
+		p->count = count;
+		HASH_ADD(hh, l->pages, no, sizeof(p->no), p);
+		if (p->hh.tbl != NULL) {
+			l->empty_count++;
+			return p;
+		}
+	}
+	if (count != MAP_FAILED)
+		(void)munmap(count, PAGE_COUNTERS);
+	free(p);
+	return NULL;
+}
+
+static void
+excess_free(struct lookups *l, struct excess *x)
+{
+	HASH_DEL(l->excess, x);
+	free(x);
 }
 
 void
 lookups_free(struct lookups *l)
 {
 	struct page *p, *next;
+	struct excess *x, *next_excess;
 
 	if (l == NULL)
 		return;
-	HASH_ITER (hh, l->pages, p, next) {
-		HASH_DEL(l->pages, p);
-		free(p);
-	}
+	HASH_ITER (hh, l->pages, p, next)
+		page_free(l, p);
+	HASH_ITER (hh, l->excess, x, next_excess)
+		excess_free(l, x);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
 }
@@ -59,6 +114,49 @@ page_find(struct lookups *l, uint64_t ino)
 	return p;
 }
 
+static struct excess *
+excess_find(struct lookups *l, uint64_t ino)
+{
+	struct excess *x;
+
+	HASH_FIND(hh, l->excess, &ino, sizeof(ino), x);
+	return x;
+}
+
+static uint8_t *
+counter_of(struct page *p, uint64_t ino)
+{
+	return &p->count[ino & (PAGE_COUNTERS - 1)];
+}
+
+static uint64_t
+total_of(struct lookups *l, struct page *p, uint64_t ino)
+{
+	struct excess *x = *counter_of(p, ino) == COUNTER_MAX ? excess_find(l, ino) : NULL;
+
+	return *counter_of(p, ino) + (x == NULL ? 0 : x->n);
+}
+
+static err_t
+excess_add(struct lookups *l, uint64_t ino)
+{
+	struct excess *x = excess_find(l, ino);
+
+	if (x == NULL) {
+		x = calloc(1, sizeof(*x));
+		if (x == NULL)
+			return -ENOMEM;
+		x->ino = ino;
+		HASH_ADD(hh, l->excess, ino, sizeof(x->ino), x);
+		if (x->hh.tbl == NULL) {
+			free(x);
+			return -ENOMEM;
+		}
+	}
+	x->n++;
+	return 0;
+}
+
 err_t
 lookups_add(struct lookups *l, uint64_t ino)
 {
@@ -67,51 +165,64 @@ lookups_add(struct lookups *l, uint64_t ino)
 
 	pthread_mutex_lock(&l->lock);
 	p = page_find(l, ino);
-	if (p == NULL && (p = calloc(1, sizeof(*p))) != NULL) {
-		p->no = ino >> PAGE_SHIFT;
-		HASH_ADD(hh, l->pages, no, sizeof(p->no), p);
-	}
-	if (p == NULL) {
+	if (p == NULL)
+		p = page_new(l, ino >> PAGE_SHIFT);
+	if (p == NULL)
 		err = -ENOMEM;
-	} else if (p->count[ino & (PAGE_COUNTERS - 1)]++ == 0) {
-		p->used++;
-	}
+	else if (*counter_of(p, ino) == COUNTER_MAX)
+		err = excess_add(l, ino);
+	else if ((*counter_of(p, ino))++ == 0 && p->used++ == 0)
+		l->empty_count--;
 	pthread_mutex_unlock(&l->lock);
 	return err;
 }
 
-uint32_t
+/* A smaller one, or 0. */
+static void
+set_total(struct lookups *l, struct page *p, uint64_t ino, uint64_t n)
+{
+	struct excess *x = *counter_of(p, ino) == COUNTER_MAX ? excess_find(l, ino) : NULL;
+	bool was_used = *counter_of(p, ino) != 0;
+
+	*counter_of(p, ino) = (uint8_t)(n < COUNTER_MAX ? n : COUNTER_MAX);
+	if (x != NULL && n > COUNTER_MAX)
+		x->n = n - COUNTER_MAX;
+	else if (x != NULL)
+		excess_free(l, x);
+	if (!was_used || n != 0 || --p->used != 0)
+		return;
+	if (l->empty_count < EMPTY_MAX)
+		l->empty_count++;
+	else
+		page_free(l, p);
+}
+
+uint64_t
 lookups_drop(struct lookups *l, uint64_t ino, uint64_t n)
 {
-	uint32_t left = 0;
+	uint64_t left = 0;
 	struct page *p;
 
 	pthread_mutex_lock(&l->lock);
 	p = page_find(l, ino);
 	if (p != NULL) {
-		uint32_t *count = &p->count[ino & (PAGE_COUNTERS - 1)];
-		bool was_used = *count != 0;
-
-		*count = n >= *count ? 0 : *count - (uint32_t)n;
-		left = *count;
-		if (was_used && left == 0 && --p->used == 0) {
-			HASH_DEL(l->pages, p);
-			free(p);
-		}
+		left = total_of(l, p, ino);
+		left = n >= left ? 0 : left - n;
+		set_total(l, p, ino, left);
 	}
 	pthread_mutex_unlock(&l->lock);
 	return left;
 }
 
-uint32_t
+uint64_t
 lookups_count(struct lookups *l, uint64_t ino)
 {
 	struct page *p;
-	uint32_t count;
+	uint64_t count;
 
 	pthread_mutex_lock(&l->lock);
 	p = page_find(l, ino);
-	count = p == NULL ? 0 : p->count[ino & (PAGE_COUNTERS - 1)];
+	count = p == NULL ? 0 : total_of(l, p, ino);
 	pthread_mutex_unlock(&l->lock);
 	return count;
 }
