@@ -399,7 +399,7 @@ static err_t
 read_local(struct content *c, struct scratch *s, struct reading *r)
 {
 	content_lock_file(c, r->ino, false);
-	meta_lock(c->meta);
+	meta_lock_warm(c->meta, r->ino, r->off / CHUNK_LEN);
 
 	err_t e = collect(c, s, r->ino, r->off, &r->len, &r->origin);
 

@@ -171,7 +171,7 @@ write_once(struct writing *w)
 	if (e && !w->appended)
 		return e;
 	content_lock_file(w->c, w->ino, true);
-	meta_lock(w->c->meta);
+	meta_lock_warm(w->c->meta, w->ino, w->off / CHUNK_LEN);
 	if (!e)
 		e = map_all(w);
 	if (e)

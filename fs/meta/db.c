@@ -1,5 +1,5 @@
 /*
- * db.c: meta.db.  With db_schema.c the only file that knows SQLite: three connections (reading, writing, checkpoints), the
+ * db.c: meta.db.  With db_schema.c and db_touch.c the only file that knows SQLite: three connections (reading, writing, checkpoints), the
  * statements, all prepared once, and the sealing and opening of every row on its way through.
  */
 #include "db.h"
@@ -17,6 +17,7 @@
 #include "db_private.h"
 #include "db_schema.h"
 #include "db_sql.h"
+#include "db_touch.h"
 #include "journal.h"
 
 #define AAD_LEN (1 + 8 + 8)
@@ -69,6 +70,7 @@ struct db {
 	uint8_t session_salt[ROWSEAL_SALT_LEN];
 	struct journal *journal;
 	sqlite3 *checkpointer; /* the one thread that calls db_checkpoint */
+	struct db_touch *touch;
 	_Atomic uint64_t reads;
 	_Atomic uint64_t rows_written;
 	_Atomic uint64_t commits;
@@ -368,6 +370,20 @@ db_scan_all(struct db *db, enum db_table table, uint64_t after_a, uint64_t after
 	return scan_after(db, db->r.all[table], table, after_a, after_b, limit, fn, ctx);
 }
 
+void
+db_warm(struct db *db, enum db_table table, uint64_t a, uint64_t b)
+{
+	if (is_key(a, b))
+		db_touch_read(db->touch, table, a, b);
+}
+
+void
+db_warm_names(struct db *db, uint64_t parent, int64_t hash, unsigned limit)
+{
+	if (is_key(parent, 0))
+		db_touch_read_names(db->touch, parent, hash, limit);
+}
+
 /* Writing. */
 
 /* By key, so that SQLite walks each tree once; a delete before a put of the same key. */
@@ -644,8 +660,8 @@ static const char COMMON_PRAGMAS[] =
     "PRAGMA journal_size_limit = " STR(WAL_LARGE) "; PRAGMA cache_size = -16384; PRAGMA synchronous = FULL;";
 static const char READER_PRAGMAS[] = "PRAGMA query_only = ON;";
 
-static err_t
-connect(const char *path, int busy_ms, sqlite3 **out)
+err_t
+db_connect(const char *path, int busy_ms, void **out)
 {
 	sqlite3 *conn = NULL;
 	int rc = sqlite3_open_v2(path, &conn,
@@ -666,6 +682,17 @@ connect(const char *path, int busy_ms, sqlite3 **out)
 	}
 	*out = conn;
 	return 0;
+}
+
+static err_t
+connect(const char *path, int busy_ms, sqlite3 **out)
+{
+	void *conn = NULL;
+	err_t e = db_connect(path, busy_ms, &conn);
+
+	if (!e)
+		*out = conn;
+	return e;
 }
 
 static err_t
@@ -738,6 +765,7 @@ db_close(struct db *db)
 {
 	if (!db)
 		return;
+	db_touch_free(db->touch);
 	disconnect(db->r.conn);
 	disconnect(db->checkpointer);
 	disconnect(db->w.conn);
@@ -846,6 +874,8 @@ open_all(struct db *db, const char *path, bool create)
 		e = connect(path, WRITER_BUSY_MS, &db->r.conn);
 	if (!e)
 		e = connect(path, 0, &db->checkpointer);
+	if (!e)
+		e = db_touch_new(path, &db->touch);
 	if (!e)
 		e = prepare_writer(&db->w);
 	if (!e)

@@ -100,6 +100,13 @@ MUST_CHECK err_t db_scan_all(struct db *db, enum db_table table, uint64_t after_
     db_row_fn *fn, void *ctx);
 
 /*
+ * Rows that are going to be read: any thread, without the reader's lock, which then does not have to be held while the disk is
+ * asked.  DB_INODE and DB_CHUNK; or the names of a directory with that hash, and the first `limit` of it.
+ */
+void db_warm(struct db *db, enum db_table table, uint64_t a, uint64_t b);
+void db_warm_names(struct db *db, uint64_t parent, int64_t hash, unsigned limit);
+
+/*
  * Writes all rows in one transaction, durable when it returns 0 (synchronous=FULL on this connection); on failure nothing
  * of it is written.  Not to be called with the reader's lock held.  Sorts rows by table and key first.  What was put into the
  * journal before must be among them (later versions will do): the journal begins anew.

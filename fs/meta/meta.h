@@ -13,8 +13,8 @@
  * INVARIANT: bytes that a committed row points at are released (on_release) only after a later commit, without them, is durable.
  *
  * LOCKING: meta_lock is one mutex; functions marked [L] need it held.  Objects handed out are borrowed until it is
- * released.  It is never held during encryption, segment I/O, a flush, the network or a FUSE reply (a cold row is read
- * from the database under it).  Order: content's file lock, then meta_lock, then segstore's own.
+ * released.  It is never held during encryption, segment I/O, a flush, the network or a FUSE reply.  A cold row is
+ * read from the database, and opened, under it; where many readers come from, the disk has been asked before (meta_lock_warm).  Order: content's file lock, then meta_lock, then segstore's own.
  * Uses inode.h, db.h, records.h, extents.h, uthash.
  */
 #ifndef SNUGFS_META_H
@@ -65,6 +65,12 @@ void meta_free(struct meta *m);
 
 void meta_lock(struct meta *m);
 void meta_unlock(struct meta *m);
+/*
+ * The same for who is going to look at an inode and, if not 0, that chunk of it, or at a name: what is not in memory is read from the
+ * disk before, by itself, so that nobody waits for that.
+ */
+void meta_lock_warm(struct meta *m, uint64_t ino, uint64_t no);
+void meta_lock_warm_name(struct meta *m, uint64_t parent, const char *name);
 /* For those who change much: waits while so many changes wait for the disk that memory would not hold more.  Not with any lock. */
 void meta_throttle(struct meta *m);
 

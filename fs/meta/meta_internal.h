@@ -248,7 +248,8 @@ size_t pending_sort_numbers(struct number_list *l);
 MUST_CHECK err_t pending_add_key(void *list, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data,
     size_t len);
 
-/* meta_names.c */
+/* meta_names.c.  A directory of which two names were asked for is read as a whole, if it has no more rows. */
+#define NAMES_WHOLE_MAX 1024u
 MUST_CHECK err_t dentry_hash(struct meta *m, struct cached_dentry *cd);
 /* The database has no rows of a directory that it has never seen. */
 bool names_is_unstored(struct meta *m, uint64_t parent);

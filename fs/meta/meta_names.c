@@ -4,8 +4,6 @@
 
 #include "meta_internal.h"
 
-/* A directory of which two names were asked for is read as a whole, if it has no more rows than this. */
-#define WHOLE_MAX 1024u
 /* Rows that are read ahead in a larger one; and how near to where that ended the next miss must be. */
 #define AHEAD_ROWS 64u
 #define AHEAD_NEAR 256u
@@ -181,7 +179,7 @@ read_whole(struct meta *m, struct directory *dir, bool inodes)
 	unsigned rows = 0;
 
 	dir->large = true;
-	if (list_read_directory(m, ino, 0, WHOLE_MAX + 1, inodes, &rows, &last) == 0 && rows <= WHOLE_MAX) {
+	if (list_read_directory(m, ino, 0, NAMES_WHOLE_MAX + 1, inodes, &rows, &last) == 0 && rows <= NAMES_WHOLE_MAX) {
 		dir->large = false;
 		dir->complete = true;
 	}

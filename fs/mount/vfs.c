@@ -149,7 +149,7 @@ vfs_lookup(struct vfs *v, uint64_t parent, const char *name, struct stat *attr_o
 	struct inode *i;
 	err_t err;
 
-	meta_lock(v->meta);
+	meta_lock_warm_name(v->meta, parent, name);
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		err = lookup_dots(v, parent, name[1] == '.', &i);
 	else
@@ -181,7 +181,7 @@ vfs_getattr(struct vfs *v, uint64_t ino, struct stat *attr_out)
 	struct inode *i;
 	err_t err;
 
-	meta_lock(v->meta);
+	meta_lock_warm(v->meta, ino, 0);
 	err = meta_inode_get(v->meta, ino, &i);
 	if (err == 0)
 		vfs_fill_stat(i, attr_out);

@@ -1035,6 +1035,43 @@ a_reader_sees_whole_batches_while_another_thread_writes_and_a_third_checkpoints(
 	assert_int_equal(pthread_join(checkpointer, NULL), 0);
 }
 
+static void *
+warm_rounds(void *arg)
+{
+	struct race *r = arg;
+
+	while (!r->done) {
+		for (uint64_t k = 0; k < 60; k++) {
+			db_warm(r->db, DB_CHUNK, 1, k);
+			db_warm(r->db, DB_INODE, k, 0);
+			db_warm_names(r->db, 1, (int64_t)k, 100);
+		}
+		db_warm(r->db, DB_INODE, UINT64_MAX, 0); /* no row's key */
+	}
+	return NULL;
+}
+
+static void
+rows_are_read_ahead_by_several_threads_while_others_write_and_checkpoint(void **state)
+{
+	struct fixture *f = *state;
+	struct race r = {.db = f->db};
+	pthread_t threads[4];
+	unsigned count = 0;
+
+	assert_int_equal(pthread_create(&threads[0], NULL, write_rounds, &r), 0);
+	for (unsigned k = 1; k < 4; k++)
+		assert_int_equal(pthread_create(&threads[k], NULL, warm_rounds, &r), 0);
+	for (bool last = false; !last;) {
+		last = r.done;
+		assert_int_equal(db_checkpoint(f->db), 0);
+	}
+	for (unsigned k = 0; k < 4; k++)
+		assert_int_equal(pthread_join(threads[k], NULL), 0);
+	assert_int_equal(db_scan(f->db, DB_CHUNK, 1, 0, 100, ignore_row, &count), 0);
+	assert_int_equal(count, 50);
+}
+
 static void
 counters_count(void **state)
 {
@@ -1086,6 +1123,7 @@ main(void)
 		WITH_FIXTURE(a_checkpoint_does_not_wait_for_a_reader_and_loses_nothing),
 		WITH_FIXTURE(a_log_that_grew_large_is_cut_back),
 		WITH_FIXTURE(a_reader_sees_whole_batches_while_another_thread_writes_and_a_third_checkpoints),
+		WITH_FIXTURE(rows_are_read_ahead_by_several_threads_while_others_write_and_checkpoint),
 		WITH_FIXTURE(counters_count),
 	};
 

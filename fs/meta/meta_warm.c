@@ -1,0 +1,77 @@
+/*
+ * Taking the lock for rows that are not in memory: the disk is asked before, without it.
+ *
+ * Reading a row that the kernel has takes less than that.  So only a thread whose reads have lately come from the disk does it: the
+ * kernel counts them.
+ */
+#include <sys/resource.h>
+
+#include "meta_internal.h"
+
+#define WARM_COUNT 64u /* rows, after each time that the disk was asked */
+
+static bool
+disk_was_asked(void)
+{
+	static _Thread_local long seen;
+	static _Thread_local unsigned left;
+	struct rusage used;
+
+	if (getrusage(RUSAGE_THREAD, &used) == 0 && used.ru_inblock != seen) {
+		seen = used.ru_inblock;
+		left = WARM_COUNT;
+	}
+	if (left == 0)
+		return false;
+	left--;
+	return true;
+}
+
+static bool
+is_cold_chunk(struct meta *m, uint64_t ino, uint64_t no)
+{
+	uint64_t key[2] = { ino, no };
+	struct cached_chunk *cc;
+
+	HASH_FIND(hh, m->chunks, key, sizeof(key), cc);
+	return cc == NULL;
+}
+
+void
+meta_lock_warm(struct meta *m, uint64_t ino, uint64_t no)
+{
+	struct cached_inode *ci;
+	bool cold_chunk;
+
+	meta_lock(m);
+	ci = inode_cached(m, ino);
+	cold_chunk = no != 0 && (ci == NULL || ci->node.stored) && is_cold_chunk(m, ino, no);
+	if ((ci != NULL && !cold_chunk) || !disk_was_asked())
+		return;
+	meta_unlock(m);
+	if (ci == NULL)
+		db_warm(m->db, DB_INODE, ino, 0);
+	if (cold_chunk)
+		db_warm(m->db, DB_CHUNK, ino, no);
+	meta_lock(m);
+}
+
+void
+meta_lock_warm_name(struct meta *m, uint64_t parent, const char *name)
+{
+	size_t len = strlen(name);
+	struct directory *dir;
+	int64_t hash = 0;
+	bool whole;
+
+	meta_lock(m);
+	dir = names_find_directory(m, parent);
+	if (len > NAME_LEN_MAX || dentry_cached(m, parent, name, len) != NULL ||
+	    (dir == NULL ? names_is_unstored(m, parent) : dir->complete) || !disk_was_asked())
+		return;
+	whole = dir != NULL && !dir->large && dir->missed;
+	meta_unlock(m);
+	if (rowseal_name_hash(m->rs, parent, name, len, &hash) == 0)
+		db_warm_names(m->db, parent, hash, whole ? NAMES_WHOLE_MAX + 1 : 0);
+	meta_lock(m);
+}
