@@ -62,6 +62,8 @@ print_versions(const json_t *answer, bool names)
 		printf("It has been changed here since the last of these, which is not in the store yet.\n");
 	json_array_foreach(list, i, v)
 		print_version(v, names);
+	if (json_is_true(json_object_get(answer, "more")))
+		printf("There are older ones, too: these are the newest %zu.\n", json_array_size(list));
 	if (json_array_size(list) == 0)
 		printf(names ? "Nothing that was in it is gone.\n" : "The store has no version of it yet.\n");
 }

@@ -174,7 +174,7 @@ list_of(const struct history_versions *l)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < l->count; i++)
+	for (size_t i = 0; i < l->count && i < HISTORY_LISTED_MAX; i++)
 		(void)json_array_append_new(list, version_of(&l->v[i]));
 	return list;
 }
@@ -195,7 +195,7 @@ list_deleted(struct asking *a)
 		return 0;
 	}
 	if ((err = history_versions_deleted(a->past, a->now, ino, a->oldest_ns, &l)) == 0)
-		a->answer = json_pack("{s:b, s:o}", "ok", 1, "versions", list_of(&l));
+		a->answer = json_pack("{s:b, s:b, s:o}", "ok", 1, "more", l.count > HISTORY_LISTED_MAX, "versions", list_of(&l));
 	return err;
 }
 
@@ -231,8 +231,8 @@ list_versions(struct asking *a)
 		return 0;
 	}
 	if (err == 0)
-		a->answer = json_pack("{s:b, s:b, s:b, s:b, s:o}", "ok", 1, "deleted", l.deleted, "complete", l.complete, "pending",
-		    pending, "versions", list_of(&l));
+		a->answer = json_pack("{s:b, s:b, s:b, s:b, s:b, s:o}", "ok", 1, "deleted", l.deleted, "complete", l.complete, "pending",
+		    pending, "more", l.count > HISTORY_LISTED_MAX, "versions", list_of(&l));
 	return err;
 }
 

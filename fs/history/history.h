@@ -77,6 +77,8 @@ struct history_version {
 	struct timespec ctime;
 	char name[NAME_LEN_MAX + 1]; /* with NAMED or UNNAMED */
 };
+/* More are not shown at once: an answer to a command is no longer than a few MiB. */
+#define HISTORY_LISTED_MAX 2000u
 struct history_versions {
 	struct history_version *v; /* newest first */
 	size_t count;
@@ -92,7 +94,7 @@ MUST_CHECK err_t history_versions_add(struct history_versions *l, const struct h
  */
 MUST_CHECK err_t history_versions_of(struct history *h, struct sync *s, struct past *p, struct vfs *now, const char *path,
     uint64_t oldest_ns, struct history_versions *out);
-/* Names that a folder had and has not now, each with its last loss. */
+/* Names that a folder had and has not now, each with its last loss.  One more than HISTORY_LISTED_MAX: there may be others. */
 MUST_CHECK err_t history_versions_deleted(struct past *p, struct vfs *now, uint64_t folder, uint64_t oldest_ns,
     struct history_versions *out);
 /* The newest commit as of which a path led to something.  -ENOENT. */

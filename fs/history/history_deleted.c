@@ -73,6 +73,8 @@ take_deleted(struct vfs *now, uint64_t folder, const struct past_commit *c, stru
 
 		if (d->parent != folder || d->ino != 0 || is_known(*known, d->name))
 			continue;
+		if (out->count > HISTORY_LISTED_MAX)
+			return 0;
 		if ((err = know(known, d->name)) != 0)
 			return err;
 		if (is_there(now, folder, d->name))
@@ -100,7 +102,7 @@ history_versions_deleted(struct past *p, struct vfs *now, uint64_t folder, uint6
 			err = take_deleted(now, folder, &c, &known, &l);
 		if (err != 0)
 			return err;
-		over = seq == 0 || c.time_ns < oldest_ns;
+		over = seq == 0 || c.time_ns < oldest_ns || l.count > HISTORY_LISTED_MAX;
 	}
 	*out = l;
 	l = (struct history_versions){ 0 };

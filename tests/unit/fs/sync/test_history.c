@@ -510,6 +510,30 @@ deleted_names_are_listed_once_with_the_last_time_and_not_if_they_are_back(void *
 	look_away(&b);
 }
 
+static void
+of_very_many_deleted_names_no_more_are_listed_than_can_be_shown(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP(history_versions_clear) struct history_versions l = { 0 };
+	char name[32];
+	struct back b;
+
+	for (unsigned i = 0; i < HISTORY_LISTED_MAX + 50; i++) {
+		snprintf(name, sizeof(name), "name %u", i);
+		make_file(&f->a, INODE_ROOT, name, "", 0);
+	}
+	sync_ok(&f->a);
+	for (unsigned i = 0; i < HISTORY_LISTED_MAX + 50; i++) {
+		snprintf(name, sizeof(name), "name %u", i);
+		assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, name), 0);
+	}
+	sync_ok(&f->a);
+	look_back(&f->a, &b);
+	assert_int_equal(history_versions_deleted(b.p, f->a.fs, INODE_ROOT, 0, &l), 0);
+	assert_int_equal(l.count, HISTORY_LISTED_MAX + 1);
+	look_away(&b);
+}
+
 /* 2026-11-20 14:30:00 in Berlin, where the clock was put back on October 25. */
 #define NOON_IN_BERLIN 1795181400
 
@@ -853,6 +877,7 @@ main(void)
 		EACH(a_walk_back_finds_every_commit_once_and_a_second_walk_needs_the_store_no_more),
 		EACH(a_commit_that_could_not_be_read_ahead_is_read_when_it_is_wanted),
 		EACH(deleted_names_are_listed_once_with_the_last_time_and_not_if_they_are_back),
+		EACH(of_very_many_deleted_names_no_more_are_listed_than_can_be_shown),
 		cmocka_unit_test(times_are_read_as_people_write_them),
 		cmocka_unit_test(times_are_shown_as_they_are_read),
 		EACH(the_versions_of_a_file_are_listed_also_under_its_earlier_names),
