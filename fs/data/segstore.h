@@ -111,8 +111,8 @@ void segstore_build_abandon(struct segstore_build *b);
 /* The whole local file of a settled segment, for uploading, appended to out. */
 MUST_CHECK err_t segstore_read_whole(struct segstore *ss, const struct segment *s, struct bytes *out);
 /*
- * Removes the local file and the row's mark (if there is a row).  Whoever reads it at this moment still can.  Does not commit: after a
- * crash the row may say that it is here, and whoever reads it finds out.
+ * Removes the local file and the row's mark (if there is a row), at once: a row on the disk still says that it is here.  For what
+ * nothing points at, on the disk neither; all else leaves with segstore_drop_pieces.  Whoever reads it at this moment still can.
  */
 MUST_CHECK err_t segstore_drop(struct segstore *ss, uint64_t seg);
 /*

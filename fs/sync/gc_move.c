@@ -331,16 +331,14 @@ commit_moves(struct moving *mv)
 static void
 drop_made(struct moving *mv)
 {
-	struct segment seg;
+	CLEANUP(free_ptr) struct segstore_leaving *v = calloc(mv->made.count + 1, sizeof(*v));
 
-	for (size_t k = 0; mv->remote && k < mv->made.count; k++) {
-		meta_lock(mv->g->s->v->meta);
-		if (meta_segment_get(mv->g->s->v->meta, mv->made.v[k], &seg) != 0)
-			seg.in_store = false;
-		meta_unlock(mv->g->s->v->meta);
-		if (seg.in_store && segstore_drop(mv->g->s->v->segments, seg.id) != 0)
-			log_warn("a segment that is in the store stays on the disk");
-	}
+	if (!mv->remote || v == NULL)
+		return;
+	for (size_t k = 0; k < mv->made.count; k++)
+		v[k] = (struct segstore_leaving){ .seg = mv->made.v[k], .mask = UINT64_MAX };
+	if (segstore_drop_pieces(mv->g->s->v->segments, v, mv->made.count) != 0)
+		log_warn("segments that are in the store stay on the disk");
 }
 
 static err_t

@@ -156,9 +156,12 @@ depot_evict(struct vault *v, struct rng *r)
 	struct segments l = {0};
 	err_t e = local_segments(v, &l);
 
-	for (size_t k = 0; k < l.count && !e; k++)
+	for (size_t k = 0; k < l.count && !e; k++) {
+		struct segstore_leaving leaving = {.seg = l.v[k].id, .mask = UINT64_MAX};
+
 		if (l.v[k].in_store && rng_chance(r, 50))
-			e = segstore_drop(v->segments, l.v[k].id);
+			e = segstore_drop_pieces(v->segments, &leaving, 1);
+	}
 	free(l.v);
 	return e;
 }
