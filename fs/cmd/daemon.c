@@ -83,7 +83,7 @@ on_flush_inode(void *ctx, uint64_t ino)
 {
 	const struct daemon *d = ctx;
 
-	fuse_mount_forget_inode(d->mount, ino);
+	fuse_mount_write_inode(d->mount, ino);
 }
 
 static void

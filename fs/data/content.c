@@ -41,6 +41,8 @@ content_new(struct meta *meta, struct segstore *ss, struct keyring *keys, struct
 	e = fetcher_new(meta, ss, &c->fetcher);
 	if (e)
 		return e;
+	(void)pthread_mutex_init(&c->news_lock, NULL);
+	(void)pthread_cond_init(&c->news_quiet, NULL);
 	*out = STEAL(c);
 	return 0;
 }
@@ -51,6 +53,8 @@ content_free(struct content *c)
 	if (!c)
 		return;
 	fetcher_free(c->fetcher);
+	pthread_cond_destroy(&c->news_quiet);
+	pthread_mutex_destroy(&c->news_lock);
 	for (size_t k = 0; k < FILE_LOCKS; k++)
 		pthread_rwlock_destroy(&c->file_locks[k]);
 	free(c);
@@ -72,6 +76,39 @@ void
 content_set_fetch(struct content *c, fetcher_source_fn *fn, void *ctx)
 {
 	fetcher_set_source(c->fetcher, fn, ctx);
+}
+
+void
+content_set_news(struct content *c, content_news_fn *fn, void *ctx)
+{
+	pthread_mutex_lock(&c->news_lock);
+	c->news = fn;
+	c->news_ctx = ctx;
+	while (!fn && c->asking)
+		pthread_cond_wait(&c->news_quiet, &c->news_lock);
+	pthread_mutex_unlock(&c->news_lock);
+}
+
+bool
+content_ask_news(struct content *c, uint64_t ino)
+{
+	pthread_mutex_lock(&c->news_lock);
+
+	content_news_fn *fn = c->news;
+	void *ctx = c->news_ctx;
+
+	c->asking += fn != NULL;
+	pthread_mutex_unlock(&c->news_lock);
+	if (!fn)
+		return false;
+
+	bool news = fn(ctx, ino);
+
+	pthread_mutex_lock(&c->news_lock);
+	if (--c->asking == 0)
+		pthread_cond_broadcast(&c->news_quiet);
+	pthread_mutex_unlock(&c->news_lock);
+	return news;
 }
 
 void

@@ -22,6 +22,12 @@ MUST_CHECK err_t content_new(struct meta *meta, struct segstore *ss, struct keyr
 void content_free(struct content *c);
 /* Where bytes come from that are not local.  A read waits for them without any lock, settling and merging with the file's. */
 void content_set_fetch(struct content *c, fetcher_source_fn *fn, void *ctx);
+/*
+ * Whom a read asks, once and without any lock, that finds a part of a file gone from the store: brings here what others have done
+ * with that file meanwhile, within a bounded time.  false: there is nothing to be had.  fn NULL: nobody; returns when it is not running.
+ */
+typedef bool content_news_fn(void *ctx, uint64_t ino);
+void content_set_news(struct content *c, content_news_fn *fn, void *ctx);
 struct fetcher *content_fetcher(struct content *c);
 struct segstore *content_segments(struct content *c);
 

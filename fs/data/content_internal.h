@@ -17,7 +17,16 @@ struct content {
 	struct keyring *keys;
 	struct fetcher *fetcher;
 	pthread_rwlock_t file_locks[FILE_LOCKS];
+
+	pthread_mutex_t news_lock;
+	/* under it */
+	pthread_cond_t news_quiet;
+	content_news_fn *news;
+	void *news_ctx;
+	unsigned asking; /* calls of it that are under way */
 };
+/* The news, if there is anybody to be asked. */
+bool content_ask_news(struct content *c, uint64_t ino);
 
 /* A part of a mapped range that is to be read. */
 struct piece {

@@ -420,7 +420,7 @@ content_read(struct content *c, uint64_t ino, uint64_t off, size_t len, uint8_t 
 	struct extent brought = {0};
 	unsigned tries = 0; /* with that one */
 	unsigned looks = 0;
-	bool absent = false;
+	bool absent = false, asked = false;
 	err_t e;
 
 	if (!s)
@@ -436,11 +436,15 @@ content_read(struct content *c, uint64_t ino, uint64_t off, size_t len, uint8_t 
 
 		/* What has come may have been given up again before it was read; what is damaged stays so. */
 		tries = again ? tries + 1 : 0;
-		if (again && (e != -ENODATA || tries == BRING_TRIES || absent))
-			break;
+		if (again && (e != -ENODATA || tries == BRING_TRIES || absent)) {
+			if (!absent || asked || !content_ask_news(c, ino))
+				break;
+			asked = true;
+			continue;
+		}
 		brought = r.failed.x;
 		e = bring(c, &brought, e);
-		/* A collector may have put elsewhere what was there before it was deleted: then the file says so by now. */
+		/* A collector may have put elsewhere what was there before it was deleted: the file may say so by now, or others. */
 		absent = e == -ENOENT || e == -ENODATA;
 		if (e && (!absent || looks++ == LOOKS_MAX))
 			break;

@@ -323,6 +323,12 @@ fuse_mount_forget_inode(struct fuse_mount *fm, uint64_t ino)
 	fuse_tell_inode(fm->tell, ino);
 }
 
+void
+fuse_mount_write_inode(struct fuse_mount *fm, uint64_t ino)
+{
+	fuse_tell_write(fm->tell, ino);
+}
+
 size_t
 fuse_mount_counters(struct fuse_mount *fm, const char **names, uint64_t *counts, size_t max)
 {

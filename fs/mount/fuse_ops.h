@@ -42,6 +42,8 @@ void fuse_mount_free(struct fuse_mount *fm);
  * nothing for what the kernel does not know.
  */
 void fuse_mount_forget_entry(struct fuse_mount *fm, uint64_t parent, const char *name);
+/* Writes what is dirty of it, and waits for nobody who reads it. */
+void fuse_mount_write_inode(struct fuse_mount *fm, uint64_t ino);
 void fuse_mount_forget_inode(struct fuse_mount *fm, uint64_t ino); /* attributes and pages; dirty pages are written first */
 
 /* Messages served so far by kind, for status --counters: fills at most max names and counts, returns how many. */

@@ -116,6 +116,7 @@ MUST_CHECK err_t fuse_tell_new(struct fuse_session *se, struct fuse_loop *l, str
 void fuse_tell_free(struct fuse_tell *t);
 void fuse_tell_entry(struct fuse_tell *t, uint64_t parent, const char *name);
 void fuse_tell_inode(struct fuse_tell *t, uint64_t ino);
+void fuse_tell_write(struct fuse_tell *t, uint64_t ino);
 /* From now on tells nothing; returns when nobody is telling any more.  The loop must still be serving. */
 void fuse_tell_end(struct fuse_tell *t);
 

@@ -152,6 +152,38 @@ fuse_tell_inode(struct fuse_tell *t, uint64_t ino)
 	finish(t);
 }
 
+/*
+ * To close a file is to write its dirty pages and to wait for that.  To forget them would do it, too, but waits for pages that are being
+ * read, and such a read may wait for the caller.
+ */
+static bool
+write_by_closing(const char *path, uint64_t ino)
+{
+	CLEANUP(close_fd) int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	char self[32];
+	struct stat attr;
+	int opened;
+
+	if (fd < 0 || fstatat(fd, "", &attr, AT_EMPTY_PATH) != 0 || attr.st_ino != ino || !S_ISREG(attr.st_mode))
+		return false;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	opened = open(self, O_RDONLY | O_CLOEXEC);
+	return opened >= 0 && close(opened) == 0;
+}
+
+void
+fuse_tell_write(struct fuse_tell *t, uint64_t ino)
+{
+	char path[2 * PATH_MAX];
+	int len = snprintf(path, sizeof(path), "%s/", t->mountpoint);
+
+	if (!begin(t))
+		return;
+	if (vfs_known_path(t->v, ino, path + len, sizeof(path) - (size_t)len) != 0 || !write_by_closing(path, ino))
+		(void)fuse_lowlevel_notify_inval_inode(t->se, ino, 0, 0);
+	finish(t);
+}
+
 void
 fuse_tell_end(struct fuse_tell *t)
 {

@@ -9,6 +9,7 @@
  *   base.c     bases                                    members.c  commits that change who is in
  *   join.c     a new device: by the recovery key        join_invited.c  by an invitation
  *   drops.c    around commits that drop segments        gc*.c      garbage (gc_internal.h)
+ *   catchup.c  reads that wait for a pull
  *   join_start.c  where it begins to read               join_earlier.c  keys of epochs before its own
  *   rekey*.c   content under new keys (rekey_internal.h)  walk.c  through the chunks of all files
  *   past.c     the chain read backwards                 past_build.c  the tree as it was
@@ -101,6 +102,9 @@ struct sync {
 	uint64_t rounds_begun;
 	uint64_t rounds_done;
 	err_t round_result;
+	struct catchup *catchups; /* who waits */
+	uint64_t catchups_asked;
+	uint64_t catchups_served; /* by a pull that began after they had asked */
 	pthread_cond_t wake;      /* the thread */
 	pthread_cond_t done;      /* who waits for a round */
 };
@@ -114,6 +118,8 @@ bool engine_is_interrupted(struct sync *s);
 /* One push, pull or base at a time; the end hands the error on.  asked: somebody waits for it. */
 void engine_round_begin(struct sync *s, bool asked);
 err_t engine_round_end(struct sync *s, err_t err);
+/* Begins one that somebody waits for, unless there is one already, be it the caller's own. */
+bool engine_round_try(struct sync *s);
 /* A round pushes again what came meanwhile, but not for ever. */
 #define ENGINE_PUSH_PASSES 5u
 /* [round] Pulls, pushes what is pending at most `passes` times, and writes a base when due. */
@@ -172,6 +178,14 @@ MUST_CHECK err_t pull_all(struct sync *s, bool *news_out);
 MUST_CHECK err_t pull_poll(struct sync *s, bool *news_out);
 /* Applies the commit that follows the head. */
 MUST_CHECK err_t pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len);
+
+/*
+ * catchup.c.  A content_news_fn of a sync, for who reads what the store has no more: waits for a pull, for a bounded time.  Not with
+ * any lock.
+ */
+bool catchup_wait(void *ctx, uint64_t ino);
+/* A commit has been applied; before anything else waits for whoever reads one of its files. */
+void catchup_tell(struct sync *s, const struct changes *c);
 
 /*
  * drops.c.  [round] Before a commit with drops is applied: brings those that something pending here points into.  They stay here

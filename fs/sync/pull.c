@@ -230,6 +230,7 @@ apply_foreign(struct sync *s, const struct merge_context *mc, struct landing *l)
 	flush_kernel(s, l->a->changes);
 	if ((err = skip_numbers(s->v, l->a->changes)) != 0 || (err = merge_apply_foreign(mc, l->a->changes, land, l, &result)) != 0)
 		return err;
+	catchup_tell(s, l->a->changes);
 	if (s->hooks.changed != NULL)
 		s->hooks.changed(s->hooks.ctx, &result);
 	report_conflicts(s, &result);

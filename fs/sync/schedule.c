@@ -96,6 +96,8 @@ schedule_next(struct schedule *s, const struct schedule_view *v)
 	s->asleep_ms = asleep;
 	if (v->kicked)
 		return SCHEDULE_PUSH;
+	if (v->wanted)
+		return SCHEDULE_POLL;
 	if (v->held || v->now_ms < s->not_before_ms)
 		return SCHEDULE_NOTHING;
 	if (push_is_due(s, v->now_ms))

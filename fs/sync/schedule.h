@@ -37,6 +37,7 @@ struct schedule_view {
 	uint64_t use;     /* moves on as programs use the folder */
 	bool network;     /* a link, an address or a route has come since the last look */
 	bool kicked;      /* somebody waits */
+	bool wanted;      /* ... for what others have done */
 	bool held;        /* paused or offline */
 };
 

@@ -51,6 +51,7 @@ engine_new(struct vault *v, struct store *store, struct sync **out)
 		return err;
 	chain_set_retry(s->chain, STORE_TRIES, &s->stop);
 	content_set_fetch(v->content, sync_fetch_segment, s);
+	content_set_news(v->content, catchup_wait, s);
 	*out = STEAL(s);
 	return 0;
 }
@@ -60,6 +61,7 @@ engine_free(struct sync *s)
 {
 	if (s == NULL)
 		return;
+	content_set_news(s->v->content, NULL, NULL);
 	content_set_fetch(s->v->content, NULL, NULL);
 	chain_free(s->chain);
 	witness_free(s->witness);
@@ -107,16 +109,32 @@ sync_free(struct sync *s)
 
 /* Rounds. */
 
-void
-engine_round_begin(struct sync *s, bool asked)
+/* [round] */
+static void
+begin_round(struct sync *s, bool asked)
 {
-	pthread_mutex_lock(&s->round);
 	atomic_store(&s->asked, asked);
 	pthread_mutex_lock(&s->lock);
 	s->status.busy = true;
 	s->status.bytes_done = s->status.bytes_total = 0;
 	s->why[0] = '\0';
 	pthread_mutex_unlock(&s->lock);
+}
+
+void
+engine_round_begin(struct sync *s, bool asked)
+{
+	pthread_mutex_lock(&s->round);
+	begin_round(s, asked);
+}
+
+bool
+engine_round_try(struct sync *s)
+{
+	if (pthread_mutex_trylock(&s->round) != 0)
+		return false;
+	begin_round(s, true);
+	return true;
 }
 
 err_t

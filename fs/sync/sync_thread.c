@@ -24,6 +24,7 @@ struct background {
 	int64_t next_idle_ms;  /* when chores are looked for again */
 	int64_t next_rekey_ms; /* the same of content under old keys; of a clock that never jumps */
 	int64_t rekey_retry_ms; /* after the last error; 0: there was none */
+	uint64_t catchups;     /* that the round under way is for, and those before */
 };
 
 static int64_t
@@ -52,11 +53,13 @@ wait_a_while(struct background *b, uint64_t *round_out)
 	struct timespec deadline = { until / 1000, until % 1000 * 1000000 };
 
 	pthread_mutex_lock(&s->lock);
-	while (!s->kicked && !atomic_load(&s->stop))
+	while (!s->kicked && s->catchups_asked == s->catchups_served && !atomic_load(&s->stop))
 		if (pthread_cond_timedwait(&s->wake, &s->lock, &deadline) == ETIMEDOUT)
 			break;
 	b->view.kicked = s->kicked;
 	s->kicked = false;
+	b->view.wanted = s->catchups_asked != s->catchups_served;
+	b->catchups = s->catchups_asked;
 	*round_out = ++s->rounds_begun;
 	pthread_mutex_unlock(&s->lock);
 	return !atomic_load(&s->stop);
@@ -114,7 +117,7 @@ act(struct background *b, enum schedule_action action)
 	bool news = false;
 	err_t err;
 
-	engine_round_begin(s, b->view.kicked);
+	engine_round_begin(s, b->view.kicked || b->view.wanted);
 	if (engine_is_interrupted(s))
 		err = -ECANCELED;
 	else if (action == SCHEDULE_PUSH)
@@ -158,9 +161,12 @@ rekey(struct background *b)
 }
 
 static void
-round_finish(struct sync *s, uint64_t round, err_t err)
+round_finish(struct background *b, uint64_t round, err_t err)
 {
+	struct sync *s = b->s;
+
 	pthread_mutex_lock(&s->lock);
+	s->catchups_served = b->catchups;
 	s->rounds_done = round;
 	s->round_result = err;
 	pthread_cond_broadcast(&s->done);
@@ -179,7 +185,7 @@ thread_main(void *arg)
 
 		look(&b);
 		action = schedule_next(&b.schedule, &b.view);
-		round_finish(b.s, round, action != SCHEDULE_NOTHING ? act(&b, action) : 0);
+		round_finish(&b, round, action != SCHEDULE_NOTHING ? act(&b, action) : 0);
 		if (action == SCHEDULE_NOTHING && !rekey(&b))
 			be_idle(&b, use, change);
 	}

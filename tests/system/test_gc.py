@@ -137,6 +137,27 @@ def test_what_a_push_that_crashed_has_left_goes_when_asked_and_the_push_is_repea
     assert_clean(beta)
 
 
+def test_what_was_collected_elsewhere_is_read_where_it_is_now_also_before_the_next_pull(computers):
+    alpha = computers.first()
+    (alpha.mountpoint / "rewritten").write_bytes(content(1, 3 * MIB))
+    computers.sync(alpha)
+    for name, size in (("kept", 100000), ("goes", 900000)):
+        (alpha.mountpoint / name).write_bytes(content(size, size))
+    computers.sync(alpha)
+    beta = computers.join()
+    beta.run("pause", beta.mountpoint)
+    sizes = {name: (beta.mountpoint / name).stat().st_size for name in os.listdir(beta.mountpoint)}
+    assert sizes == {"rewritten": 3 * MIB, "kept": 100000, "goes": 900000}
+    (alpha.mountpoint / "rewritten").write_bytes(content(2, 3 * MIB))
+    (alpha.mountpoint / "goes").unlink()
+    computers.sync(alpha)
+    answer = gc(alpha, "--keep", "0", "--now")
+    assert freed(answer) == {"dead": 2} and answer["moved"]["objects"] == 1
+    assert (beta.mountpoint / "rewritten").read_bytes() == content(2, 3 * MIB)
+    assert (beta.mountpoint / "kept").read_bytes() == content(100000, 100000)
+    assert sorted(os.listdir(beta.mountpoint)) == ["kept", "rewritten"]
+
+
 def test_killed_at_any_moment_of_a_collection_it_loses_nothing_and_leaves_nothing(computers):
     chance = random.Random(SEED)
     print(f"seed {SEED}")

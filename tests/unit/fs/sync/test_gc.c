@@ -252,6 +252,93 @@ what_a_copy_of_a_file_still_needs_is_saved_from_a_collector(void **state)
 }
 
 static void
+write_anew(struct side *s, uint64_t ino, const char *text)
+{
+	struct stat st = { .st_size = 0 };
+
+	assert_int_equal(vfs_setattr(s->fs, ino, &st, VFS_SET_SIZE, &st), 0);
+	write_at(s, ino, 0, text, strlen(text));
+	sync_ok(s);
+}
+
+static void
+who_reads_what_was_deleted_elsewhere_gets_what_is_there_instead(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t rewritten = make_text(&f->a, "rewritten", "old text"), kept;
+	uint8_t before[1000], after[1000];
+	size_t n;
+
+	sync_ok(&f->a);
+	kept = make_random(&f->a, INODE_ROOT, "kept", 10000);
+	make_random(&f->a, INODE_ROOT, "goes", 90000);
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	sync_ok(&f->a);
+	assert_int_equal(vfs_read(f->a.fs, kept, 5000, sizeof(before), before, &n), 0);
+	write_anew(&f->a, rewritten, "new text");
+	remove_file(&f->a, "goes");
+	sync_ok(&f->a);
+	assert_int_equal(collect_ok(&f->a, 0, true).moved.objects, 1);
+	assert_text(&f->b, "rewritten", "new text");
+	assert_int_equal(vfs_read(f->b.fs, kept, 5000, sizeof(after), after, &n), 0);
+	assert_memory_equal(before, after, sizeof(before));
+}
+
+/* In the middle of a round the round goes on. */
+static err_t
+read_in_a_round(struct side *s, const char *name)
+{
+	uint64_t ino = lookup(s, INODE_ROOT, name);
+	uint8_t buf[100];
+	size_t n;
+	err_t err;
+
+	engine_round_begin(s->sync, false);
+	err = vfs_read(s->fs, ino, 0, sizeof(buf), buf, &n);
+	return engine_round_end(s->sync, err);
+}
+
+static void
+who_is_offline_or_in_the_middle_of_a_round_is_told_at_once_that_it_is_gone(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_text(&f->a, "file", "old text");
+	struct settings st = { .hold = SETTINGS_OFFLINE };
+	uint8_t buf[100];
+	size_t n;
+
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	sync_ok(&f->a);
+	write_anew(&f->a, ino, "new text");
+	assert_int_equal(collect_ok(&f->a, 0, true).dead.objects, 1);
+	assert_int_equal(read_in_a_round(&f->b, "file"), -EIO);
+	sync_apply_settings(f->b.sync, &st);
+	assert_int_equal(vfs_read(f->b.fs, ino, 0, sizeof(buf), buf, &n), -EIO);
+	st.hold = SETTINGS_GO;
+	sync_apply_settings(f->b.sync, &st);
+	assert_text(&f->b, "file", "new text");
+}
+
+static void
+who_syncs_in_the_background_waits_for_that_also_in_a_pause(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_text(&f->a, "file", "old text");
+	struct settings st = { .hold = SETTINGS_PAUSED };
+
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	sync_ok(&f->a);
+	sync_apply_settings(f->b.sync, &st);
+	assert_int_equal(sync_start(f->b.sync), 0);
+	write_anew(&f->a, ino, "new text");
+	assert_int_equal(collect_ok(&f->a, 0, true).dead.objects, 1);
+	assert_text(&f->b, "file", "new text");
+}
+
+static void
 of_bases_the_newest_stay_and_who_joins_needs_no_other(void **state)
 {
 	struct fixture *f = *state;
@@ -496,6 +583,9 @@ main(void)
 		TEST(an_orphan_goes_at_once_only_if_that_is_asked_for),
 		TEST(what_is_left_in_a_sparse_segment_is_moved_and_nobody_sees_it),
 		TEST(what_a_copy_of_a_file_still_needs_is_saved_from_a_collector),
+		TEST(who_reads_what_was_deleted_elsewhere_gets_what_is_there_instead),
+		TEST(who_is_offline_or_in_the_middle_of_a_round_is_told_at_once_that_it_is_gone),
+		TEST(who_syncs_in_the_background_waits_for_that_also_in_a_pause),
 		TEST(of_bases_the_newest_stay_and_who_joins_needs_no_other),
 		TEST(a_key_box_that_no_statement_names_goes_when_nobody_can_name_it_any_more),
 		TEST(a_device_that_began_with_a_base_knows_history_from_orphans),
