@@ -353,7 +353,7 @@ get_row(struct fetcher *f, uint64_t seg, struct segment *out)
 	err_t e = meta_segment_get(f->meta, seg, out);
 
 	meta_unlock(f->meta);
-	if (!e && out->kind != SEGMENT_SETTLED)
+	if (!e && (out->kind != SEGMENT_SETTLED || !out->in_store))
 		e = -ENODATA;
 	return e == -ENOENT ? -ENODATA : e;
 }

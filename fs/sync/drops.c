@@ -43,7 +43,7 @@ drops_read_object(struct sync *s, const struct segment *seg, struct bytes *out)
 
 /* Whoever has dropped it may have deleted it by now; then what pointed there was away for longer than history is kept. */
 static err_t
-fetch_one(struct sync *s, const struct segment *seg)
+fetch_one(struct sync *s, const struct segment *seg, struct drops_held *h)
 {
 	CLEANUP(bytes_clear) struct bytes b = { 0 };
 	char name[CHAIN_NAME_MAX];
@@ -56,9 +56,8 @@ fetch_one(struct sync *s, const struct segment *seg)
 	if (err != -ENOENT && err != -EBADMSG)
 		return err;
 	chain_segment_object_name(seg->name, name);
-	log_error("the object %s is gone from the store: parts of files that were changed here, and by others meanwhile, can't be "
-	    "read any more", name);
-	return 0;
+	log_error("the object %s is gone from the store", name);
+	return numset_add(&h->lost, seg->id);
 }
 
 /* All of it is here from now on, also if somebody wants its room. */
@@ -82,7 +81,7 @@ keep_one(struct sync *s, struct segment *seg, struct drops_held *h)
 	meta_unlock(m);
 	if (err == 0)
 		err = segstore_missing(h->ss, seg->id, UINT64_MAX, &missing);
-	return err != 0 || (seg->local && missing == 0) ? err : fetch_one(s, seg);
+	return err != 0 || (seg->local && missing == 0) ? err : fetch_one(s, seg, h);
 }
 
 void
@@ -92,6 +91,61 @@ drops_let_go(struct drops_held *h)
 		segstore_let_go(h->ss, h->v[--h->count]);
 	free(h->v);
 	h->v = NULL;
+	numset_clear(&h->lost);
+}
+
+struct losing {
+	const struct numset *lost;
+	bool any;
+};
+
+static err_t
+note_lost(void *ctx, struct meta *m, const struct chunk *c)
+{
+	struct losing *l = ctx;
+
+	(void)m;
+	for (uint32_t k = 0; k < c->current.count; k++)
+		l->any = l->any || numset_has(l->lost, c->current.v[k].seg);
+	return 0;
+}
+
+static err_t
+tell_of_file(struct sync *s, uint64_t ino, const struct numset *lost)
+{
+	struct losing l = { .lost = lost };
+	struct meta *m = s->v->meta;
+	char path[1024];
+	err_t err;
+
+	meta_lock(m);
+	err = usage_pending_chunks(m, ino, note_lost, &l);
+	if (err == 0 && l.any)
+		meta_path(m, ino, path, sizeof(path));
+	meta_unlock(m);
+	if (err == 0 && l.any)
+		report_message(s, "\"%s\" was changed here, and on another device, too; what it still needs of the older version was "
+		    "deleted from the store before it came here. What is left of it can be read here, and stays here: copy "
+		    "that, then delete the file.", path);
+	return err;
+}
+
+void
+drops_tell(struct sync *s, const struct drops_held *h)
+{
+	CLEANUP(free_ptr) uint64_t *inos = NULL;
+	size_t count = 0;
+	err_t err;
+
+	if (h->lost == NULL)
+		return;
+	meta_lock(s->v->meta);
+	err = meta_pending_inodes(s->v->meta, &inos, &count);
+	meta_unlock(s->v->meta);
+	for (size_t k = 0; err == 0 && k < count; k++)
+		err = tell_of_file(s, inos[k], h->lost);
+	if (err != 0)
+		log_warn("files that have lost something could not be named: %s", strerror(-err));
 }
 
 err_t

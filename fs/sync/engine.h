@@ -195,9 +195,12 @@ struct drops_held {
 	struct segstore *ss;
 	struct part **v;
 	size_t count;
+	struct numset *lost; /* segments of which something is needed that could not be had any more */
 };
 MUST_CHECK err_t drops_fetch(struct sync *s, const struct changes *c, struct drops_held *held_out);
 void drops_let_go(struct drops_held *h); /* cleanup handler */
+/* After the commit: names to the user the files that have lost something by it. */
+void drops_tell(struct sync *s, const struct drops_held *h);
 /* A segment's object, whole and checked, appended to out.  -EBADMSG: it is damaged; the store's errors, not reported. */
 MUST_CHECK err_t drops_read_object(struct sync *s, const struct segment *seg, struct bytes *out);
 /* After: files of what was forgotten go; what was renamed is not uploaded yet. */

@@ -273,6 +273,7 @@ pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len)
 	if (err != 0)
 		return explain_commit(s, seq, err);
 	s->head_checked = true;
+	drops_tell(s, &held);
 	if (drops_finish(s, &dropped) != 0)
 		log_warn("files of segments that nobody needs any more stay on the disk until the next start");
 	if (!s->joining)

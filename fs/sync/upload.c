@@ -184,7 +184,8 @@ list_chunk(void *ctx, struct meta *m, const struct chunk *c)
 			continue;
 		if ((err = meta_segment_get(m, id, &seg)) != 0 || (err = numset_add(&l->seen, id)) != 0)
 			return err;
-		if (seg.kind == SEGMENT_SETTLED && !seg.in_store && (err = list_segment(l, &seg)) != 0)
+		/* One that is not whole here either stays, and what points into it: its object was deleted (drops.c). */
+		if (seg.kind == SEGMENT_SETTLED && !seg.in_store && seg.local && (err = list_segment(l, &seg)) != 0)
 			return err;
 	}
 	return 0;

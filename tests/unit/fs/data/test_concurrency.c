@@ -174,6 +174,8 @@ send_away(struct fixture *f, uint64_t ino, struct store *k)
 
 	meta_lock(f->meta);
 	assert_int_equal(meta_segment_get(f->meta, l.v[0].seg, &row), 0);
+	row.in_store = true;
+	assert_int_equal(meta_segment_put(f->meta, &row), 0);
 	meta_unlock(f->meta);
 	assert_int_equal(segstore_read_whole(f->ss, &row, &k->object), 0);
 	assert_int_equal(segstore_drop(f->ss, l.v[0].seg), 0);

@@ -262,6 +262,43 @@ write_anew(struct side *s, uint64_t ino, const char *text)
 }
 
 static void
+what_can_not_be_saved_from_a_collector_stays_here_and_is_told_once_and_all_else_is_synced(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_random(&f->a, INODE_ROOT, "file", 3 << 20);
+	char name[NAME_LEN_MAX + 1];
+	uint8_t buf[4];
+	size_t n;
+
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	sync_ok(&f->a);
+	write_at(&f->b, ino, 10, "of B", 4);
+	write_anew(&f->a, ino, "of A");
+	assert_int_equal(collect_ok(&f->a, 0, true).dead.objects, 1);
+	merge_conflict_name("file", "beta", time(NULL), 1, name);
+	for (unsigned k = 0; k < 3; k++) {
+		char other[8];
+
+		snprintf(other, sizeof(other), "other%u", k);
+		make_text(&f->b, other, "text");
+		assert_int_equal(sync_once(f->b.sync), 0);
+		sync_ok(&f->a);
+		assert_text(&f->a, other, "text");
+		assert_text(&f->b, "file", "of A");
+		assert_int_equal(message_count(&f->b, "deleted from the store"), 1);
+		assert_int_equal(message_count(&f->b, name), 2);
+		assert_int_equal(vfs_read(f->b.fs, lookup(&f->b, INODE_ROOT, name), 10, 4, buf, &n), 0);
+		assert_memory_equal(buf, "of B", 4);
+		reopen_side(&f->b, f->store);
+	}
+	remove_file(&f->b, name);
+	sync_ok(&f->b);
+	sync_ok(&f->a);
+	assert_same_tree(&f->a, &f->b);
+}
+
+static void
 who_reads_what_was_deleted_elsewhere_gets_what_is_there_instead(void **state)
 {
 	struct fixture *f = *state;
@@ -583,6 +620,7 @@ main(void)
 		TEST(an_orphan_goes_at_once_only_if_that_is_asked_for),
 		TEST(what_is_left_in_a_sparse_segment_is_moved_and_nobody_sees_it),
 		TEST(what_a_copy_of_a_file_still_needs_is_saved_from_a_collector),
+		TEST(what_can_not_be_saved_from_a_collector_stays_here_and_is_told_once_and_all_else_is_synced),
 		TEST(who_reads_what_was_deleted_elsewhere_gets_what_is_there_instead),
 		TEST(who_is_offline_or_in_the_middle_of_a_round_is_told_at_once_that_it_is_gone),
 		TEST(who_syncs_in_the_background_waits_for_that_also_in_a_pause),
