@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "amounts.h"
 #include "closing.h"
 #include "commands.h"
 #include "config.h"
@@ -113,12 +115,75 @@ lock_all(const struct options *o)
 	return worst;
 }
 
+/* By itself. */
+
+static int
+add_after(const char *text, json_t *request)
+{
+	int64_t after = 0;
+
+	if (text == NULL)
+		return 0;
+	if (strcmp(text, "never") != 0 && strcmp(text, "0") != 0 && amount_parse_seconds(text, &after) != 0)
+		return tell_usage("lock", "--after %s is no time: say something like 15m or 2h, or never", text);
+	return json_object_set_new(request, "after", json_integer(after)) == 0 ? 0 : tell_failure("not enough memory");
+}
+
+static int
+add_on_suspend(const char *text, json_t *request)
+{
+	if (text == NULL)
+		return 0;
+	if (strcmp(text, "on") != 0 && strcmp(text, "off") != 0)
+		return tell_usage("lock", "--on-suspend is on or off");
+	return json_object_set_new(request, "on_suspend", json_boolean(strcmp(text, "on") == 0)) == 0 ? 0 :
+	    tell_failure("not enough memory");
+}
+
+static int
+print_settings(const struct place *p, const json_t *answer)
+{
+	json_int_t after = json_integer_value(json_object_get(answer, "after"));
+	const char *why = json_string_value(json_object_get(answer, "why"));
+	char time[40];
+
+	amount_print_seconds(after, time, sizeof(time));
+	if (after > 0)
+		printf("%s locks itself after %s without use.\n", p->mountpoint, time);
+	else
+		printf("%s does not lock itself while it is not used.\n", p->mountpoint);
+	if (why != NULL)
+		return tell_failure("%s is to be locked before the computer sleeps, but cannot be for now: %s", p->mountpoint, why);
+	printf(json_is_true(json_object_get(answer, "on_suspend")) ? "It is locked before the computer sleeps.\n" :
+	    "It stays open while the computer sleeps.\n");
+	return 0;
+}
+
+static int
+change_settings(const struct options *o)
+{
+	CLEANUP(place_clear) struct place p = { 0 };
+	CLEANUP(handle_free_json) json_t *request = json_pack("{s:s}", "op", "lock-settings");
+	CLEANUP(handle_free_json) json_t *answer = NULL;
+	int status;
+
+	if (options_get(o, "all") != NULL || options_get(o, "force") != NULL)
+		return tell_usage("lock", "--after and --on-suspend lock nothing now: neither --all nor --force goes with them");
+	if ((status = add_after(options_get(o, "after"), request)) != 0 ||
+	    (status = add_on_suspend(options_get(o, "on-suspend"), request)) != 0 || (status = session_find_place(o, &p)) != 0 ||
+	    (status = session_call(o, &p, json_incref(request), &answer)) != 0)
+		return status;
+	return print_settings(&p, answer);
+}
+
 static int
 run(struct options *o)
 {
 	CLEANUP(place_clear) struct place p = { 0 };
 	int status;
 
+	if (options_get(o, "after") != NULL || options_get(o, "on-suspend") != NULL)
+		return change_settings(o);
 	if (options_get(o, "all") != NULL)
 		return o->mountpoint == NULL ? lock_all(o) :
 		    tell_usage("lock", "either a mount point or --all can be given");
@@ -129,15 +194,19 @@ run(struct options *o)
 static const struct option_spec lock_options[] = {
 	{ "all", NULL, "every folder that is open" },
 	{ "force", NULL, "also if a program has files open there, which gets errors from then on" },
+	{ "after", "TIME", "lock nothing now, but by itself whenever it was not used for that long: 15m, 2h, never" },
+	{ "on-suspend", "on|off", "the same, before the computer sleeps" },
 	{ NULL, NULL, NULL },
 };
 
 const struct command cmd_lock = {
 	.name = "lock",
-	.synopsis = "[MOUNTPOINT | --all] [--force]",
+	.synopsis = "[MOUNTPOINT | --all] [--force] | [MOUNTPOINT] [--after TIME] [--on-suspend on|off]",
 	.summary = "close the folder now and forget its keys",
 	.details = "Saves what is pending on this computer, unmounts, and ends the background process, whose keys are wiped.\n"
-	    "A folder that is not open is no error.\n",
+	    "A folder that is not open is no error.\n"
+	    "With --after or --on-suspend nothing is closed now: the folder closes itself, from now on and after each mount.\n"
+	    "Files that are open count as use, but not when the computer sleeps.\n",
 	.options = lock_options,
 	.place = PLACE_OPTIONAL,
 	.run = run,

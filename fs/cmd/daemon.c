@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "autolock.h"
 #include "cache.h"
 #include "control.h"
 #include "create.h"
@@ -47,6 +48,9 @@ struct daemon {
 	struct control *control;
 	struct tidy *tidy;
 	struct cache *cache;   /* NULL: no remote */
+	struct autolock *autolock;
+	atomic_uint running;            /* commands that ask for something */
+	atomic_uint_least64_t asked;    /* changes whenever there was one */
 };
 
 /* A signal that comes while nothing is served yet, or no more, must not cut the start or the last commit in two. */
@@ -118,18 +122,69 @@ count_use(void *ctx)
 	return sum;
 }
 
+/* For locking: what programs look at without a person, and what the kernel does by itself, is no use of the folder. */
+static bool
+is_use(const char *operation)
+{
+	static const char *const none[] = { "STATFS", "FORGET", "BATCH_FORGET", "INTERRUPT", "INIT" };
+
+	for (size_t i = 0; i < ARRAY_LEN(none); i++)
+		if (strcmp(operation, none[i]) == 0)
+			return false;
+	return true;
+}
+
+static uint64_t
+count_work(void *ctx)
+{
+	struct daemon *d = ctx;
+	const char *names[COUNTERS_MAX];
+	uint64_t counts[COUNTERS_MAX], sum = 0;
+	size_t count = fuse_mount_counters(d->mount, names, counts, COUNTERS_MAX);
+
+	for (size_t i = 0; i < count; i++)
+		sum += is_use(names[i]) ? counts[i] : 0;
+	if (atomic_load(&d->running) > 0)
+		atomic_fetch_add(&d->asked, 1);
+	return sum + atomic_load(&d->asked);
+}
+
+static void
+on_locked(void *ctx)
+{
+	const struct daemon *d = ctx;
+
+	fuse_mount_stop(d->mount);
+}
+
+static json_t *
+report(struct op *op, bool counters)
+{
+	json_t *all = daemon_report(op->vault, op->uplink, op->mount, counters);
+
+	if (all != NULL)
+		(void)json_object_set_new(all, "lock", op_lock_report(op));
+	return all;
+}
+
 static json_t *
 on_request(void *ctx, struct control_call *call, const char *name, const json_t *request)
 {
 	struct daemon *d = ctx;
 	struct op op = { .vault = d->vault, .uplink = d->uplink, .mount = d->mount, .cache = d->cache, .history = d->history,
-		.mountpoint = d->mountpoint, .call = call };
+		.autolock = d->autolock, .mountpoint = d->mountpoint, .call = call };
 	op_fn *fn = op_find(name);
+	json_t *answer;
 
 	if (strcmp(name, "status") == 0)
-		return daemon_report(d->vault, d->uplink, d->mount, json_is_true(json_object_get(request, "counters")));
-	return fn != NULL ? fn(&op, request) :
-	    control_refusal("this daemon knows no \"%s\": unmount and mount again to run the newer one", name);
+		return report(&op, json_is_true(json_object_get(request, "counters")));
+	if (fn == NULL)
+		return control_refusal("this daemon knows no \"%s\": unmount and mount again to run the newer one", name);
+	atomic_fetch_add(&d->running, 1);
+	atomic_fetch_add(&d->asked, 1);
+	answer = fn(&op, request);
+	atomic_fetch_sub(&d->running, 1);
+	return answer;
 }
 
 /* Putting together. */
@@ -172,6 +227,14 @@ mount_it(struct daemon *d, const struct daemon_params *p)
 	}
 	err = fuse_mount_new(d->vfs, &o, &d->mount, &why);
 	return err == 0 ? 0 : tell_why(why, p->mountpoint, err);
+}
+
+static err_t
+start_autolock(struct daemon *d)
+{
+	const struct autolock_params params = { d->mountpoint, d->vault->meta, d, count_work, on_locked };
+
+	return autolock_start(&params, &d->autolock);
 }
 
 static int
@@ -230,6 +293,8 @@ put_together(struct daemon *d, const struct daemon_params *p)
 		return status;
 	if ((err = start_tidying(d)) != 0)
 		return tell_failure("the thread that packs what is stored cannot be started: %s", tell_reason(err));
+	if ((err = start_autolock(d)) != 0)
+		return tell_failure("the thread that locks the folder cannot be started: %s", tell_reason(err));
 	if ((err = start_caching(d, p->cache_size)) != 0)
 		return tell_failure("the size of the cache cannot be kept: %s", tell_reason(err));
 	return connect_it(d);
@@ -269,7 +334,9 @@ take_apart(struct daemon *d, const char *dir, int status)
 		uplink_stop(d->uplink); /* it tells the mount of changes, which must be there */
 	if (d->control != NULL)
 		control_stop(d->control);
+	autolock_quiesce(d->autolock);
 	fuse_mount_free(d->mount);
+	autolock_stop(d->autolock);
 	vfs_free(d->vfs);
 	tidy_stop(d->tidy, d->uplink != NULL ? 0 : TIDY_GRACE_MS);
 	cache_stop(d->cache);

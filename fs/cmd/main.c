@@ -12,6 +12,7 @@
 #include "launch.h"
 #include "log.h"
 #include "secmem.h"
+#include "suspendwatch.h"
 #include "tell.h"
 
 static const struct command *const commands[] = {
@@ -164,6 +165,8 @@ main(int argc, char **argv)
 {
 	const char *name = program_name(argc > 0 ? argv[0] : NULL);
 
+	if (strcmp(name, SUSPENDWATCH_NAME) == 0)
+		return suspendwatch_main();
 	if (strncmp(name, "mount.", 6) == 0)
 		return mount_helper(argc, argv);
 	if (argc < 2)

@@ -21,6 +21,7 @@ struct op {
 	struct fuse_mount *mount; /* NULL: not mounted */
 	struct history *history;  /* views of the past */
 	struct cache *cache;      /* NULL: not mounted, or no store */
+	struct autolock *autolock; /* NULL: not mounted */
 	const char *mountpoint;
 
 	struct control_call *call;  /* the daemon's: who asked */
@@ -47,8 +48,11 @@ json_t *op_refuse_no_store(const struct op *op);
 
 /* ops.c's table; each in the file of its name. */
 json_t *op_sync(struct op *op, const json_t *request);
-json_t *op_hold(struct op *op, const json_t *request); /* op_settings.c, this and the next */
+json_t *op_hold(struct op *op, const json_t *request); /* op_settings.c, this and the next three */
 json_t *op_limit(struct op *op, const json_t *request);
+json_t *op_lock_settings(struct op *op, const json_t *request);
+/* {"after" (null: never), "on_suspend", "watching"} */
+json_t *op_lock_report(struct op *op);
 json_t *op_remote(struct op *op, const json_t *request);
 json_t *op_dismiss(struct op *op, const json_t *request); /* op_status.c */
 json_t *op_check_recovery(struct op *op, const json_t *request);

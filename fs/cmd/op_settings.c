@@ -1,8 +1,10 @@
-/* What the user wants of sync on this device: whether it goes on, and how fast. */
+/* What the user wants on this device: whether sync goes on, and how fast; when the folder locks itself. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "autolock.h"
 #include "op.h"
 #include "settings.h"
 #include "tell.h"
@@ -67,4 +69,46 @@ op_limit(struct op *op, const json_t *request)
 	if ((err = uplink_settings(op->uplink, &st)) != 0)
 		return refuse(op, err);
 	return json_pack("{s:b, s:I, s:I}", "ok", 1, "up", (json_int_t)st.up, "down", (json_int_t)st.down);
+}
+
+json_t *
+op_lock_report(struct op *op)
+{
+	struct settings st;
+
+	if (settings_load(op->vault->meta, &st) != 0)
+		return json_null();
+	return json_pack("{s:o, s:b, s:b}", "after", st.lock_after_s > 0 ? json_integer(st.lock_after_s) : json_null(), "on_suspend",
+	    st.lock_on_suspend, "watching", op->autolock != NULL && autolock_watches(op->autolock));
+}
+
+/*
+ * {"op": "lock-settings", "after": seconds, 0: never, "on_suspend": …}: each may be missing, then it stays.  Answers with both, and
+ * "why", if the computer's sleep is to be watched and can't be.
+ */
+json_t *
+op_lock_settings(struct op *op, const json_t *request)
+{
+	const json_t *after = json_object_get(request, "after"), *on_suspend = json_object_get(request, "on_suspend");
+	struct settings st;
+	char *why = NULL;
+	json_t *answer;
+	err_t err;
+
+	if ((err = settings_load(op->vault->meta, &st)) != 0)
+		return refuse(op, err);
+	st.lock_after_s = after != NULL ? json_integer_value(after) : st.lock_after_s;
+	st.lock_on_suspend = on_suspend != NULL ? json_is_true(on_suspend) : st.lock_on_suspend;
+	if (st.lock_after_s < 0 || st.lock_after_s > INT32_MAX)
+		return control_refusal("a folder can lock itself after at most 68 years");
+	if ((err = settings_save(op->vault->meta, &st)) != 0)
+		return refuse(op, err);
+	if (op->autolock != NULL)
+		autolock_apply(op->autolock, &why);
+	answer = op_lock_report(op);
+	if (json_is_object(answer) && why != NULL)
+		(void)json_object_set_new(answer, "why", json_string(why));
+	(void)json_object_set_new(answer, "ok", json_true());
+	free(why);
+	return answer;
 }

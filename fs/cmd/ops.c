@@ -14,6 +14,7 @@ static const struct {
 	{ "sync", op_sync },
 	{ "hold", op_hold },
 	{ "limit", op_limit },
+	{ "lock-settings", op_lock_settings },
 	{ "remote", op_remote },
 	{ "dismiss", op_dismiss },
 	{ "check-recovery", op_check_recovery },

@@ -1,6 +1,7 @@
 /* What --json says, said for people: one paragraph a folder, a word and its value a line. */
 #include "status_text.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -171,6 +172,24 @@ print_rekey(const json_t *status)
 		line("rekey", value);
 }
 
+static void
+print_lock(const json_t *status)
+{
+	const json_t *lock = part_of(status, "lock");
+	json_int_t after = number_of(lock, "after");
+	bool sleeps = json_is_true(json_object_get(lock, "on_suspend")), watching = json_is_true(json_object_get(lock, "watching"));
+	char value[160], time[40] = "";
+
+	if (after == 0 && !sleeps)
+		return;
+	if (after > 0)
+		amount_print_seconds(after, time, sizeof(time));
+	snprintf(value, sizeof(value), "%s%s%s%s", after > 0 ? "after " : "", time, after > 0 ? " without use" : "", !sleeps ? "" :
+	    watching ? (after > 0 ? ", and before the computer sleeps" : "before the computer sleeps") :
+	    (after > 0 ? "; not before the computer sleeps: logind is not there" : "not before the computer sleeps: logind is not there"));
+	line("locks", value);
+}
+
 /* "up 1.1 MiB/s, down 20 KiB/s, about 2 minutes left"; "": nothing moves. */
 static void
 speed_text(const json_t *status, char out[static SPEED_LEN])
@@ -270,6 +289,7 @@ status_text_print(const json_t *status)
 	line("store", remote != NULL ? remote : "none");
 	print_pending(status);
 	print_hold(status);
+	print_lock(status);
 	print_speed(status);
 	print_rekey(status);
 	print_cache(json_object_get(status, "cache"));

@@ -1,5 +1,5 @@
 /*
- * settings.h: what the user wants of sync on this device: a row of meta.db, so that it outlives remounts.  Uses meta.h.
+ * settings.h: what the user wants of sync and of locking on this device: a row of meta.db, so that it outlives remounts.  Uses meta.h.
  */
 #ifndef SNUGFS_SETTINGS_H
 #define SNUGFS_SETTINGS_H
@@ -17,6 +17,8 @@ struct settings {
 	int64_t hold_until;  /* seconds since 1970; 0: until told otherwise */
 	bool has_up, has_down; /* the rates were set; else others may say (the configuration) */
 	uint64_t up, down;   /* bytes a second; 0: no limit */
+	int64_t lock_after_s;  /* without use; 0: never */
+	bool lock_on_suspend;
 };
 
 /* Those that nobody has set are zero.  -EPROTO: of a newer version; -EBADMSG. */

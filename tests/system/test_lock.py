@@ -1,11 +1,13 @@
 """snugfs lock: the folder is closed, its daemon and so its keys are gone, and nothing that was written is lost."""
 import contextlib
 import os
+import pathlib
+import select
 import subprocess
 
 import pytest
 
-from conftest import new_root
+from conftest import new_root, wait_until
 from test_commands import Cli
 
 
@@ -57,3 +59,140 @@ def test_lock_all_closes_every_folder_also_if_one_resists(cli):
     cli.ok("lock", "--all")
     assert cli.mounts() == [] and cli.daemons() == []
     assert cli.run("lock", cli.mp, "--all").returncode == 2
+
+
+# By itself
+
+
+class Logind:
+    """A system bus of its own, with the part of logind that tells of sleep."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir()
+        (self.folder / "bus.conf").write_text(f"""<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><listen>unix:path={self.folder}/bus</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><allow own="*"/><allow send_type="method_call"/><allow send_type="signal"/>
+<allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/>
+<allow receive_type="method_call"/><allow receive_type="signal"/><allow receive_type="method_return"/>
+<allow receive_type="error"/></policy></busconfig>""")
+        self.address = f"unix:path={self.folder}/bus"
+        self.bus = subprocess.Popen(["dbus-daemon", f"--config-file={self.folder}/bus.conf", "--nofork", "--print-address=1"],
+                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        assert self.bus.stdout.readline()
+        self.process = subprocess.Popen(["/usr/bin/python3", "-B", pathlib.Path(__file__).with_name("logind_mock.py")], text=True,
+                                        bufsize=1, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        env=dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.address))
+        assert self.hear().startswith("ready")
+
+    def hear(self):
+        """The next line."""
+        assert select.select([self.process.stdout], [], [], 60)[0], "it says nothing"
+        return self.process.stdout.readline().strip()
+
+    def say(self, word):
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+
+    def close(self):
+        for process in (self.process, self.bus):
+            process.terminate()
+            process.wait()
+            process.stdout.close()
+        self.process.stdin.close()
+
+
+@pytest.fixture
+def logind(cli):
+    host = Logind(cli.root / "system-bus")
+    cli.env["DBUS_SYSTEM_BUS_ADDRESS"] = host.address
+    yield host
+    host.close()
+
+
+def is_closed(cli):
+    return cli.mounts() == [] and cli.daemons() == []
+
+
+def test_a_folder_that_nobody_uses_locks_itself(cli):
+    cli.up()
+    (cli.mp / "a").write_text("kept")
+    assert "locks itself after 1 second" in cli.ok("lock", cli.mp, "--after", "1s").stdout
+    wait_until(lambda: is_closed(cli), "the folder to lock itself")
+    cli.ok("mount", cli.mp)
+    assert (cli.mp / "a").read_text() == "kept"
+    wait_until(lambda: is_closed(cli), "the folder to lock itself again")
+
+
+def test_a_folder_with_an_open_file_does_not_lock_itself_until_that_is_closed(cli):
+    cli.up()
+    second = cli.home / "Second"
+    cli.ok("up", second, "--no-passphrase")
+    fd = os.open(cli.mp / "a", os.O_WRONLY | os.O_CREAT)
+    os.write(fd, b"in the kernel's memory only")
+    cli.ok("lock", cli.mp, "--after", "1s")
+    cli.ok("lock", second, "--after", "2s")
+    wait_until(lambda: cli.mounts() == [str(cli.mp)], "the other folder to lock itself")
+    os.write(fd, b", and more")
+    os.close(fd)
+    wait_until(lambda: is_closed(cli), "the folder to lock itself")
+    cli.ok("lock", cli.mp, "--after", "never", "--no-passphrase")
+    cli.ok("mount", cli.mp)
+    assert (cli.mp / "a").read_text() == "in the kernel's memory only, and more"
+
+
+def test_when_a_folder_locks_itself_is_remembered_and_shown(cli):
+    cli.up()
+    assert cli.status()["lock"] == {"after": None, "on_suspend": False, "watching": False}
+    cli.ok("lock", cli.mp, "--after", "2h")
+    cli.ok("unmount", cli.mp)
+    cli.ok("mount", cli.mp)
+    assert cli.status()["lock"]["after"] == 7200
+    assert "after 2 hours without use" in cli.ok("status", cli.mp).stdout
+    assert "does not lock itself" in cli.ok("lock", cli.mp, "--after", "never").stdout
+    assert cli.status()["lock"]["after"] is None
+    assert cli.run("lock", cli.mp, "--after", "soon").returncode == 2
+    assert cli.run("lock", cli.mp, "--on-suspend", "perhaps").returncode == 2
+    assert cli.run("lock", "--all", "--after", "1h").returncode == 2
+    assert cli.mounts() == [str(cli.mp)]
+
+
+def test_before_the_computer_sleeps_the_folder_is_locked_and_sleep_waits_for_that(cli, logind):
+    cli.up()
+    assert "locked before the computer sleeps" in cli.ok("lock", cli.mp, "--on-suspend", "on").stdout
+    assert logind.hear() == "locked sleep delay snugfs True"
+    assert cli.status()["lock"] == {"after": None, "on_suspend": True, "watching": True}
+    assert "before the computer sleeps" in cli.ok("status", cli.mp).stdout
+    fd = os.open(cli.mp / "a", os.O_WRONLY | os.O_CREAT)
+    os.write(fd, b"in the kernel's memory only")
+    logind.say("wake")  # no sleep
+    logind.say("sleep")
+    assert logind.hear() == "released sleep"
+    assert is_closed(cli), "sleep came before the keys were gone"
+    with contextlib.suppress(OSError):
+        os.close(fd)
+    cli.ok("mount", cli.mp)
+    assert logind.hear() == "locked sleep delay snugfs True"
+    assert (cli.mp / "a").read_text() == "in the kernel's memory only"
+    assert "stays open while" in cli.ok("lock", cli.mp, "--on-suspend", "off").stdout
+    assert logind.hear() == "released sleep"
+    assert (cli.mp / "a").exists()
+
+
+def test_a_folder_that_is_locked_by_hand_lets_the_computer_sleep(cli, logind):
+    cli.up()
+    cli.ok("lock", cli.mp, "--on-suspend", "on")
+    assert logind.hear().startswith("locked")
+    cli.ok("lock", cli.mp)
+    assert logind.hear() == "released sleep"
+    assert is_closed(cli)
+
+
+def test_without_logind_it_is_said_that_the_folder_stays_open(cli):
+    cli.env["DBUS_SYSTEM_BUS_ADDRESS"] = f"unix:path={cli.root}/nothing"
+    cli.up()
+    done = cli.run("lock", cli.mp, "--on-suspend", "on")
+    assert done.returncode == 1 and "cannot be for now: there is no system bus" in done.stderr, done.stderr
+    assert cli.status()["lock"] == {"after": None, "on_suspend": True, "watching": False}
+    (cli.mp / "a").write_text("it works all the same")
