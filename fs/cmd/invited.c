@@ -2,13 +2,10 @@
 #include "invited.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <unistd.h>
 
 #include "create.h"
 #include "invitation.h"
-#include "place.h"
-#include "prompt.h"
+#include "joining.h"
 #include "secmem.h"
 #include "store.h"
 #include "sync.h"
@@ -59,59 +56,27 @@ choose_remote(const struct options *o, const struct invitation *inv, char **out)
 }
 
 static int
-open_store(const struct invitation *inv, const char *remote, struct store **out)
+open_store(struct joining *j, const struct invitation *inv, char *remote)
 {
 	const struct store_credentials credentials = { inv->access_key, inv->secret_key,
 		inv->session_token[0] != '\0' ? inv->session_token : NULL };
-	const struct store_options options = { .credentials = inv->access_key[0] != '\0' ? &credentials : NULL };
-	char *why = NULL;
-	err_t err = store_open_with(remote, false, &options, out, &why);
 
-	return err != 0 ? tell_why(why, remote, err) : 0;
-}
-
-static int
-join(const struct options *o, const struct place *p, struct store *store, const char *remote, const struct invitation *inv)
-{
-	CLEANUP(secret_clear) struct secret passphrase = { 0 };
-	char device_name[TRUST_NAME_MAX + 1];
-	struct vault_create_params params = {
-		.dir = p->vault_dir,
-		.device_name = device_name,
-		.remote_url = remote,
-		.root_uid = geteuid(),
-		.root_gid = getegid(),
-	};
-	char *why = NULL;
-	err_t err;
-	int status;
-
-	if ((status = prompt_new_passphrase(o, p->mountpoint, &passphrase)) != 0 || (status = place_make_mountpoint(p)) != 0)
-		return status;
-	create_device_name(o, device_name);
-	params.lock = create_lock(&passphrase);
-	err = sync_join_invited(&params, store, inv, o->device_name != NULL, &why);
-	return err != 0 ? tell_why(why, remote, err) : place_remember(p, remote);
+	return joining_open_store(j, remote, inv->access_key[0] != '\0' ? &credentials : NULL);
 }
 
 int
 invited_join(const struct options *o)
 {
 	CLEANUP(secmem_free_ptr) struct invitation *inv = NULL;
-	CLEANUP(place_clear) struct place p = { 0 };
-	CLEANUP(free_ptr) char *remote = NULL;
-	CLEANUP(store_free_ptr) struct store *store = NULL;
+	CLEANUP(joining_clear) struct joining j = { 0 };
+	char *remote = NULL, *why = NULL;
+	err_t err;
 	int status;
 
-	if ((status = create_check_device_name(o)) != 0 || (status = place_find(o, &p)) != 0)
+	if ((status = joining_begin(o, &j)) != 0 || (status = read_invitation(o, &inv)) != 0 ||
+	    (status = choose_remote(o, inv, &remote)) != 0 || (status = open_store(&j, inv, remote)) != 0 ||
+	    (status = joining_prepare(o, &j)) != 0)
 		return status;
-	if (p.exists)
-		return tell_failure("there is a vault for %s already, in %s: open it with \"snugfs mount %s\"", p.mountpoint,
-		    p.vault_dir, p.mountpoint);
-	if ((status = read_invitation(o, &inv)) != 0 || (status = choose_remote(o, inv, &remote)) != 0 ||
-	    (status = place_check_apart(&p, remote)) != 0 || (status = open_store(inv, remote, &store)) != 0 ||
-	    (status = join(o, &p, store, remote, inv)) != 0)
-		return status;
-	printf("This computer is a device of the vault now.\nOpen it with: snugfs mount %s\n", p.mountpoint);
-	return 0;
+	err = sync_join_invited(&j.params, j.store, inv, o->device_name != NULL, &why);
+	return joining_finish(&j, err, why);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "credentials.h"
 #include "join_internal.h"
 #include "secmem.h"
 
@@ -42,6 +43,12 @@ join_forget_why(struct join *j)
 		return;
 	free(*j->why_out);
 	*j->why_out = NULL;
+}
+
+err_t
+join_keep_credentials(struct join *j, const struct credentials *c)
+{
+	return c != NULL ? credentials_save(j->v, c) : 0;
 }
 
 /* What the engine knows of the failure, if nothing better was said. */
@@ -137,7 +144,9 @@ say_device(struct members_saying *w, void *ctx)
 static err_t
 enter(struct join *j)
 {
-	return members_try(j->s, say_device, j, j->why_out, NULL);
+	err_t err = join_keep_credentials(j, j->p->credentials);
+
+	return err != 0 ? err : members_try(j->s, say_device, j, j->why_out, NULL);
 }
 
 static err_t

@@ -6,6 +6,8 @@
 
 #include "engine.h"
 
+struct credentials;
+
 /* A key box that we open; or, without a name, an earlier epoch key that an object vouches for that is believed. */
 struct opened_box {
 	char name[CHAIN_NAME_MAX];
@@ -42,6 +44,8 @@ void join_clear(struct join *j);
 typedef err_t join_enter_fn(struct join *j);
 /* From the opened boxes on: finds a beginning, reads on, enters, and publishes the vault. */
 MUST_CHECK err_t join_finish(struct join *j, join_enter_fn *enter);
+/* The keys to the store that were given are kept.  NULL: none. */
+MUST_CHECK err_t join_keep_credentials(struct join *j, const struct credentials *c);
 /* The sentence of a failure, unless there is one. */
 void join_take_why(struct join *j, err_t err);
 /* What was said turns out not to matter. */

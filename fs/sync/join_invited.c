@@ -171,14 +171,14 @@ keep_credentials(struct join *j)
 	CLEANUP(secmem_free_ptr) struct credentials *c = NULL;
 	const struct invitation *inv = j->invitation;
 
-	if (inv->access_key[0] == '\0')
-		return 0;
+	if (j->p->credentials != NULL || inv->access_key[0] == '\0')
+		return join_keep_credentials(j, j->p->credentials);
 	if ((c = secmem_new(sizeof(*c))) == NULL)
 		return -ENOMEM;
 	secmem_copy(c->access_key, inv->access_key, sizeof(inv->access_key));
 	secmem_copy(c->secret_key, inv->secret_key, sizeof(inv->secret_key));
 	memcpy(c->session_token, inv->session_token, sizeof(inv->session_token));
-	return credentials_save(j->v, c);
+	return join_keep_credentials(j, c);
 }
 
 static err_t

@@ -79,6 +79,7 @@ struct vault_create_params {
 	const char *dir;
 	const char *device_name;
 	const char *remote_url;  /* normalized, or NULL */
+	const struct credentials *credentials; /* joining: keys to the store that this device is to keep; NULL: none */
 	uint32_t root_uid, root_gid; /* owner of the top folder */
 	struct vault_unlock lock;
 };
