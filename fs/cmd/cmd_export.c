@@ -19,6 +19,7 @@
 #include "human.h"
 #include "progress.h"
 #include "random.h"
+#include "remote_open.h"
 #include "session.h"
 #include "sync.h"
 #include "tell.h"
@@ -38,6 +39,7 @@ struct run {
 	struct progress bar;
 	struct sync_reading *reading;
 	struct archiver *archiver;
+	struct remote_keys keys;
 	char scratch[64];   /* a folder of our own; "": not made */
 	char passphrase[2 * SCRATCH_KEY_LEN + 1];
 };
@@ -47,6 +49,7 @@ run_clear(struct run *r)
 {
 	sync_reading_close(r->reading);
 	archiver_free(r->archiver);
+	remote_keys_clear(&r->keys);
 	if (r->scratch[0] != '\0')
 		(void)rmdir(r->scratch);
 	explicit_bzero(r->passphrase, sizeof(r->passphrase));
@@ -199,16 +202,13 @@ run(struct options *o)
 	CLEANUP(store_free_ptr) struct store *store = NULL;
 	CLEANUP(run_clear) struct run r = { .archiver = NULL };
 	struct sigaction act = { .sa_handler = on_signal };
-	char *why = NULL;
-	err_t err;
 	int status;
 
 	if ((options_get(o, "tar") != NULL) == (o->arg_count == 1))
 		return tell_usage("export", "name a folder to export to, or --tar");
-	if ((status = find_url(o, &url)) != 0 || (status = prompt_recovery_key(o, key.b)) != 0)
+	if ((status = find_url(o, &url)) != 0 || (status = remote_keys_read(o, "export", &r.keys)) != 0 ||
+	    (status = prompt_recovery_key(o, key.b)) != 0 || (status = remote_open(url, false, &r.keys, &store)) != 0)
 		return status;
-	if ((err = store_open(url, false, &store, &why)) != 0)
-		return tell_why(why, url, err);
 	(void)sigaction(SIGINT, &act, NULL); /* so that the temporary files go */
 	(void)sigaction(SIGTERM, &act, NULL);
 	if ((status = open_reading(&r, store, key.b)) != 0 || (status = open_target(&r, o)) != 0)
@@ -218,7 +218,7 @@ run(struct options *o)
 
 const struct command cmd_export = {
 	.name = "export",
-	.synopsis = "FOLDER | --tar [--remote URL | MOUNTPOINT]",
+	.synopsis = "FOLDER | --tar [--remote URL | MOUNTPOINT] [--credentials-file FILE | --ask-credentials]",
 	.summary = "write all files out of the store, with the recovery key alone",
 	.details = "Decrypts everything that the vault has in its store into FOLDER, which must be empty or new, or as a tar\n"
 	    "file (pax format) to standard output.  Asks for the recovery key.  The store is the one that --remote names,\n"
@@ -226,7 +226,9 @@ const struct command cmd_export = {
 	    "computer need not have the vault, and does not become a device of it.  Files that are damaged in the store\n"
 	    "are named and left out; then the exit status is 1.\n",
 	.accepts = ACCEPT_REMOTE,
-	.options = (const struct option_spec[]){ { "tar", NULL, "write a tar file to standard output" }, { 0 } },
+	.options = (const struct option_spec[]){ { "tar", NULL, "write a tar file to standard output" },
+	    { "credentials-file", "FILE", "the keys to the store, as for \"remote set\"" },
+	    { "ask-credentials", NULL, "ask for them; else they are looked for in the usual places" }, { 0 } },
 	.place = PLACE_NONE,
 	.args_are = "a folder",
 	.args_min = 0,

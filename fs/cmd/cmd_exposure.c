@@ -2,20 +2,26 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "commands.h"
+#include "control.h"
 #include "create.h"
-#include "exposure.h"
+#include "handles.h"
 #include "human.h"
+#include "mountstate.h"
+#include "objname.h"
+#include "op_exposure.h"
+#include "remote_open.h"
 #include "session.h"
 #include "tell.h"
 
 static const char *const sees[] = {
 	"the names above: numbers and random digits; no name of a file, folder or device is in them",
 	"sizes in steps: each object is padded, by at most 12 in 100 of a large one",
-	"when an object is written, read or deleted, and from which network address",
+	"when an object is written, as above, and if it keeps a log when it is read, listed or deleted",
+	"for each such request the network address, and how many bytes of which object",
 	"how many commits there are, so how often something changed; not what, nor by which device",
 };
 static const char *const could[] = {
@@ -26,58 +32,78 @@ static const char *const could[] = {
 	"guess from times and sizes when and how much somebody works; not read anything, and let nobody in",
 };
 
-static json_t *
-describe_kind(const struct exposure_kind *k)
+#define TIME_LEN 40
+
+static uint64_t
+number(const json_t *o, const char *key)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "count", (json_int_t)k->count, "bytes", (json_int_t)k->bytes, "smallest",
-	    (json_int_t)k->smallest, "largest", (json_int_t)k->largest, "first", (json_int_t)k->first, "last",
-	    (json_int_t)k->last);
+	return (uint64_t)json_integer_value(json_object_get(o, key));
+}
+
+/* "": it is not known. */
+static void
+time_text(const json_t *o, const char *key, char out[static TIME_LEN])
+{
+	time_t when = (time_t)number(o, key);
+	struct tm tm;
+
+	out[0] = '\0';
+	if (when != 0 && localtime_r(&when, &tm) != NULL)
+		strftime(out, TIME_LEN, "%Y-%m-%d %H:%M", &tm);
 }
 
 static void
-print_json(const char *url, const struct exposure *e)
+print_kind(enum objname_kind kind, const json_t *k)
 {
-	json_t *kinds = json_object();
-	json_t *o;
+	char all[HUMAN_BYTES_LEN], smallest[HUMAN_BYTES_LEN], largest[HUMAN_BYTES_LEN], first[TIME_LEN], last[TIME_LEN];
+	uint64_t count = number(k, "count");
 
-	for (int k = 0; k < OBJNAME_KIND_COUNT; k++)
-		(void)json_object_set_new(kinds, objname_word((enum objname_kind)k), describe_kind(&e->kinds[k]));
-	o = json_pack("{s:s, s:I, s:I, s:I, s:o}", "store", url, "objects", (json_int_t)e->count, "bytes", (json_int_t)e->bytes,
-	    "off_step", (json_int_t)e->off_step, "kinds", kinds);
-	(void)json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-	putchar('\n');
-	json_decref(o);
-}
-
-static void
-print_kind(enum objname_kind kind, const struct exposure_kind *k)
-{
-	char all[HUMAN_BYTES_LEN], smallest[HUMAN_BYTES_LEN], largest[HUMAN_BYTES_LEN];
-
-	if (k->count == 0)
+	if (count == 0)
 		return;
-	human_bytes(k->bytes, all);
-	human_bytes(k->smallest, smallest);
-	human_bytes(k->largest, largest);
-	printf("  %8" PRIu64 "  %-24s  %s", k->count, objname_plural(kind), all);
-	if (k->count > 1)
+	human_bytes(number(k, "bytes"), all);
+	human_bytes(number(k, "smallest"), smallest);
+	human_bytes(number(k, "largest"), largest);
+	printf("  %8" PRIu64 "  %-24s  %s", count, objname_plural(kind), all);
+	if (count > 1)
 		printf(", each %s to %s", smallest, largest);
 	if (kind == OBJNAME_COMMIT || kind == OBJNAME_BASE)
-		printf(", number %" PRIu64 " to %" PRIu64, k->first, k->last);
+		printf(", number %" PRIu64 " to %" PRIu64, number(k, "first"), number(k, "last"));
+	time_text(k, "first_time", first);
+	time_text(k, "last_time", last);
+	if (first[0] != '\0')
+		printf(strcmp(first, last) == 0 ? ", written %s" : ", written %s to %s", first, last);
+	putchar('\n');
+}
+
+/* "00 0  01 12  …", eight in a line. */
+static void
+print_times(const json_t *a)
+{
+	static const char *const days[] = { "Su", "Mo", "Tu", "We", "Th", "Fr", "Sa" };
+	const json_t *hours = json_object_get(a, "by_hour"), *weekdays = json_object_get(a, "by_weekday");
+
+	printf("\nHow many of them were written in which hour of the day, and on which day of the week (as this computer counts):");
+	for (size_t i = 0; i < 24; i++)
+		printf("%s  %02zu h %5lld", i % 6 == 0 ? "\n" : "", i, (long long)json_integer_value(json_array_get(hours, i)));
+	for (size_t i = 0; i < ARRAY_LEN(days); i++)
+		printf("%s  %s %6lld", i == 0 ? "\n" : "", days[i], (long long)json_integer_value(json_array_get(weekdays, i)));
 	putchar('\n');
 }
 
 static void
-print_text(const char *url, const struct exposure *e)
+print_text(const json_t *a)
 {
+	uint64_t objects = number(a, "objects");
 	char all[HUMAN_BYTES_LEN];
 
-	human_bytes(e->bytes, all);
-	printf("Whoever runs %s sees %" PRIu64 " object%s, %s:\n", url, e->count, e->count == 1 ? "" : "s", all);
+	human_bytes(number(a, "bytes"), all);
+	printf("Whoever runs %s sees %" PRIu64 " object%s, %s:\n", json_string_value(json_object_get(a, "store")), objects,
+	    objects == 1 ? "" : "s", all);
 	for (int k = 0; k < OBJNAME_KIND_COUNT; k++)
-		print_kind((enum objname_kind)k, &e->kinds[k]);
-	if (e->off_step > 0)
-		printf("  %" PRIu64 " of them have sizes that snugfs never gives: run \"snugfs verify\".\n", e->off_step);
+		print_kind((enum objname_kind)k, json_object_get(json_object_get(a, "kinds"), objname_word((enum objname_kind)k)));
+	if (number(a, "off_step") > 0)
+		printf("  %" PRIu64 " of them have sizes that snugfs never gives: run \"snugfs verify\".\n", number(a, "off_step"));
+	print_times(a);
 	printf("\nThat is all there is to see:\n");
 	for (size_t i = 0; i < ARRAY_LEN(sees); i++)
 		printf("  - %s.\n", sees[i]);
@@ -86,55 +112,74 @@ print_text(const char *url, const struct exposure *e)
 		printf("  - %s.\n", could[i]);
 }
 
+/* With keys that somebody types, that are in a file or in the usual places. */
 static int
-find_url(const struct options *o, char **out)
+look_from_here(const struct options *o, const char *url, json_t **answer_out)
 {
-	CLEANUP(place_clear) struct place p = { 0 };
+	CLEANUP(remote_keys_clear) struct remote_keys keys = { 0 };
+	CLEANUP(store_free_ptr) struct store *store = NULL;
+	CLEANUP(handle_free_json) json_t *answer = NULL;
+	const char *text;
 	int status;
 
-	if (o->remote != NULL)
-		return create_remote_url(o, out);
+	if ((status = remote_keys_read(o, "exposure", &keys)) != 0 || (status = remote_open(url, false, &keys, &store)) != 0)
+		return status;
+	answer = exposure_describe(store);
+	if (answer == NULL)
+		return tell_failure("not enough memory");
+	if (!control_is_ok(answer, &text))
+		return tell_failure("%s", text);
+	*answer_out = STEAL(answer);
+	return 0;
+}
+
+/* By the daemon, if there is one: it may have keys to the store that are nowhere else. */
+static int
+look(const struct options *o, json_t **answer_out)
+{
+	CLEANUP(place_clear) struct place p = { 0 };
+	CLEANUP(free_ptr) char *url = NULL;
+	bool keys = options_get(o, "credentials-file") != NULL || options_get(o, "ask-credentials") != NULL;
+	int status;
+
+	if (o->remote != NULL) {
+		status = create_remote_url(o, &url);
+		return status != 0 ? status : look_from_here(o, url, answer_out);
+	}
 	if ((status = session_find_place(o, &p)) != 0)
 		return status;
+	if (!keys && mountstate_get(p.mountpoint) == MOUNT_OURS)
+		return session_call(o, &p, json_pack("{s:s}", "op", "exposure"), answer_out);
 	if (p.remote == NULL)
 		return tell_failure("%s has no store, so nobody sees anything of it", p.mountpoint);
-	*out = strdup(p.remote);
-	return *out != NULL ? 0 : tell_failure("out of memory");
+	return look_from_here(o, p.remote, answer_out);
 }
 
 static int
 run(struct options *o)
 {
-	CLEANUP(free_ptr) char *url = NULL;
-	CLEANUP(store_free_ptr) struct store *store = NULL;
-	struct exposure e;
-	char *why = NULL;
-	char what[384];
-	err_t err;
-	int status;
+	CLEANUP(handle_free_json) json_t *answer = NULL;
+	int status = look(o, &answer);
 
-	if ((status = find_url(o, &url)) != 0)
+	if (status != 0)
 		return status;
-	if ((err = store_open(url, false, &store, &why)) != 0)
-		return tell_why(why, url, err);
-	if ((err = exposure_read(store, &e)) != 0) {
-		store_explain(store, err, what, sizeof(what));
-		return tell_failure("%s", what);
+	if (!o->json) {
+		print_text(answer);
+		return 0;
 	}
-	if (o->json)
-		print_json(url, &e);
-	else
-		print_text(url, &e);
-	return 0;
+	(void)json_object_del(answer, "ok");
+	return json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER) == 0 && putchar('\n') != EOF ? 0 :
+	    tell_failure("standard output cannot be written to");
 }
 
 const struct command cmd_exposure = {
 	.name = "exposure",
-	.synopsis = "[MOUNTPOINT] | --remote URL",
+	.synopsis = "[MOUNTPOINT] | --remote URL [--credentials-file FILE | --ask-credentials]",
 	.summary = "show what whoever runs the store sees, and what he could do with it",
-	.details = "Lists the store as its owner can, without any key: how many objects of which kind and size there are,\n"
-	    "what that tells, and what could be done with it.\n",
+	.details = "Lists the store as its owner can, without any key of the vault: how many objects of which kind and size there\n"
+	    "are, when they were written, what that tells, and what could be done with it.\n",
 	.accepts = ACCEPT_JSON | ACCEPT_REMOTE,
+	.options = remote_keys_options,
 	.place = PLACE_OPTIONAL,
 	.run = run,
 };

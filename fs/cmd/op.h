@@ -64,6 +64,7 @@ json_t *op_unpin(struct op *op, const json_t *request);
 /* op_cache.c: {"here", "total", "cached", "limit" (null: none), "pins"}: what of the vault is on this computer, in bytes. */
 json_t *op_cache_report(struct vault *v);
 json_t *op_verify(struct op *op, const json_t *request);
+json_t *op_exposure(struct op *op, const json_t *request);
 json_t *op_gc(struct op *op, const json_t *request);
 json_t *op_rekey(struct op *op, const json_t *request);
 /*

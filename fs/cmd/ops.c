@@ -23,6 +23,7 @@ static const struct {
 	{ "pin", op_pin },
 	{ "unpin", op_unpin },
 	{ "verify", op_verify },
+	{ "exposure", op_exposure },
 	{ "gc", op_gc },
 	{ "rekey", op_rekey },
 	{ "versions", op_versions },

@@ -153,8 +153,12 @@ def test_exposure_shows_counts_and_sizes_and_needs_no_key(synced):
     assert shown["objects"] == len(objects) and shown["bytes"] == sum(objects.values()) and shown["off_step"] == 0
     assert shown["kinds"]["commit"]["count"] == len(list((synced.store / "c").iterdir()))
     assert shown["kinds"]["segment"]["count"] == len(segments(synced))
+    times = [path.stat().st_mtime for path in (synced.store / "c").iterdir()]
+    assert shown["kinds"]["commit"]["first_time"] == int(min(times)) and shown["kinds"]["commit"]["last_time"] == int(max(times))
+    assert len(shown["by_hour"]) == 24 and sum(shown["by_hour"]) == sum(shown["by_weekday"]) == len(objects)
     text = synced.run("exposure", synced.mountpoint).stdout
-    assert str(synced.store) in text and "segments" in text
+    assert str(synced.store) in text and "segments" in text and ", written 20" in text
+    assert json.loads(synced.run("exposure", synced.mountpoint, "--json").stdout) == shown
     for name in ("one", "two"):
         assert f'"{name}"' not in text
     (pathlib.Path(synced.store) / "letter.txt").write_text("dear operator")
