@@ -6,9 +6,11 @@
 #include <ftw.h>
 #include <libgen.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static _Atomic(disk_watch_fn *) watch_fn;
@@ -152,20 +154,26 @@ disk_pwrite(int fd, const void *data, size_t len, uint64_t off)
 	return 0;
 }
 
-err_t
-disk_pread(int fd, void *buf, size_t len, uint64_t off)
+static _Thread_local disk_wait_fn *tell_wait;
+
+void
+disk_tell_wait(disk_wait_fn *fn)
 {
-	return disk_pread_blocks(fd, buf, len, len, off);
+	tell_wait = fn;
 }
 
-err_t
-disk_pread_blocks(int fd, void *buf, size_t len, size_t needed, uint64_t off)
+/* What the kernel has in memory is read at once; of the rest it begins to read, and says that it would have to wait. */
+static bool
+read_from_memory(int fd, void *buf, size_t len, uint64_t off)
 {
-	err_t e = watched("pread", fd, NULL, NULL, off, needed);
-	uint8_t *p = buf;
+	const struct iovec iov = { buf, len };
 
-	if (e)
-		return e;
+	return preadv2(fd, &iov, 1, (off_t)off, RWF_NOWAIT) == (ssize_t)len;
+}
+
+static err_t
+read_blocks(int fd, uint8_t *p, size_t len, size_t needed, uint64_t off)
+{
 	for (size_t done = 0; done < needed;) {
 		ssize_t n = pread(fd, p + done, len - done, (off_t)(off + done));
 
@@ -178,6 +186,29 @@ disk_pread_blocks(int fd, void *buf, size_t len, size_t needed, uint64_t off)
 		done += (size_t)n;
 	}
 	return 0;
+}
+
+err_t
+disk_pread(int fd, void *buf, size_t len, uint64_t off)
+{
+	err_t e = watched("pread", fd, NULL, NULL, off, len);
+
+	if (e)
+		return e;
+	if (tell_wait != NULL) {
+		if (read_from_memory(fd, buf, len, off))
+			return 0;
+		tell_wait();
+	}
+	return read_blocks(fd, buf, len, len, off);
+}
+
+err_t
+disk_pread_blocks(int fd, void *buf, size_t len, size_t needed, uint64_t off)
+{
+	err_t e = watched("pread", fd, NULL, NULL, off, needed);
+
+	return e ? e : read_blocks(fd, buf, len, needed, off);
 }
 
 err_t

@@ -23,6 +23,12 @@ MUST_CHECK err_t disk_open_write(int dirfd, const char *name, int *fd_out);
 MUST_CHECK err_t disk_open_direct(int fd, int *fd_out);
 MUST_CHECK err_t disk_pwrite(int fd, const void *data, size_t len, uint64_t off);
 MUST_CHECK err_t disk_pread(int fd, void *buf, size_t len, uint64_t off); /* just len bytes, else -ENODATA */
+/*
+ * For the calling thread: fn is called when disk_pread is about to wait for the disk, which then is reading already.  NULL:
+ * nobody wants to know, which saves a system call for each such read.
+ */
+typedef void disk_wait_fn(void);
+void disk_tell_wait(disk_wait_fn *fn);
 /* Of a direct descriptor: at most len bytes, at least needed, else -ENODATA: the last block may lie behind the file's end. */
 MUST_CHECK err_t disk_pread_blocks(int fd, void *buf, size_t len, size_t needed, uint64_t off);
 MUST_CHECK err_t disk_flush(int fd);        /* fdatasync */

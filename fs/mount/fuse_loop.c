@@ -3,8 +3,8 @@
  *
  * A wake-up costs more than most messages, and threads that take turns at waiting for messages wake up on cold, far processors.
  * So as a rule one thread reads and serves, message after message, and the others are parked.  Another one is called to read when
- * the message in hand may take long, when messages are found to be queueing, and by the steward, a thread that looks every TICK_MS
- * while there is traffic whether everybody is stuck.
+ * the message in hand may take long, or waits for the disk while others than its sender are at work, too; when messages are found
+ * to be queueing; and by the steward, a thread that looks every TICK_MS while there is traffic whether everybody is stuck.
  */
 #define FUSE_USE_VERSION 314
 #include "fuse_private.h"
@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "disk.h"
 
 /*
  * Threads come as they are needed, up to KEPT.  More would not be faster; but if all of them are waiting (for bytes that only
@@ -182,6 +184,22 @@ keeps_others_waiting(struct fuse_loop *l, enum fuse_wire_cost cost, pid_t sender
 	return cost == FUSE_WIRE_LONG || (cost == FUSE_WIRE_FLUSH && l->sender_streak < ALONE_MESSAGES);
 }
 
+/* The message in the calling thread's hands waits for the disk: those of others should not. */
+static void
+replace_reader(void)
+{
+	struct fuse_loop *l = self->loop;
+
+	pthread_mutex_lock(&l->lock);
+	if (l->readers == 0) {
+		/* More such waits will come. */
+		if (l->readers_wanted < THREADS_KEPT)
+			l->readers_wanted++;
+		(void)call_reader(l, THREADS_KEPT);
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
 /* The thread has a message: it does not read any more. */
 static void
 stop_reading(struct worker *w, enum fuse_wire_cost cost, pid_t sender)
@@ -189,6 +207,7 @@ stop_reading(struct worker *w, enum fuse_wire_cost cost, pid_t sender)
 	struct fuse_loop *l = w->loop;
 	bool probed = --w->probe == 0;
 	bool queueing = probed && fuse_wire_has_more();
+	bool alone;
 
 	if (probed)
 		w->probe = PROBE_INTERVAL;
@@ -200,9 +219,12 @@ stop_reading(struct worker *w, enum fuse_wire_cost cost, pid_t sender)
 		l->readers_wanted--;
 	if (keeps_others_waiting(l, cost, sender) && l->readers == 0)
 		(void)call_reader(l, THREADS_KEPT); /* if there is none: the steward sees to it */
+	alone = l->sender_streak >= ALONE_MESSAGES;
 	while (queueing && l->readers < l->readers_wanted && call_reader(l, THREADS_KEPT))
 		;
 	pthread_mutex_unlock(&l->lock);
+	disk_tell_wait(alone ? NULL : replace_reader);
+	fuse_wire_let_block(!alone);
 }
 
 /* Parks the thread while others read, or ends it if there are too many.  False: it is to end. */

@@ -65,6 +65,11 @@ enum fuse_wire_cost {
 };
 /* Notes what the handler will want to know of the message, and counts it.  What it will probably cost to serve it. */
 enum fuse_wire_cost fuse_wire_inspect(const void *message, size_t len, pid_t *sender_out);
+/*
+ * Whether the thread sleeps at once when there is no message.  Where several send, looking for the next one takes the processor
+ * away from who is about to send it.
+ */
+void fuse_wire_let_block(bool yes);
 /* Are more messages waiting to be read? */
 bool fuse_wire_has_more(void);
 /* As fuse_mount_counters. */

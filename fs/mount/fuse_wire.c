@@ -34,6 +34,7 @@ struct fuse_wire {
 	int fd;                /* a clone of the session's device, or that itself */
 	int session_fd;
 	struct fuse_wire_counts *counts;
+	bool blocks;           /* reading the clone waits for a message */
 	bool expects_more;     /* the last message did not let itself be waited for */
 	bool kill_suidgid;     /* of the message being served */
 	uint64_t init_unique;  /* the INIT whose reply is to be amended; 0: none */
@@ -66,14 +67,16 @@ now_ns(void)
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* The device does not block.  -1 with EINTR: a signal came while there was nothing to read. */
+/* -1 with EINTR: a signal came while there was nothing to read. */
 static ssize_t
 read_message(struct fuse_wire *w, void *buf, size_t len)
 {
 	struct pollfd p = { .fd = w->fd, .events = POLLIN };
-	int64_t begun = now_ns();
+	int64_t begun = w->blocks ? 0 : now_ns();
 	ssize_t got;
 
+	if (w->blocks)
+		return read(w->fd, buf, len);
 	while ((got = read(w->fd, buf, len)) < 0 && errno == EAGAIN) {
 		if (w->expects_more && now_ns() - begun < LOOK_NS)
 			sched_yield();
@@ -171,6 +174,17 @@ fuse_wire_inspect(const void *message, size_t len, pid_t *sender_out)
 	if (header->opcode == FUSE_FSYNC || header->opcode == FUSE_FSYNCDIR)
 		return FUSE_WIRE_FLUSH;
 	return copies(header->opcode) || is_large(header, body, body_len) ? FUSE_WIRE_LONG : FUSE_WIRE_SHORT;
+}
+
+void
+fuse_wire_let_block(bool yes)
+{
+	if (yes == self->blocks || self->fd == self->session_fd)
+		return;
+	if (fcntl(self->fd, F_SETFL, yes ? O_RDWR : O_RDWR | O_NONBLOCK) == 0) {
+		self->blocks = yes;
+		self->expects_more = false;
+	}
 }
 
 bool

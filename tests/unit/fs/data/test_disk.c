@@ -68,6 +68,39 @@ reading_past_the_end_is_enodata(void **state)
 	close(fd);
 }
 
+static unsigned told;
+
+static void
+count_waits(void)
+{
+	told++;
+}
+
+/* The kernel never has in memory what lies behind a file's end. */
+static void
+a_thread_that_wants_to_know_is_told_of_reads_that_memory_cannot_serve(void **state)
+{
+	struct place *p = *state;
+	uint8_t data[10000], back[10001];
+	int fd;
+
+	fill(data, sizeof(data), 1);
+	assert_int_equal(disk_create(p->dirfd, "f", &fd), 0);
+	assert_int_equal(disk_pwrite(fd, data, sizeof(data), 0), 0);
+	assert_int_equal(disk_flush(fd), 0);
+	assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	disk_tell_wait(count_waits);
+	assert_int_equal(disk_pread(fd, back, sizeof(data), 0), 0);
+	assert_memory_equal(back, data, sizeof(data));
+	told = 0;
+	assert_int_equal(disk_pread(fd, back, sizeof(data) + 1, 0), -ENODATA);
+	assert_int_equal(told, 1);
+	disk_tell_wait(NULL);
+	assert_int_equal(disk_pread(fd, back, sizeof(data) + 1, 0), -ENODATA);
+	assert_int_equal(told, 1);
+	close(fd);
+}
+
 static void
 creating_what_exists_fails_and_opening_what_does_not_exist_fails(void **state)
 {
@@ -204,6 +237,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_was_written_is_read_back, place_setup, place_teardown),
 		cmocka_unit_test_setup_teardown(reading_past_the_end_is_enodata, place_setup, place_teardown),
+		cmocka_unit_test_setup_teardown(a_thread_that_wants_to_know_is_told_of_reads_that_memory_cannot_serve,
+		    place_setup, place_teardown),
 		cmocka_unit_test_setup_teardown(creating_what_exists_fails_and_opening_what_does_not_exist_fails, place_setup,
 		    place_teardown),
 		cmocka_unit_test_setup_teardown(a_symbolic_link_is_not_followed, place_setup, place_teardown),
