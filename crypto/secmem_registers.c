@@ -7,10 +7,11 @@
 #if defined(__x86_64__)
 
 #define ZERO_SSE(n) "pxor %%xmm" #n ", %%xmm" #n "\n\t"
-#define ZERO_AVX512(n) "vpxord %%zmm" #n ", %%zmm" #n ", %%zmm" #n "\n\t"
+/* Zeroes the whole register; 512 bits wide it could cost a processor its clock for a while. */
+#define ZERO_UPPER(n) "vpxord %%xmm" #n ", %%xmm" #n ", %%xmm" #n "\n\t"
 
 /* To a compiler that does not use them there are none. */
-#ifdef __AVX512F__
+#ifdef __AVX512VL__
 #define UPPER_ONES                                                                                                        \
 	, "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", \
 	    "xmm29", "xmm30", "xmm31"
@@ -21,11 +22,11 @@
 void
 secmem_wipe_registers(void)
 {
-	/* The upper sixteen are out of reach of all that came before AVX-512, vzeroall too. */
-	if (__builtin_cpu_supports("avx512f"))
-		__asm__ volatile(ZERO_AVX512(16) ZERO_AVX512(17) ZERO_AVX512(18) ZERO_AVX512(19) ZERO_AVX512(20) ZERO_AVX512(21)
-			ZERO_AVX512(22) ZERO_AVX512(23) ZERO_AVX512(24) ZERO_AVX512(25) ZERO_AVX512(26) ZERO_AVX512(27)
-			ZERO_AVX512(28) ZERO_AVX512(29) ZERO_AVX512(30) ZERO_AVX512(31)::: "memory" UPPER_ONES);
+	/* The upper sixteen are out of reach of all that came before AVX-512, vzeroall too.  Only coprocessors had that without VL. */
+	if (__builtin_cpu_supports("avx512vl"))
+		__asm__ volatile(ZERO_UPPER(16) ZERO_UPPER(17) ZERO_UPPER(18) ZERO_UPPER(19) ZERO_UPPER(20) ZERO_UPPER(21)
+			ZERO_UPPER(22) ZERO_UPPER(23) ZERO_UPPER(24) ZERO_UPPER(25) ZERO_UPPER(26) ZERO_UPPER(27)
+			ZERO_UPPER(28) ZERO_UPPER(29) ZERO_UPPER(30) ZERO_UPPER(31)::: "memory" UPPER_ONES);
 	if (__builtin_cpu_supports("avx"))
 		__asm__ volatile("vzeroall" ::
 				     : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
