@@ -13,6 +13,7 @@
 #define HASH_NONFATAL_OOM 1
 #include "hash_table.h"
 #include "lock.h"
+#include "log.h"
 
 #define PAGE_SHIFT 12
 #define PAGE_COUNTERS (1u << PAGE_SHIFT)
@@ -33,11 +34,19 @@ struct excess {
 	UT_hash_handle hh;
 };
 
+/* Few: what keeps a removed directory known is a file in it that is still open. */
+struct retired {
+	uint64_t ino;
+	uint64_t times;
+	UT_hash_handle hh;
+};
+
 struct lookups {
 	pthread_mutex_t lock;
 	struct page *pages;
 	unsigned empty_count;
 	struct excess *excess;
+	struct retired *retired;
 };
 
 err_t
@@ -88,11 +97,19 @@ excess_free(struct lookups *l, struct excess *x)
 	free(x);
 }
 
+static void
+retired_free(struct lookups *l, struct retired *r)
+{
+	HASH_DEL(l->retired, r);
+	free(r);
+}
+
 void
 lookups_free(struct lookups *l)
 {
 	struct page *p, *next;
 	struct excess *x, *next_excess;
+	struct retired *r, *next_retired;
 
 	if (l == NULL)
 		return;
@@ -100,6 +117,8 @@ lookups_free(struct lookups *l)
 		page_free(l, p);
 	HASH_ITER (hh, l->excess, x, next_excess)
 		excess_free(l, x);
+	HASH_ITER (hh, l->retired, r, next_retired)
+		retired_free(l, r);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
 }
@@ -197,9 +216,34 @@ set_total(struct lookups *l, struct page *p, uint64_t ino, uint64_t n)
 		page_free(l, p);
 }
 
+static struct retired *
+retired_find(struct lookups *l, uint64_t ino)
+{
+	struct retired *r;
+
+	HASH_FIND(hh, l->retired, &ino, sizeof(ino), r);
+	return r;
+}
+
+static struct retired *
+retired_new(struct lookups *l, uint64_t ino)
+{
+	struct retired *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return NULL;
+	r->ino = ino;
+	HASH_ADD(hh, l->retired, ino, sizeof(r->ino), r);
+	if (r->hh.tbl != NULL)
+		return r;
+	free(r);
+	return NULL;
+}
+
 uint64_t
 lookups_drop(struct lookups *l, uint64_t ino, uint64_t n)
 {
+	struct retired *r;
 	uint64_t left = 0;
 	struct page *p;
 
@@ -209,6 +253,8 @@ lookups_drop(struct lookups *l, uint64_t ino, uint64_t n)
 		left = total_of(l, p, ino);
 		left = n >= left ? 0 : left - n;
 		set_total(l, p, ino, left);
+		if (left == 0 && (r = retired_find(l, ino)) != NULL)
+			retired_free(l, r);
 	}
 	pthread_mutex_unlock(&l->lock);
 	return left;
@@ -225,4 +271,37 @@ lookups_count(struct lookups *l, uint64_t ino)
 	count = p == NULL ? 0 : total_of(l, p, ino);
 	pthread_mutex_unlock(&l->lock);
 	return count;
+}
+
+void
+lookups_retire(struct lookups *l, uint64_t ino)
+{
+	struct retired *r;
+	struct page *p;
+
+	pthread_mutex_lock(&l->lock);
+	p = page_find(l, ino);
+	if (p != NULL && total_of(l, p, ino) != 0) {
+		r = retired_find(l, ino);
+		if (r == NULL)
+			r = retired_new(l, ino);
+		if (r != NULL)
+			r->times++;
+		else
+			log_warn("out of memory: a removed folder that comes back may look empty until the next mount");
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+uint64_t
+lookups_generation(struct lookups *l, uint64_t ino)
+{
+	struct retired *r;
+	uint64_t generation;
+
+	pthread_mutex_lock(&l->lock);
+	r = retired_find(l, ino);
+	generation = r == NULL ? 1 : 1 + r->times;
+	pthread_mutex_unlock(&l->lock);
+	return generation;
 }

@@ -57,10 +57,10 @@ reply_attr(fuse_req_t req, err_t err, const struct stat *attr)
 }
 
 static struct fuse_entry_param
-entry_of(const struct stat *attr)
+entry_of(fuse_req_t req, const struct stat *attr)
 {
-	return (struct fuse_entry_param){ .ino = attr->st_ino, .generation = 1, .attr = *attr, .attr_timeout = FOREVER,
-		.entry_timeout = FOREVER };
+	return (struct fuse_entry_param){ .ino = attr->st_ino, .generation = vfs_generation(vfs_of(req), attr), .attr = *attr,
+		.attr_timeout = FOREVER, .entry_timeout = FOREVER };
 }
 
 static void
@@ -72,7 +72,7 @@ reply_entry(fuse_req_t req, err_t err, const struct stat *attr)
 		reply_err(req, err);
 		return;
 	}
-	entry = entry_of(attr);
+	entry = entry_of(req, attr);
 	fuse_reply_entry(req, &entry);
 }
 
@@ -423,7 +423,7 @@ add_entry(void *ctx, const char *name, const struct stat *attr, uint64_t cookie)
 	size_t need;
 
 	if (e->plus) {
-		struct fuse_entry_param entry = entry_of(attr);
+		struct fuse_entry_param entry = entry_of(e->req, attr);
 
 		/* "." and ".." carry no lookup. */
 		if (cookie <= 2)

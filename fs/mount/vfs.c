@@ -175,6 +175,12 @@ vfs_forget(struct vfs *v, uint64_t ino, uint64_t n)
 	meta_unlock(v->meta);
 }
 
+uint64_t
+vfs_generation(struct vfs *v, const struct stat *attr)
+{
+	return S_ISDIR(attr->st_mode) ? lookups_generation(v->lookups, attr->st_ino) : 1;
+}
+
 err_t
 vfs_getattr(struct vfs *v, uint64_t ino, struct stat *attr_out)
 {

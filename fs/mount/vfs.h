@@ -39,6 +39,8 @@ MUST_CHECK err_t vfs_reap_orphans(struct vfs *v);
  */
 MUST_CHECK err_t vfs_lookup(struct vfs *v, uint64_t parent, const char *name, struct stat *attr_out);
 void vfs_forget(struct vfs *v, uint64_t ino, uint64_t n);
+/* With it the number says which directory it is, also if one that was removed has come back (lookups.h). */
+uint64_t vfs_generation(struct vfs *v, const struct stat *attr);
 MUST_CHECK err_t vfs_getattr(struct vfs *v, uint64_t ino, struct stat *attr_out);
 /* The path, without the first slash, of an inode that the kernel knows: one of them.  -ENOENT: it knows it not, or not by name. */
 MUST_CHECK err_t vfs_known_path(struct vfs *v, uint64_t ino, char *out, size_t out_len);

@@ -234,6 +234,8 @@ lost_name(struct vfs *v, struct inode *i)
 {
 	i->nlink = S_ISDIR(i->mode) ? 0 : i->nlink - 1;
 	vfs_changed(v, i, S_ISDIR(i->mode) ? 0 : PENDING_CTIME);
+	if (S_ISDIR(i->mode))
+		lookups_retire(v->lookups, i->ino);
 	vfs_after_unlink(v, i);
 }
 

@@ -94,3 +94,27 @@ def test_a_name_that_was_missing_appears_and_listings_follow(pair):
     sync(alpha, beta)
     assert sorted(os.listdir(beta.mountpoint)) == ["d", "g"]
     assert os.listdir(beta.mountpoint / "d") == []
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_folder_comes_back_that_was_removed_while_a_file_of_it_was_open(pair, how):
+    alpha, beta = pair
+    (alpha.mountpoint / "folder").mkdir()
+    write_file(alpha.mountpoint / "folder" / "open", b"open")
+    sync(alpha, beta)
+    write_file(alpha.mountpoint / "folder" / "new", b"new")
+    with opened(beta.mountpoint / "folder" / "open", os.O_RDONLY) as fd:
+        os.unlink(beta.mountpoint / "folder" / "open")
+        if how == "removed":
+            os.rmdir(beta.mountpoint / "folder")
+        else:
+            os.mkdir(beta.mountpoint / "other")
+            os.rename(beta.mountpoint / "other", beta.mountpoint / "folder")
+        sync(alpha, beta)
+        folder, = [path for path in beta.mountpoint.iterdir() if "conflict" not in path.name]
+        assert os.listdir(folder) == ["new"]
+        assert read_file(folder / "new") == b"new"
+        write_file(folder / "another", b"another")
+        assert os.pread(fd, 10, 0) == b"open"
+    sync(beta, alpha)
+    assert sorted(os.listdir(alpha.mountpoint / "folder")) == ["another", "new"]

@@ -190,6 +190,33 @@ an_open_file_outlives_its_last_name_until_it_is_forgotten(void **state)
 	assert_int_equal(vfs_getattr(f->vfs, ino, &st), -ENOENT);
 }
 
+static uint64_t
+generation_of(struct fixture *f, uint64_t ino)
+{
+	const struct stat st = { .st_ino = ino, .st_mode = S_IFDIR };
+
+	return vfs_generation(f->vfs, &st);
+}
+
+static void
+a_directory_is_another_one_to_the_kernel_after_each_removal_until_it_is_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t d = make_dir(f, INODE_ROOT, "d"), e = make_dir(f, INODE_ROOT, "e"); /* one lookup of each is held */
+	struct stat file = { .st_ino = make_file(f, INODE_ROOT, "f"), .st_mode = S_IFREG };
+
+	assert_int_equal(generation_of(f, d), 1);
+	assert_int_equal(vfs_rename(f->vfs, INODE_ROOT, "e", INODE_ROOT, "d", 0), 0);
+	assert_int_equal(generation_of(f, d), 2);
+	assert_int_equal(generation_of(f, e), 1);
+	assert_int_equal(vfs_rmdir(f->vfs, INODE_ROOT, "d"), 0);
+	assert_int_equal(generation_of(f, e), 2);
+	vfs_forget(f->vfs, e, 1);
+	assert_int_equal(generation_of(f, e), 1);
+	assert_int_equal(vfs_unlink(f->vfs, INODE_ROOT, "f"), 0);
+	assert_int_equal(vfs_generation(f->vfs, &file), 1);
+}
+
 static void
 an_orphan_of_a_crash_is_reaped(void **state)
 {
@@ -588,6 +615,7 @@ main(void)
 		T(a_name_that_is_there_is_not_made_again),
 		T(link_counts_follow_names_and_subdirectories),
 		T(an_open_file_outlives_its_last_name_until_it_is_forgotten),
+		T(a_directory_is_another_one_to_the_kernel_after_each_removal_until_it_is_forgotten),
 		T(an_orphan_of_a_crash_is_reaped),
 		T(rename_replaces_moves_and_exchanges),
 		T(renaming_one_of_two_names_of_a_file_onto_the_other_does_nothing),
