@@ -57,6 +57,21 @@ chunk_is_move(struct merge *m, struct inode *i, const struct change_chunk *from,
 	return 0;
 }
 
+/* Does a chunk of the commit need that key?  It may list one that its author has made and not used yet. */
+static bool
+is_used(const struct change_inode *ch, const struct file_key *key)
+{
+	for (uint32_t k = 0; k < ch->chunk_count; k++) {
+		const struct extent_list *l = &ch->chunks[k].extents;
+
+		for (uint32_t n = 0; n < l->count; n++) {
+			if (l->v[n].key_version == key->version)
+				return true;
+		}
+	}
+	return false;
+}
+
 err_t
 merge_is_move(struct merge *m, struct inode *i, const struct change_inode *ch, bool *out)
 {
@@ -66,7 +81,7 @@ merge_is_move(struct merge *m, struct inode *i, const struct change_inode *ch, b
 	err_t e = 0;
 
 	for (uint32_t k = 0; same && !resealed && k < ch->key_count; k++)
-		same = content_has_key(i, &ch->keys[k]);
+		same = content_has_key(i, &ch->keys[k]) || !is_used(ch, &ch->keys[k]);
 	for (uint32_t k = 0; same && !e && k < ch->chunk_count; k++)
 		e = chunk_is_move(m, i, &ch->chunks[k], resealed, &same);
 	if (!e)

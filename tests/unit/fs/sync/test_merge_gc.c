@@ -233,6 +233,31 @@ what_only_says_that_it_is_the_same_is_a_change_like_others(void **state)
 	merge_result_clear(&result);
 }
 
+/* Who was about to seal the file anew, and has moved it instead. */
+static void
+a_move_by_one_who_has_another_key_for_the_file_is_a_move_all_the_same(void **state)
+{
+	struct replica *a = &w.r[0], *b = &w.r[1];
+	uint64_t first, second, edit;
+	uint64_t ino = shared_file(&first, &second);
+	struct inode *i = inode_of(a, ino);
+
+	(void)state;
+	meta_lock(a->meta);
+	i->keys = realloc(i->keys, (i->key_count + 1) * sizeof(*i->keys));
+	i->keys[i->key_count] = (struct file_key){i->keys[i->key_count - 1].version + 1, 2, {0x77, 0x77}};
+	i->key_count++;
+	meta_inode_dirty(a->meta, i);
+	meta_unlock(a->meta);
+	edit = do_write(b, ino, 0, 50, 100);
+	assert_true(collector_move(a, ino));
+	pull(b);
+	assert_true(is_moved(b, &chunk_of(b, ino)->current, 0));
+	settle_world(&w);
+	assert_int_equal(w.conflict_count, 0);
+	assert_true(has_token(a, ino, edit));
+}
+
 static void
 a_move_of_a_file_that_was_deleted_here_does_not_bring_it_back(void **state)
 {
@@ -327,6 +352,7 @@ main(void)
 		TEST(an_edit_of_what_is_sealed_anew_elsewhere_is_no_conflict_and_keeps_its_key),
 		TEST(of_two_who_seal_a_file_anew_one_is_first_and_nothing_is_lost),
 		TEST(what_only_says_that_it_is_the_same_is_a_change_like_others),
+		TEST(a_move_by_one_who_has_another_key_for_the_file_is_a_move_all_the_same),
 		TEST(a_move_of_a_file_that_was_deleted_here_does_not_bring_it_back),
 		TEST(what_a_pending_copy_needs_of_a_dropped_segment_gets_another_name),
 		TEST(a_segment_that_a_commit_names_again_is_not_dead_any_more),
