@@ -400,6 +400,40 @@ a_batch_that_comes_late_gives_way(void **state)
 	sync_ok(&f->a);
 }
 
+/* Another part of the file has been edited, and with that the file has got a key of the same number. */
+static void
+what_was_sealed_under_a_key_that_is_another_one_by_now_is_sealed_again(void **state)
+{
+	struct fixture *f = *state;
+	struct rekey_batch b = { .r = NULL };
+
+	make_random(&f->a, INODE_ROOT, "large", 3 * MIB);
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	lose_a_device(f, &f->a);
+	sync_ok(&f->b);
+	assert_int_equal(rekey_begin(f->a.sync), 0);
+	b.r = f->a.sync->rekey;
+	b.r->batch_len = 8 * MIB;
+	pthread_mutex_lock(&f->a.sync->round);
+	b.r->has_epoch = true;
+	assert_int_equal(keyring_current(f->a.v->keys, &b.r->epoch), 0);
+	assert_int_equal(rekey_count(b.r), 0);
+	assert_int_equal(rekey_find(&b), 0);
+	assert_int_equal(b.count, 3);
+	write_at(&f->b, lookup(&f->b, INODE_ROOT, "large"), 2 * MIB + 5, "edited", 6);
+	sync_ok(&f->b);
+	assert_int_equal(rekey_seal(&b), 0);
+	assert_int_equal(b.r->done, 0);
+	assert_int_equal(b.r->busy, 3);
+	pthread_mutex_unlock(&f->a.sync->round);
+	rekey_batch_clear(&b);
+	run(&f->a);
+	sync_ok(&f->b);
+	assert_all_is_new(&f->a);
+	assert_same_tree(&f->a, &f->b);
+}
+
 /* Stops it at its nth request for good, starts again, and looks whether all is well. */
 static bool
 cut_short(struct fixture *f, enum store_fault_kind kind, unsigned n)
@@ -576,6 +610,7 @@ main(void)
 		TEST(an_edit_here_while_it_runs_is_kept_and_taken_along),
 		TEST(two_that_do_it_at_once_get_in_nobody_s_way),
 		TEST(a_batch_that_comes_late_gives_way),
+		TEST(what_was_sealed_under_a_key_that_is_another_one_by_now_is_sealed_again),
 		TEST(it_goes_on_wherever_it_was_cut_short),
 		TEST(what_is_in_the_store_alone_comes_and_goes_again_and_what_is_here_stays_here),
 		TEST(what_is_damaged_is_left_and_told_and_all_else_is_done),
