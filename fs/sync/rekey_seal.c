@@ -7,6 +7,7 @@
 #include "extents.h"
 #include "log.h"
 #include "packer.h"
+#include "pieces.h"
 #include "rekey_internal.h"
 #include "settle.h"
 
@@ -79,6 +80,23 @@ find_key(const struct source *f, uint32_t version)
 	return NULL;
 }
 
+/* Just what is missing of it: nobody is going to read on behind it. */
+static err_t
+bring(struct rekey_batch *b, const struct extent *x)
+{
+	struct vault *v = b->r->s->v;
+	struct segment row;
+	uint64_t missing = 0;
+	err_t err;
+
+	meta_lock(v->meta);
+	err = meta_segment_get(v->meta, x->seg, &row);
+	meta_unlock(v->meta);
+	if (err == 0)
+		err = segstore_missing(v->segments, x->seg, pieces_touching(row.size, x->seg_off, x->stored_len), &missing);
+	return err != 0 || missing == 0 ? err : fetcher_bring_later(content_fetcher(v->content), x->seg, missing);
+}
+
 /*
  * All that was sealed as one, into the packer's buffer.  Settled segments never change, so no file is locked while this waits for
  * the store; what has come is held until it is read.
@@ -98,7 +116,7 @@ read_sealed(struct rekey_batch *b, const struct source *f, const struct file_key
 	whole.len = x->x_len;
 	err = -EAGAIN;
 	for (unsigned try = 0; try < READ_TRIES && err == -EAGAIN; try++) {
-		if ((err = rekey_step(b->r)) == 0)
+		if ((err = rekey_step(b->r)) == 0 && (err = bring(b, x)) == 0)
 			err = content_open_extent(v->content, f->writing.origin, key, &whole, whole.off, whole.len,
 			    p->plain + whole.off % CHUNK_LEN);
 	}
