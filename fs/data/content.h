@@ -32,7 +32,7 @@ struct fetcher *content_fetcher(struct content *c);
 struct segstore *content_segments(struct content *c);
 
 /* Reads at most len bytes up to the end of the file; holes are zeros.  -EIO: damaged (logged with path and segment) or not to
- * be had; never a wrong byte. */
+ * be had; -EINTR: nobody waits for it any more (interrupt.h); never a wrong byte. */
 MUST_CHECK err_t content_read(struct content *c, uint64_t ino, uint64_t off, size_t len, uint8_t *buf, size_t *read_out);
 /* Writes all of it: moves size, mtime, ctime; marks pending.  -EFBIG, -ENOSPC, -EIO.  A failed write changes nothing. */
 MUST_CHECK err_t content_write(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len);

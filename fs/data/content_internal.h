@@ -52,6 +52,9 @@ struct scratch {
 	struct file_key *keys;
 	size_t key_count;
 	size_t key_cap;
+	struct part **held; /* segments of which nothing may be given up before the read under way is done */
+	size_t held_count;
+	size_t held_cap;
 	struct gone *dead; /* what the change under way leaves unmapped */
 	size_t dead_count;
 	size_t dead_cap;
@@ -62,6 +65,7 @@ struct scratch *scratch_get(void);
 MUST_CHECK err_t scratch_reserve_sealed(struct scratch *s, size_t len); /* what was there may be lost */
 MUST_CHECK err_t scratch_reserve_pieces(struct scratch *s, size_t count);
 MUST_CHECK err_t scratch_reserve_keys(struct scratch *s, size_t count);
+MUST_CHECK err_t scratch_reserve_held(struct scratch *s, size_t count);
 MUST_CHECK err_t scratch_reserve_dead(struct scratch *s, size_t count);
 
 /*

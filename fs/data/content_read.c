@@ -13,7 +13,7 @@
 
 /* A sealed extent that is not larger, or of which most is wanted, is read whole, to save a second read for the index. */
 #define READ_WHOLE_LEN 32768u
-#define BRING_TRIES 32u
+#define BRING_TRIES 4u /* somebody may remove files of segments behind our back */
 #define LOOKS_MAX 2u
 #define ZSTD_FRAMES_MAX (EXTENT_MAX_LEN / FRAME_ZSTD_LEN)
 
@@ -193,9 +193,29 @@ is_damaged(struct content *c, uint64_t seg)
 	return !e && row.kind == SEGMENT_SETTLED && row.in_store && !row.local;
 }
 
+/* Until let_go_all nothing is given up of that segment: what has come is still there when it is read. */
+static err_t
+hold(struct content *c, struct scratch *s, uint64_t seg)
+{
+	err_t e = scratch_reserve_held(s, s->held_count + 1);
+
+	if (!e)
+		e = segstore_hold(c->ss, seg, &s->held[s->held_count]);
+	if (!e)
+		s->held_count++;
+	return e;
+}
+
+static void
+let_go_all(struct content *c, struct scratch *s)
+{
+	while (s->held_count)
+		segstore_let_go(c->ss, s->held[--s->held_count]);
+}
+
 /* What can be done about a failure to open that extent.  0: worth another try. */
 static err_t
-bring(struct content *c, const struct extent *x, err_t why)
+bring(struct content *c, struct scratch *s, const struct extent *x, err_t why)
 {
 	/* What is damaged: the store may have been mended since. */
 	bool anew = why == -EBADMSG && is_damaged(c, x->seg);
@@ -203,9 +223,11 @@ bring(struct content *c, const struct extent *x, err_t why)
 	if (why != -ENODATA && !anew)
 		return why;
 
-	err_t e = fetcher_bring(c->fetcher, x->seg, x->seg_off, x->stored_len, anew);
+	err_t e = hold(c, s, x->seg);
 
-	return e && anew ? why : e;
+	if (!e)
+		e = fetcher_bring(c->fetcher, x->seg, x->seg_off, x->stored_len, anew);
+	return e && e != -EINTR && anew ? why : e;
 }
 
 /* The key is there only while it is needed: what follows a failure may take as long as the network does. */
@@ -223,12 +245,16 @@ err_t
 content_open_extent(struct content *c, uint64_t origin, const struct file_key *key, const struct extent *x,
     uint64_t off, uint32_t len, uint8_t *buf)
 {
+	struct scratch *s = scratch_get();
 	err_t e = try_extent(c, origin, key, x, off, len, buf);
 
+	if (!e || !s)
+		return e;
+	e = bring(c, s, x, e);
 	if (!e)
-		return 0;
-	e = bring(c, x, e);
-	return e ? e : try_extent(c, origin, key, x, off, len, buf);
+		e = try_extent(c, origin, key, x, off, len, buf);
+	let_go_all(c, s);
+	return e;
 }
 
 /* Reading. */
@@ -353,7 +379,7 @@ complain(struct content *c, uint64_t ino, const struct piece *p, err_t e)
 	const char *why = e == -EBADMSG ? "it does not authenticate" : absent ? "it is not there" : strerror(-e);
 	char path[1024], object[48];
 
-	if (e == -EAGAIN)
+	if (e == -EAGAIN || e == -EINTR)
 		return;
 	meta_lock(c->meta);
 	meta_path(c->meta, ino, path, sizeof(path));
@@ -412,46 +438,58 @@ read_local(struct content *c, struct scratch *s, struct reading *r)
 	return e;
 }
 
-err_t
-content_read(struct content *c, uint64_t ino, uint64_t off, size_t len, uint8_t *buf, size_t *read_out)
+/* What has to come from the store is waited for without the lock, and then the file may be another. */
+static err_t
+read_and_bring(struct content *c, struct scratch *s, const struct reading *wanted, struct reading *r)
 {
-	struct scratch *s = scratch_get();
-	struct reading r;
 	struct extent brought = {0};
 	unsigned tries = 0; /* with that one */
 	unsigned looks = 0;
 	bool absent = false, asked = false;
-	err_t e;
 
-	if (!s)
-		return -ENOMEM;
-	/* What has to come from the store is waited for without the lock, and then the file may be another. */
 	for (;;) {
-		r = (struct reading){.ino = ino, .off = off, .len = len, .buf = buf};
-		e = read_local(c, s, &r);
-		if (!e || !r.failed.len)
-			break;
+		*r = *wanted;
 
-		bool again = r.failed.x.seg == brought.seg && r.failed.x.seg_off == brought.seg_off;
+		err_t e = read_local(c, s, r);
 
-		/* What has come may have been given up again before it was read; what is damaged stays so. */
+		if (!e || !r->failed.len)
+			return e;
+
+		bool again = r->failed.x.seg == brought.seg && r->failed.x.seg_off == brought.seg_off;
+
+		/* What is damaged stays so. */
 		tries = again ? tries + 1 : 0;
 		if (again && (e != -ENODATA || tries == BRING_TRIES || absent)) {
-			if (!absent || asked || !content_ask_news(c, ino))
-				break;
+			if (!absent || asked || !content_ask_news(c, wanted->ino))
+				return e;
 			asked = true;
 			continue;
 		}
-		brought = r.failed.x;
-		e = bring(c, &brought, e);
+		brought = r->failed.x;
+		e = bring(c, s, &brought, e);
 		/* A collector may have put elsewhere what was there before it was deleted: the file may say so by now, or others. */
 		absent = e == -ENOENT || e == -ENODATA;
 		if (e && (!absent || looks++ == LOOKS_MAX))
-			break;
+			return e;
 	}
+}
+
+err_t
+content_read(struct content *c, uint64_t ino, uint64_t off, size_t len, uint8_t *buf, size_t *read_out)
+{
+	const struct reading wanted = {.ino = ino, .off = off, .len = len, .buf = buf};
+	struct scratch *s = scratch_get();
+	struct reading r;
+
+	if (!s)
+		return -ENOMEM;
+
+	err_t e = read_and_bring(c, s, &wanted, &r);
+
+	let_go_all(c, s);
 	if (e && r.failed.len) {
 		complain(c, ino, &r.failed, e);
-		return e == -ENOMEM ? e : -EIO;
+		return e == -ENOMEM || e == -EINTR ? e : -EIO;
 	}
 	if (!e)
 		*read_out = r.len;

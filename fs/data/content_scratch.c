@@ -23,6 +23,7 @@ scratch_free(void *p)
 	free(s->sealed);
 	free(s->pieces);
 	free(s->keys);
+	free(s->held);
 	free(s->dead);
 	secmem_wipe(s->frame, sizeof(s->frame));
 	free(s);
@@ -107,6 +108,16 @@ scratch_reserve_keys(struct scratch *s, size_t count)
 	err_t e = grow(&v, &s->key_cap, count, sizeof(*s->keys));
 
 	s->keys = v;
+	return e;
+}
+
+err_t
+scratch_reserve_held(struct scratch *s, size_t count)
+{
+	void *v = s->held;
+	err_t e = grow(&v, &s->held_cap, count, sizeof(*s->held));
+
+	s->held = v;
 	return e;
 }
 

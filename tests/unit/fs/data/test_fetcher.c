@@ -415,8 +415,6 @@ drop_all_the_time(void *ctx)
 
 		if (segstore_drop_pieces(d->k->f->ss, &v, 1) || segstore_save_pieces(d->k->f->ss))
 			return ctx;
-		/* Even a cache that is far too small is not asked for room more often; a reader comes to its turn. */
-		(void)nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 	}
 	return NULL;
 }
@@ -444,6 +442,63 @@ what_is_read_while_pieces_come_and_go_is_right(void **state)
 	pthread_join(thread, &failed);
 	assert_null(failed);
 	shelf_assert_file(&k, ino, 10, 0, 12 * MIB);
+	shelf_clear(&k);
+}
+
+/* A cache that is so small that whatever comes takes the room of all else. */
+struct cramped {
+	struct shelf_store *k;
+	unsigned asked;
+};
+
+static err_t
+make_room_and_read(void *ctx, const struct segment *s, uint64_t off, size_t len, struct bytes *out)
+{
+	struct cramped *c = ctx;
+
+	for (unsigned n = 0; n < c->k->count; n++) {
+		struct segstore_leaving v = {.seg = c->k->rows[n].id, .mask = UINT64_MAX};
+
+		if (v.seg != s->id && segstore_drop_pieces(c->k->f->ss, &v, 1))
+			return -EIO;
+	}
+	return ++c->asked > 20 ? -EAGAIN : shelf_read(c->k, s, off, len, out);
+}
+
+static void
+what_somebody_waits_for_is_there_until_he_has_read_it_however_small_the_cache_is(void **state)
+{
+	struct shelf_store k;
+	struct cramped c = {.k = &k};
+	struct extent_list l;
+	uint64_t ino, no = 0;
+
+	shelf_open(*state, &k);
+	ino = shelf_file(&k, 20 * MIB, 15);
+	assert_true(k.count >= 2);
+	do {
+		l = extents_of(k.f, ino, ++no);
+
+		bool second = l.v[0].seg == k.rows[1].id;
+
+		extent_list_clear(&l);
+		if (second)
+			break;
+	} while (no < 20);
+	assert_in_range(no, 1, 19);
+	fetcher_hold_ahead(content_fetcher(k.f->c), true);
+	shelf_evict(&k);
+	content_set_fetch(k.f->c, make_room_and_read, &c);
+	/* One read that needs the end of one segment and the beginning of the next. */
+	shelf_assert_file(&k, ino, 15, no * MIB - MIB / 2, MIB);
+	assert_in_range(c.asked, 2, 4);
+	/* Who is done holds nothing. */
+	for (unsigned n = 0; n < k.count; n++) {
+		struct segstore_leaving v = {.seg = k.rows[n].id, .mask = UINT64_MAX};
+
+		assert_int_equal(segstore_drop_pieces(k.f->ss, &v, 1), 0);
+		assert_int_equal(shelf_here(&k, n), 0);
+	}
 	shelf_clear(&k);
 }
 
@@ -671,6 +726,7 @@ main(void)
 		TEST(what_is_being_read_is_not_given_up),
 		TEST(what_is_held_or_not_in_the_store_any_more_is_not_given_up),
 		TEST(what_is_read_while_pieces_come_and_go_is_right),
+		TEST(what_somebody_waits_for_is_there_until_he_has_read_it_however_small_the_cache_is),
 		TEST(pieces_are_saved_by_one_at_a_time_whoever_wants_it),
 		TEST(who_waits_for_a_segment_that_is_moved_and_deleted_meanwhile_reads_it_where_it_is),
 		TEST(who_reads_what_is_gone_is_told_so_and_nobody_asks_for_it_without_end),
