@@ -8,8 +8,12 @@
 
 #include <utlist.h>
 
+#include "interrupt.h"
 #include "log.h"
 #include "pieces.h"
+
+/* Once somebody was called off: so often it is looked at whether that was meant. */
+#define LOOK_MS 100u
 
 static void
 on_ahead_read(void *ctx, uint64_t seg, uint64_t mask)
@@ -321,25 +325,80 @@ fetcher_stats(struct fetcher *f, struct fetcher_stats *out)
 
 /* Waiting. */
 
-/* [lock, given up meanwhile] Of one who is in the list: until the pieces have come, or that one of them did not, or for too long. */
+static struct timespec
+after_ms(unsigned ms)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_sec += ms / 1000;
+	t.tv_nsec += ms % 1000 * 1000000L;
+	if (t.tv_nsec >= 1000000000L) {
+		t.tv_sec++;
+		t.tv_nsec -= 1000000000L;
+	}
+	return t;
+}
+
+static bool
+is_before(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec < b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec < b->tv_nsec);
+}
+
+static void
+on_interrupt(void *ctx)
+{
+	struct waiter *w = ctx;
+
+	pthread_mutex_lock(&w->fetcher->lock);
+	w->called = true;
+	pthread_cond_broadcast(&w->fetcher->moved);
+	pthread_mutex_unlock(&w->fetcher->lock);
+}
+
+/* [lock, given up meanwhile] */
+static bool
+is_called_off(struct fetcher *f, const struct waiter *w)
+{
+	if (!w->called)
+		return false;
+	pthread_mutex_unlock(&f->lock);
+
+	bool over = interrupt_is_over();
+
+	pthread_mutex_lock(&f->lock);
+	return over;
+}
+
+/* [lock, given up meanwhile] Until the pieces have come, or one of them did not; -EAGAIN: for too long. */
+static err_t
+await_pieces(struct fetcher *f, struct waiter *w)
+{
+	struct timespec until = after_ms(f->limit_ms);
+
+	for (int timed = 0; w->mask && !w->err && !timed;) {
+		struct timespec look = after_ms(LOOK_MS);
+
+		if (w->called && is_before(&look, &until))
+			(void)pthread_cond_timedwait(&f->moved, &f->lock, &look);
+		else
+			timed = pthread_cond_timedwait(&f->moved, &f->lock, &until);
+		if (w->mask && !w->err && is_called_off(f, w))
+			return -EINTR;
+	}
+	return w->mask && !w->err ? -EAGAIN : w->err;
+}
+
+/* [lock, given up meanwhile] Of one who is in the list. */
 static err_t
 await(struct fetcher *f, struct waiter *w)
 {
-	struct timespec until;
-	int timed = 0;
+	err_t e = await_pieces(f, w);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += f->limit_ms / 1000;
-	until.tv_nsec += f->limit_ms % 1000 * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
-	while (w->mask && !w->err && !timed)
-		timed = pthread_cond_timedwait(&f->moved, &f->lock, &until);
 	DL_DELETE(f->waiters, w);
-	if (w->err || !w->mask)
-		return w->err;
+	if (e != -EAGAIN || w->err)
+		return e;
 	log_error("the store did not send a part of segment %016llx within %u s", (unsigned long long)w->seg,
 	    (f->limit_ms + 999) / 1000);
 	return -EAGAIN;
@@ -374,7 +433,7 @@ fetcher_bring(struct fetcher *f, uint64_t seg, uint64_t off, uint64_t len, bool 
 	if (e || !missing)
 		return e;
 
-	struct waiter w = {.seg = seg, .mask = missing};
+	struct waiter w = {.seg = seg, .mask = missing, .fetcher = f};
 
 	pthread_mutex_lock(&f->lock);
 	if (!f->source)
@@ -388,9 +447,11 @@ fetcher_bring(struct fetcher *f, uint64_t seg, uint64_t off, uint64_t len, bool 
 	if (e)
 		return e;
 	fetcher_note_read(f, &row, wanted);
+	interrupt_listen(on_interrupt, &w);
 	pthread_mutex_lock(&f->lock);
 	e = await(f, &w);
 	pthread_mutex_unlock(&f->lock);
+	interrupt_listen(NULL, NULL);
 	return e;
 }
 

@@ -7,7 +7,7 @@
  * 4 MiB; one read somewhere brings only the pieces that it touches.
  *
  * LOCKING: its lock is taken under a file's lock and under nothing else; nothing is taken under it.
- * Uses meta.h, segstore.h, pieces.h.
+ * Uses interrupt.h, meta.h, segstore.h, pieces.h.
  */
 #ifndef SNUGFS_FETCHER_H
 #define SNUGFS_FETCHER_H
@@ -41,7 +41,8 @@ void fetcher_set_brought(struct fetcher *f, fetcher_brought_fn *fn, void *ctx);
 /*
  * Brings what is missing of [off, off + len) of a segment; anew: what is there, too, since it does not authenticate.  Waits;
  * not with any lock held that a file operation wants.  -ENODATA: there is no such segment, or only on a computer that never sent
- * it; -EAGAIN: the store is out of reach, or silent for too long; the disk's errors.
+ * it; -EAGAIN: the store is out of reach, or silent for too long; -EINTR: nobody wants it any more (interrupt.h), it comes all the
+ * same; the disk's errors.
  */
 MUST_CHECK err_t fetcher_bring(struct fetcher *f, uint64_t seg, uint64_t off, uint64_t len, bool anew);
 /* The same for pieces, with the lowest priority, in portions. */

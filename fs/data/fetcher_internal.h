@@ -33,6 +33,8 @@ struct waiter {
 	uint64_t seg;
 	uint64_t mask; /* still to come */
 	err_t err;
+	bool called;   /* interrupt.h */
+	struct fetcher *fetcher;
 	struct waiter *prev;
 	struct waiter *next;
 };

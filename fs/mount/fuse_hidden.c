@@ -125,6 +125,7 @@ static void
 op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	CLEANUP(hidden_leave) struct hidden_visit v = { 0 };
+	struct fuse_interrupt source;
 	char *data = fuse_wire_reply_buffer();
 	size_t len = 0;
 	err_t err;
@@ -134,8 +135,10 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file
 		return;
 	}
 	err = off < 0 ? -EINVAL : hidden_enter(hidden_of(req), ino, &v);
+	fuse_interrupt_begin(&source, req);
 	if (err == 0)
 		err = vfs_read(v.vfs, v.ino, (uint64_t)off, size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX, (uint8_t *)data, &len);
+	fuse_interrupt_end();
 	if (err != 0)
 		fuse_reply_err(req, -err);
 	else

@@ -86,10 +86,11 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 	/*
 	 * Truncation on open must come as SETATTR, since OPEN does not come.  Entries always come with their attributes: most who
 	 * read a folder ask for those next, many only when they have read all names, too late for READDIRPLUS_AUTO.  Data is
-	 * never spliced: it is decrypted into and encrypted from memory.
+	 * never spliced: it is decrypted into and encrypted from memory.  Who reads past the kernel's cache waits for each message,
+	 * since only then can he be killed meanwhile.
 	 */
 	conn->want &= ~(unsigned)(FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_READDIRPLUS_AUTO |
-	    FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+	    FUSE_CAP_ASYNC_DIO | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
 	conn->max_write = FUSE_DATA_MAX;
 	conn->max_readahead = FUSE_DATA_MAX;
 	conn->max_background = BACKGROUND_MAX;
@@ -305,6 +306,7 @@ op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void
 op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
+	struct fuse_interrupt source;
 	char *data = fuse_wire_reply_buffer();
 	size_t len = 0;
 	err_t err;
@@ -314,7 +316,9 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file
 		reply_err(req, -EINVAL);
 		return;
 	}
+	fuse_interrupt_begin(&source, req);
 	err = vfs_read(vfs_of(req), ino, (uint64_t)off, size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX, (uint8_t *)data, &len);
+	fuse_interrupt_end();
 	if (err)
 		reply_err(req, err);
 	else
@@ -389,6 +393,7 @@ static void
 op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_off, struct fuse_file_info *from_fi, fuse_ino_t to,
     off_t to_off, struct fuse_file_info *to_fi, size_t len, int flags)
 {
+	struct fuse_interrupt source;
 	size_t copied = 0;
 	err_t err;
 
@@ -398,8 +403,10 @@ op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_off, struct fuse_
 		reply_err(req, -EINVAL);
 		return;
 	}
+	fuse_interrupt_begin(&source, req);
 	err = vfs_copy_range(vfs_of(req), from, (uint64_t)from_off, to, (uint64_t)to_off, len < COPY_MAX ? len : COPY_MAX,
 	    &copied);
+	fuse_interrupt_end();
 	if (err)
 		reply_err(req, err);
 	else

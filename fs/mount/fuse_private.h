@@ -1,7 +1,8 @@
 /*
  * fuse_private.h: what the files of the mount share: the handlers (fuse_ops.c), the threads that run them
- * (fuse_loop.c), those of the hidden folder (fuse_hidden.c), the raw messages (fuse_wire.c), what tells the kernel of changes
- * (fuse_tell.c) and the mount itself (fuse_mount.c).  Only those six include libfuse.
+ * (fuse_loop.c), the hidden folder (fuse_hidden.c), the raw messages (fuse_wire.c), requests that are called off
+ * (fuse_interrupt.c), what tells the kernel of changes (fuse_tell.c) and the mount itself (fuse_mount.c).  Only those seven include
+ * libfuse.
  */
 #ifndef SNUGFS_FUSE_PRIVATE_H
 #define SNUGFS_FUSE_PRIVATE_H
@@ -12,8 +13,10 @@
 #include <sys/types.h>
 
 #include "err.h"
+#include "interrupt.h"
 
 struct fuse_lowlevel_ops;
+struct fuse_req;
 struct fuse_session;
 struct vfs;
 
@@ -41,6 +44,19 @@ const struct fuse_lowlevel_ops *fuse_hidden_handlers(void);
  */
 char *fuse_wire_reply_buffer(void);
 bool fuse_wire_kill_suidgid(void);
+
+/*
+ * For a handler that may have to wait for the store: between the two, before it replies, that ends when the one who asked is dying.
+ * s is the handler's own.
+ */
+struct fuse_interrupt {
+	struct fuse_req *req;
+	struct interrupt_source source;
+	interrupt_fn *fn;
+	void *fn_ctx;
+};
+void fuse_interrupt_begin(struct fuse_interrupt *s, struct fuse_req *req);
+void fuse_interrupt_end(void);
 
 #define FUSE_WIRE_OPCODES 64U
 

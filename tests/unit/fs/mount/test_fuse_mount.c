@@ -6,17 +6,22 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "fuse_ops.h"
+#include "fetcher.h"
 #include "secmem.h"
+#include "settle.h"
 #include "vault.h"
 
 #define ROOT 1
@@ -406,6 +411,157 @@ messages_are_counted_and_opens_are_not_sent(void **state)
 	assert_int_equal(fuse_mount_counters(f->mount, names, counts, 1), 1);
 }
 
+/* A store that does not answer before it is told to. */
+struct silent_store {
+	struct bytes object;
+	/* under held_lock */
+	bool silent;
+	unsigned asked;
+};
+
+static err_t
+answer_when_told(void *ctx, const struct segment *s, uint64_t off, size_t len, struct bytes *out)
+{
+	struct silent_store *store = ctx;
+
+	(void)s;
+	pthread_mutex_lock(&held_lock);
+	store->asked++;
+	pthread_cond_broadcast(&held_moved);
+	while (store->silent)
+		pthread_cond_wait(&held_moved, &held_lock);
+	pthread_mutex_unlock(&held_lock);
+	return bytes_append(out, store->object.data + off, len);
+}
+
+/* What is in that file is in the store alone. */
+static void
+send_away(struct fixture *f, const char *name, struct silent_store *store)
+{
+	uint64_t ino = number_of(f, name), seg, settled;
+	struct vault *v = f->vault;
+	struct settle *s;
+	struct segment row;
+	struct inode *i;
+	struct chunk *ch;
+	int fd = open(path_of(f, name), O_RDONLY);
+
+	assert_int_equal(fsync(fd), 0);
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(settle_begin(v->content, v->meta, v->segments, v->keys, &s), 0);
+	assert_int_equal(settle_inode(s, ino), 0);
+	assert_int_equal(settle_finish(s, &settled), 0);
+	meta_lock(v->meta);
+	assert_int_equal(meta_inode_get(v->meta, ino, &i), 0);
+	assert_int_equal(meta_chunk_get(v->meta, i, 0, false, &ch), 0);
+	seg = ch->current.v[0].seg;
+	assert_int_equal(meta_segment_get(v->meta, seg, &row), 0);
+	row.in_store = true;
+	assert_int_equal(meta_segment_put(v->meta, &row), 0);
+	meta_unlock(v->meta);
+	assert_int_equal(segstore_read_whole(v->segments, &row, &store->object), 0);
+	assert_int_equal(segstore_drop(v->segments, seg), 0);
+	content_set_fetch(v->content, answer_when_told, store);
+	fuse_mount_forget_inode(f->mount, ino);
+}
+
+static uint64_t
+messages(const struct fixture *f, const char *name)
+{
+	const char *names[64];
+	uint64_t counts[64];
+	size_t count = fuse_mount_counters(f->mount, names, counts, ARRAY_LEN(names));
+
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(names[i], name) == 0)
+			return counts[i];
+	return 0;
+}
+
+/*
+ * A process that asks for one page past the kernel's read-ahead, and handles SIGUSR1.  A program of its own: whoever holds the
+ * device of a mount, and waits for what is in it, could not be ended.
+ */
+static pid_t
+read_in_a_process(const char *path)
+{
+	char from[300];
+	char *const args[] = { (char[]){ "dd" }, from, (char[]){ "of=/dev/null" }, (char[]){ "bs=4096" }, (char[]){ "count=1" },
+		(char[]){ "iflag=direct" }, (char[]){ "status=none" }, NULL };
+	pid_t pid;
+
+	snprintf(from, sizeof(from), "if=%s", path);
+	assert_int_equal(posix_spawnp(&pid, "dd", NULL, NULL, args, environ), 0);
+	return pid;
+}
+
+/* Until the nth READ, and of its sender's signals one, have come. */
+static void
+disturb(const struct fixture *f, pid_t pid, uint64_t n)
+{
+	while (messages(f, "READ") < n)
+		usleep(1000);
+	while (messages(f, "INTERRUPT") < n) {
+		assert_int_equal(kill(pid, SIGUSR1), 0);
+		usleep(1000);
+	}
+}
+
+static void
+expect_end_by(pid_t pid, int number)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), number);
+}
+
+static void
+who_waits_for_the_store_can_be_ended_and_is_not_disturbed_by_signals_that_he_handles(void **state)
+{
+	struct fixture *f = *state;
+	struct silent_store store = { .silent = true };
+	struct fetcher *fetcher = content_fetcher(f->vault->content);
+	pid_t pid;
+	int status, fd;
+
+	put(f, "f", "what only the store has");
+	send_away(f, "f", &store);
+	fetcher_set_limit(fetcher, 3600 * 1000);
+
+	pid = read_in_a_process(path_of(f, "f"));
+	pthread_mutex_lock(&held_lock);
+	while (store.asked == 0)
+		pthread_cond_wait(&held_moved, &held_lock);
+	pthread_mutex_unlock(&held_lock);
+	assert_int_equal(kill(pid, SIGTERM), 0);
+	expect_end_by(pid, SIGTERM);
+
+	/* The kernel tells of the first signal only. */
+	pid = read_in_a_process(path_of(f, "f"));
+	disturb(f, pid, 2);
+	assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+	assert_int_equal(kill(pid, SIGTERM), 0);
+	expect_end_by(pid, SIGTERM);
+
+	/* One who is disturbed, and gets what he waits for. */
+	pid = read_in_a_process(path_of(f, "f"));
+	disturb(f, pid, 3);
+	pthread_mutex_lock(&held_lock);
+	store.silent = false;
+	pthread_cond_broadcast(&held_moved);
+	pthread_mutex_unlock(&held_lock);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	fd = open(path_of(f, "f"), O_RDONLY);
+	expect_content(fd, "what only the store has");
+	close(fd);
+	content_set_fetch(f->vault->content, NULL, NULL);
+	bytes_clear(&store.object);
+}
+
 static void
 a_second_mount_of_the_same_place_is_refused(void **state)
 {
@@ -431,6 +587,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(others_are_answered_while_somebody_who_was_alone_waits_for_a_flush, setup, teardown),
 		cmocka_unit_test_setup_teardown(stopping_saves_what_an_open_file_has_written, setup, teardown),
 		cmocka_unit_test_setup_teardown(messages_are_counted_and_opens_are_not_sent, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_waits_for_the_store_can_be_ended_and_is_not_disturbed_by_signals_that_he_handles, setup,
+		    teardown),
 		cmocka_unit_test_setup_teardown(a_second_mount_of_the_same_place_is_refused, setup, teardown),
 	};
 
