@@ -6,6 +6,7 @@
 #include "commands.h"
 #include "handles.h"
 #include "human.h"
+#include "paths.h"
 #include "session.h"
 #include "tell.h"
 
@@ -17,15 +18,14 @@ ask(const struct options *o, const char *op, const char *path, json_t **answer_o
 {
 	CLEANUP(place_clear) struct place p = { 0 };
 	CLEANUP(free_ptr) char *inside = NULL;
-	json_t *request;
+	CLEANUP(free_ptr) char *hex = NULL;
 	int status = place_find_containing(path, &p, &inside);
 
 	if (status != 0)
 		return status;
-	request = json_pack("{s:s, s:s}", "op", op, "path", inside);
-	if (request == NULL)
-		return tell_failure("%s: its name is not UTF-8; name the folder that it is in", path);
-	return session_call(o, &p, request, answer_out);
+	if ((hex = paths_hex(inside)) == NULL)
+		return tell_failure("not enough memory");
+	return session_call(o, &p, json_pack("{s:s, s:s}", "op", op, "path", hex), answer_out);
 }
 
 /* Goes on with the next one after a failure. */

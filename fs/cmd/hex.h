@@ -11,5 +11,7 @@
 void hex_format(const uint8_t *data, size_t len, char *text_out);
 /* -EINVAL: not just len bytes in hexadecimal digits (text may be NULL). */
 MUST_CHECK err_t hex_parse(const char *text, uint8_t *data_out, size_t len);
+/* A path of which paths_hex made text (may be NULL), malloc'ed.  -EINVAL: it is none. */
+MUST_CHECK err_t hex_parse_path(const char *text, char **out);
 
 #endif

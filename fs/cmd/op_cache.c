@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "handles.h"
+#include "hex.h"
 #include "human.h"
 #include "op.h"
 #include "tell.h"
@@ -30,17 +32,14 @@ op_cache_report(struct vault *v)
 	    (json_int_t)count);
 }
 
-/* The inode of a path below the mount point. */
+/* The inode of a path below the mount point; path is taken apart. */
 static err_t
-find_path(struct vault *v, const char *path, uint64_t *ino_out)
+find_path(struct vault *v, char *path, uint64_t *ino_out)
 {
-	CLEANUP(free_ptr) char *copy = strdup(path);
 	uint64_t ino = INODE_ROOT;
-	char *rest = copy, *name;
+	char *rest = path, *name;
 	err_t err = 0;
 
-	if (copy == NULL)
-		return -ENOMEM;
 	meta_lock(v->meta);
 	while (err == 0 && (name = strsep(&rest, "/")) != NULL) {
 		struct inode *i;
@@ -60,13 +59,19 @@ find_path(struct vault *v, const char *path, uint64_t *ino_out)
 static json_t *
 find_request(struct op *op, const json_t *request, uint64_t *ino_out)
 {
-	const char *path = json_string_value(json_object_get(request, "path"));
-	err_t err = path != NULL ? find_path(op->vault, path, ino_out) : -EINVAL;
+	CLEANUP(free_ptr) char *path = NULL;
+	CLEANUP(handle_free_json) json_t *shown = NULL;
+	err_t err = hex_parse_path(json_string_value(json_object_get(request, "path")), &path);
 
+	if (err == 0 && (shown = human_path(path)) == NULL)
+		err = -ENOMEM;
+	if (err == 0)
+		err = find_path(op->vault, path, ino_out);
 	if (err == 0)
 		return NULL;
-	return err == -ENOENT ? control_refusal("there is no %s/%s", op->mountpoint, path) :
-	    control_refusal("%s/%s: %s", op->mountpoint, path != NULL ? path : "", tell_reason(err));
+	if (err == -ENOENT)
+		return control_refusal("there is no %s/%s", op->mountpoint, json_string_value(shown));
+	return control_refusal("%s/%s: %s", op->mountpoint, shown != NULL ? json_string_value(shown) : "", tell_reason(err));
 }
 
 /* What was changed is to last. */

@@ -7,6 +7,7 @@
 
 #include "gc.h"
 #include "handles.h"
+#include "hex.h"
 #include "op_history.h"
 #include "tell.h"
 
@@ -21,21 +22,13 @@ asking_clear(struct asking *a)
 err_t
 op_history_path(const json_t *request, const char *key, char **out)
 {
-	const char *hex = json_string_value(json_object_get(request, key));
-	size_t len = hex != NULL ? strlen(hex) / 2 : 0, from = 0;
-	CLEANUP(free_ptr) char *path = calloc(1, len + 1);
+	CLEANUP(free_ptr) char *path = NULL;
+	err_t err = hex_parse_path(json_string_value(json_object_get(request, key)), &path);
+	size_t len, from;
 
-	if (path == NULL)
-		return -ENOMEM;
-	if (hex == NULL)
-		return -EINVAL;
-	for (size_t i = 0; i < len; i++) {
-		unsigned byte;
-
-		if (sscanf(hex + i * 2, "%2x", &byte) != 1 || byte == 0)
-			return -EINVAL;
-		path[i] = (char)byte;
-	}
+	if (err != 0)
+		return err;
+	len = strlen(path);
 	while (len > 0 && path[len - 1] == '/')
 		path[--len] = '\0';
 	from = strspn(path, "/");

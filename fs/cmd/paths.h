@@ -28,7 +28,7 @@ MUST_CHECK err_t paths_config_dir(char **out);
 /* A folder's name made of an absolute mount point: "/home/ann/Private" gives "home-ann-Private"; malloc'ed. */
 MUST_CHECK err_t paths_vault_name(const char *mountpoint, char **out);
 
-/* Its bytes as hexadecimal digits, malloc'ed; NULL: no memory.  For requests: JSON takes only UTF-8. */
+/* Its bytes as hexadecimal digits, malloc'ed; NULL: no memory.  For requests: JSON takes only UTF-8; hex_parse_path there. */
 char *paths_hex(const char *path);
 
 /* Is `path` dir or inside it?  Both absolute. */
