@@ -2,24 +2,49 @@
 #include <stdio.h>
 
 #include "amounts.h"
+#include "cmd_limit.h"
 #include "commands.h"
 #include "handles.h"
 #include "human.h"
-#include "place.h"
 #include "session.h"
 #include "tell.h"
 
 static int
-read_rate(const struct options *o, const char *option, const char *key, json_t *request)
+read_rate(const struct options *o, const char *option, uint64_t *rate_out, bool *given_out)
 {
 	const char *text = options_get(o, option);
-	uint64_t rate;
 
-	if (text == NULL)
-		return 0;
-	if (amount_parse_bytes(text, &rate) != 0)
-		return tell_usage("limit", "--%s %s is no rate: write bytes a second, as 500K or 2M, or none", option, text);
-	return json_object_set_new(request, key, json_integer((json_int_t)rate)) == 0 ? 0 : tell_failure("not enough memory");
+	*given_out = text != NULL;
+	return text == NULL || amount_parse_bytes(text, rate_out) == 0 ? 0 :
+	    tell_usage("limit", "--%s %s is no rate: write bytes a second, as 500K or 2M, or none", option, text);
+}
+
+int
+cmd_limit_read(const struct options *o, struct cmd_limits *out)
+{
+	int status = read_rate(o, "up-limit", &out->up, &out->has_up);
+
+	return status != 0 ? status : read_rate(o, "down-limit", &out->down, &out->has_down);
+}
+
+static int
+call(const struct options *o, const struct place *p, const struct cmd_limits *l, json_t **answer_out)
+{
+	json_t *request = json_pack("{s:s}", "op", "limit");
+
+	if (request != NULL && l->has_up)
+		(void)json_object_set_new(request, "up", json_integer((json_int_t)l->up));
+	if (request != NULL && l->has_down)
+		(void)json_object_set_new(request, "down", json_integer((json_int_t)l->down));
+	return session_call(o, p, request, answer_out);
+}
+
+int
+cmd_limit_set(const struct options *o, const struct place *p, const struct cmd_limits *l)
+{
+	CLEANUP(handle_free_json) json_t *answer = NULL;
+
+	return call(o, p, l, &answer);
 }
 
 static void
@@ -62,13 +87,12 @@ static int
 run(struct options *o)
 {
 	CLEANUP(place_clear) struct place p = { 0 };
-	CLEANUP(handle_free_json) json_t *request = json_pack("{s:s}", "op", "limit");
 	CLEANUP(handle_free_json) json_t *answer = NULL;
+	struct cmd_limits l = { 0 };
 	int status;
 
-	if ((status = read_rate(o, "up-limit", "up", request)) != 0 || (status = read_rate(o, "down-limit", "down", request)) != 0 ||
-	    (status = session_find_place(o, &p)) != 0 ||
-	    (status = session_call(o, &p, json_incref(request), &answer)) != 0)
+	if ((status = cmd_limit_read(o, &l)) != 0 || (status = session_find_place(o, &p)) != 0 ||
+	    (status = call(o, &p, &l, &answer)) != 0)
 		return status;
 	return print_answer(o, answer);
 }

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "cmd_cache.h"
 #include "commands.h"
 #include "create.h"
 #include "err.h"
@@ -45,31 +44,29 @@ run(struct options *o)
 {
 	CLEANUP(place_clear) struct place p = { 0 };
 	CLEANUP(free_ptr) char *remote = NULL;
-	uint64_t cache_size = 0;
-	bool given = false;
+	struct mounting_settings settings = { 0 };
 	int status;
 
-	if ((status = cmd_cache_size(o, "cache-size", &cache_size, &given)) != 0)
+	if ((status = mounting_read_settings(o, &settings)) != 0)
 		return status;
 	if ((status = create_remote_url(o, &remote)) != 0 || (status = create_check_device_name(o)) != 0 ||
 	    (status = place_find(o, &p)) != 0)
 		return status;
 	if (p.exists && mountstate_get(p.mountpoint) == MOUNT_OURS) {
 		printf("%s is mounted already.\n", p.mountpoint);
-		return given ? cmd_cache_set(o, &p, cache_size) : 0;
+		return mounting_change_settings(o, &p, &settings);
 	}
 	return p.exists ? open_existing(o, &p, remote) : open_new(o, &p, remote);
 }
 
 static const struct option_spec own[] = {
-	{ "cache-size", "SIZE", "keep at most that much on this computer of what the store has,\ntoo (10G, 500M; none: no limit); "
-	    "remembered; see \"snugfs cache\"" },
+	MOUNTING_OPTIONS,
 	{ NULL, NULL, NULL },
 };
 
 const struct command cmd_up = {
 	.name = "up",
-	.synopsis = "MOUNTPOINT [--remote URL] [--cache-size SIZE] [-o OPTIONS] [-f]",
+	.synopsis = "MOUNTPOINT [--remote URL] [--cache-size SIZE] [--up-limit RATE] [--down-limit RATE] [-o OPTIONS] [-f]",
 	.summary = "open the encrypted folder MOUNTPOINT; make it first if there is none",
 	.details = "Makes the vault of MOUNTPOINT if there is none and prints its recovery key, once; then mounts it\n"
 	    "in the background and says what was done.  A folder that is mounted already stays as it is.\n"

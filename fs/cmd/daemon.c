@@ -24,6 +24,7 @@
 #include "notify.h"
 #include "op.h"
 #include "opening.h"
+#include "settings.h"
 #include "tell.h"
 #include "tidy.h"
 #include "uplink.h"
@@ -262,14 +263,43 @@ start_tidying(struct daemon *d)
 
 /* With a store only: without one, all there is is here. */
 static err_t
-start_caching(struct daemon *d, const uint64_t *size)
+start_caching(struct daemon *d)
 {
 	const struct cache_place place = { .content = d->vault->content, .meta = d->vault->meta };
-	err_t err = size != NULL ? cache_set_limit(d->vault->meta, *size) : 0;
 
-	if (err == 0 && size != NULL)
-		err = meta_sync(d->vault->meta);
-	return err == 0 && d->uplink != NULL ? cache_start(&place, &d->cache) : err;
+	return d->uplink != NULL ? cache_start(&place, &d->cache) : 0;
+}
+
+static err_t
+set_rates(struct meta *m, const uint64_t *up, const uint64_t *down)
+{
+	struct settings st;
+	err_t err = settings_load(m, &st);
+
+	if (err != 0)
+		return err;
+	if (up != NULL) {
+		st.has_up = true;
+		st.up = *up;
+	}
+	if (down != NULL) {
+		st.has_down = true;
+		st.down = *down;
+	}
+	return settings_save(m, &st);
+}
+
+/* Before anything goes by them. */
+static int
+change_settings(struct vault *v, const struct daemon_params *p)
+{
+	err_t err = p->cache_size != NULL ? cache_set_limit(v->meta, *p->cache_size) : 0;
+
+	if (err == 0 && p->cache_size != NULL)
+		err = meta_sync(v->meta);
+	if (err == 0 && (p->up_limit != NULL || p->down_limit != NULL))
+		err = set_rates(v->meta, p->up_limit, p->down_limit);
+	return err == 0 ? 0 : tell_failure("the settings could not be noted in the vault: %s", tell_reason(err));
 }
 
 static int
@@ -280,7 +310,7 @@ put_together(struct daemon *d, const struct daemon_params *p)
 
 	if (err != 0)
 		return tell_vault_open(err, p->mountpoint, p->vault_dir);
-	if ((status = add_remote(d->vault, p->remote, p->mountpoint)) != 0)
+	if ((status = add_remote(d->vault, p->remote, p->mountpoint)) != 0 || (status = change_settings(d->vault, p)) != 0)
 		return status;
 	if (d->vault->remote_url != NULL) {
 		if ((err = uplink_new(d->vault, &d->uplink)) != 0)
@@ -295,7 +325,7 @@ put_together(struct daemon *d, const struct daemon_params *p)
 		return tell_failure("the thread that packs what is stored cannot be started: %s", tell_reason(err));
 	if ((err = start_autolock(d)) != 0)
 		return tell_failure("the thread that locks the folder cannot be started: %s", tell_reason(err));
-	if ((err = start_caching(d, p->cache_size)) != 0)
+	if ((err = start_caching(d)) != 0)
 		return tell_failure("the size of the cache cannot be kept: %s", tell_reason(err));
 	return connect_it(d);
 }

@@ -13,6 +13,7 @@ struct daemon_params {
 	const char *mount_options; /* may be NULL */
 	const char *remote;        /* normalized; for a vault that has none yet (another than it has is refused); NULL: leave it */
 	const uint64_t *cache_size; /* so much of what the store has is kept here (cache.h); NULL: as before */
+	const uint64_t *up_limit, *down_limit; /* bytes a second (settings.h); the same */
 	struct vault_unlock unlock;
 	/* The folder is usable; may print.  remote: what it syncs with, or NULL. */
 	void (*ready)(const void *ctx, const char *remote);

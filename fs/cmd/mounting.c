@@ -111,18 +111,37 @@ remember_and_say(const void *ctx, const char *remote)
 }
 
 int
+mounting_read_settings(const struct options *o, struct mounting_settings *out)
+{
+	int status = cmd_cache_size(o, "cache-size", &out->cache_size, &out->has_cache_size);
+
+	return status != 0 ? status : cmd_limit_read(o, &out->limits);
+}
+
+int
+mounting_change_settings(const struct options *o, const struct place *p, const struct mounting_settings *s)
+{
+	int status = s->has_cache_size ? cmd_cache_set(o, p, s->cache_size) : 0;
+
+	if (status == 0 && (s->limits.has_up || s->limits.has_down))
+		status = cmd_limit_set(o, p, &s->limits);
+	return status;
+}
+
+int
 mounting_serve(const struct options *o, const struct place *p, const struct secret *passphrase, const char *remote,
     bool announce)
 {
-	uint64_t cache_size = 0;
-	bool given = false;
-	int status = cmd_cache_size(o, "cache-size", &cache_size, &given);
+	struct mounting_settings settings = { 0 };
+	int status = mounting_read_settings(o, &settings);
 	struct daemon_params params = {
 		.mountpoint = p->mountpoint,
 		.vault_dir = p->vault_dir,
 		.mount_options = o->mount_options,
 		.remote = remote,
-		.cache_size = given ? &cache_size : NULL,
+		.cache_size = settings.has_cache_size ? &settings.cache_size : NULL,
+		.up_limit = settings.limits.has_up ? &settings.limits.up : NULL,
+		.down_limit = settings.limits.has_down ? &settings.limits.down : NULL,
 		.unlock = create_lock(passphrase),
 		.ready = announce ? remember_and_say : remember,
 		.ctx = p,

@@ -140,6 +140,45 @@ def test_what_is_pinned_comes_by_itself_and_stays_and_free_says_what_does_not_go
     assert beta.run("free", beta.mountpoint / "nothing", check=False).returncode != 0
 
 
+def test_names_that_are_not_utf_8_can_be_pinned_and_freed(computers):
+    alpha = computers.first()
+    os.mkdir(os.fsencode(alpha.mountpoint) + b"/caf\xe9")
+    with open(os.fsencode(alpha.mountpoint) + b"/caf\xe9/\xff", "wb") as f:
+        f.write(content(1, 5000))
+    computers.sync(alpha)
+    beta = computers.join()
+    folder = pathlib.Path(os.fsdecode(os.fsencode(beta.mountpoint) + b"/caf\xe9"))
+    path = folder / os.fsdecode(b"\xff")
+    as_bytes = {"errors": "surrogateescape"}
+    beta.run("pin", folder, **as_bytes)
+    conftest.wait_until(lambda: state(path) == "local pinned", "the pinned file is here")
+    assert cache(beta)["pinned"] == ["caf\\xe9"]
+    beta.run("unpin", folder, **as_bytes)
+    assert "given up" in beta.run("free", path, **as_bytes).stdout
+    assert state(path) == "remote"
+    missing = beta.run("free", folder / os.fsdecode(b"\xfe"), check=False, **as_bytes)
+    assert missing.returncode != 0 and f"there is no {beta.mountpoint}/caf\\xe9/\\xfe" in missing.stderr
+
+
+def test_the_size_of_the_cache_and_the_limits_can_be_set_when_it_is_mounted_and_are_remembered(computers):
+    def settings():
+        limits = json.loads(alpha.run("limit", alpha.mountpoint, "--vault", alpha.dir, "--json").stdout)
+        return cache(alpha)["cache"]["limit"], limits["up"], limits["down"]
+
+    alpha = computers.first("--cache-size", "100M", "--up-limit", "50M", "--down-limit", "60M")
+    assert settings() == (100 * MIB, 50 * MIB, 60 * MIB)
+    alpha.unmount()
+    alpha.mount("--up-limit", "70M")
+    assert settings() == (100 * MIB, 70 * MIB, 60 * MIB)
+    alpha.up("--cache-size", "none", "--down-limit", "80M")
+    assert settings() == (None, 70 * MIB, 80 * MIB)
+    alpha.unmount()
+    for wrong in (("--up-limit", "fast"), ("--cache-size", "1M")):
+        assert alpha.run("mount", alpha.mountpoint, "--vault", alpha.dir, "--no-passphrase", *wrong, check=False).returncode != 0
+    alpha.mount()
+    assert settings() == (None, 70 * MIB, 80 * MIB)
+
+
 def test_where_a_file_is_can_be_asked_by_name_and_is_not_listed_nor_set(mounted):
     path = mounted.mountpoint / "file"
     path.write_text("x")
