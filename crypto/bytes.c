@@ -46,15 +46,20 @@ grow(struct bytes *b, size_t need)
 }
 
 err_t
-bytes_extend(struct bytes *b, size_t len, uint8_t **at_out)
+bytes_reserve(struct bytes *b, size_t len)
 {
 	if (len > PTRDIFF_MAX - b->len)
 		return -ENOMEM;
-	if (!b->data || b->len + len > b->cap) {
-		err_t e = grow(b, b->len + len);
-		if (e)
-			return e;
-	}
+	return b->data && b->len + len <= b->cap ? 0 : grow(b, b->len + len);
+}
+
+err_t
+bytes_extend(struct bytes *b, size_t len, uint8_t **at_out)
+{
+	err_t e = bytes_reserve(b, len);
+
+	if (e)
+		return e;
 	*at_out = b->data + b->len;
 	b->len += len;
 	return 0;

@@ -25,6 +25,8 @@ MUST_CHECK err_t bytes_append_u8(struct bytes *b, uint8_t v);
 MUST_CHECK err_t bytes_append_u16(struct bytes *b, uint16_t v);
 MUST_CHECK err_t bytes_append_u32(struct bytes *b, uint32_t v);
 MUST_CHECK err_t bytes_append_u64(struct bytes *b, uint64_t v);
+/* Room for len more bytes, so that what is appended up to there is not moved.  b->len stays. */
+MUST_CHECK err_t bytes_reserve(struct bytes *b, size_t len);
 /* len more bytes, uninitialised; their address in *at_out (valid until the next append). */
 MUST_CHECK err_t bytes_extend(struct bytes *b, size_t len, uint8_t **at_out);
 

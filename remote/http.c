@@ -282,6 +282,15 @@ static bool admit(struct transfer *t, size_t len)
 	return !t->cancelled;
 }
 
+/* Room for all that was announced and may come: a body that grows is copied again and again. */
+static err_t make_room(struct transfer *t, size_t room)
+{
+	curl_off_t length = -1;
+
+	(void)lib.curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+	return length > 0 && (uint64_t)length <= room ? bytes_reserve(&t->answer->body, (size_t)length) : 0;
+}
+
 static size_t receive_body(char *data, size_t size, size_t count, void *ctx)
 {
 	struct transfer *t = ctx;
@@ -294,7 +303,7 @@ static size_t receive_body(char *data, size_t size, size_t count, void *ctx)
 		t->too_long = true;
 		return 0;
 	}
-	if (!admit(t, len))
+	if (!admit(t, len) || (success && body->len == 0 && make_room(t, room) != 0))
 		return 0;
 	if (len > 0 && bytes_append(body, data, len < room ? len : room) != 0)
 		return 0;

@@ -70,6 +70,17 @@ static err_t s3_remove(struct store *s, const char *name)
 
 /* ---- reading ---- */
 
+/* Large objects are not copied. */
+static err_t take_body(struct http_answer *answer, struct bytes *out)
+{
+	if (out->cap == 0) {
+		*out = answer->body;
+		answer->body = (struct bytes){0};
+		return 0;
+	}
+	return answer->body.len > 0 ? bytes_append(out, answer->body.data, answer->body.len) : 0;
+}
+
 static err_t s3_get(struct store *s, const char *name, size_t max_len, struct bytes *out)
 {
 	CLEANUP(http_answer_clear) struct http_answer answer = {0};
@@ -80,12 +91,7 @@ static err_t s3_get(struct store *s, const char *name, size_t max_len, struct by
 		return err;
 	if (answer.status != 200)
 		return -EBADMSG;
-	if (out->cap == 0) { /* large objects are not copied */
-		*out = answer.body;
-		answer.body = (struct bytes){0};
-		return 0;
-	}
-	return answer.body.len > 0 ? bytes_append(out, answer.body.data, answer.body.len) : 0;
+	return take_body(&answer, out);
 }
 
 /* Asks for bytes off to off + len - 1; len is not 0. */
@@ -126,7 +132,7 @@ static err_t s3_get_range(struct store *s, const char *name, uint64_t off, size_
 	err = ask_range(s, name, off, len, &answer);
 	if (err)
 		return err;
-	return is_range(&answer, off, len) ? bytes_append(out, answer.body.data, len) : -EBADMSG;
+	return is_range(&answer, off, len) ? take_body(&answer, out) : -EBADMSG;
 }
 
 /*

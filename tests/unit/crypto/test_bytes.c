@@ -172,10 +172,31 @@ a_cursor_never_reads_past_its_end_and_a_failed_read_moves_nothing(void **state)
 	assert_null(taken);
 }
 
+static void
+room_that_was_reserved_is_used_without_moving_what_is_there(void **state)
+{
+	CLEANUP(bytes_clear) struct bytes b = {0};
+	uint8_t block[100] = {7}, *before;
+
+	(void)state;
+	assert_int_equal(bytes_append(&b, "abc", 3), 0);
+	assert_int_equal(bytes_reserve(&b, 1000), 0);
+	assert_int_equal(b.len, 3);
+	assert_memory_equal(b.data, "abc", 3);
+	before = b.data;
+	for (unsigned n = 0; n < 10; n++)
+		assert_int_equal(bytes_append(&b, block, sizeof(block)), 0);
+	assert_ptr_equal(b.data, before);
+	assert_int_equal(b.len, 1003);
+	assert_int_equal(bytes_reserve(&b, SIZE_MAX - 2), -ENOMEM);
+	assert_int_equal(b.len, 1003);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(room_that_was_reserved_is_used_without_moving_what_is_there),
 		cmocka_unit_test(what_is_appended_stands_in_order_across_growth),
 		cmocka_unit_test(integers_are_appended_big_endian),
 		cmocka_unit_test(a_length_that_no_memory_holds_is_refused_and_changes_nothing),
