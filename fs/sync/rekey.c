@@ -150,13 +150,22 @@ set_wanted(struct rekey *r, bool wanted)
 	return err;
 }
 
+/* [round] Whether what is under way is what is asked for again: then it goes on, and its end is told. */
+static bool
+is_under_way(const struct rekey *r)
+{
+	uint32_t epoch;
+
+	return atomic_load(&r->wanted) && r->has_epoch && keyring_current(r->s->v->keys, &epoch) == 0 && epoch == r->epoch;
+}
+
 err_t
 rekey_begin(struct sync *s)
 {
 	err_t err;
 
 	pthread_mutex_lock(&s->round);
-	err = set_wanted(s->rekey, true);
+	err = is_under_way(s->rekey) ? 0 : set_wanted(s->rekey, true);
 	pthread_mutex_unlock(&s->round);
 	pthread_mutex_lock(&s->lock);
 	s->kicked = true;
