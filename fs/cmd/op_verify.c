@@ -4,6 +4,7 @@
 
 #include "human.h"
 #include "op.h"
+#include "sync.h"
 #include "tell.h"
 #include "verify.h"
 
@@ -52,7 +53,11 @@ run(struct sync *s, void *ctx)
 {
 	struct gathering *g = ctx;
 	const struct verify_options o = { g->percent, g->repair, g, found, progress };
+	err_t err = sync_pull(s);
 
+	/* What others have deleted since is not missing.  Whatever stands against taking their commits over is found below. */
+	if (err == -ECANCELED || err == -ENOMEM)
+		return err;
 	return sync_verify(s, &o, &g->report);
 }
 
