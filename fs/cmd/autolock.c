@@ -2,7 +2,6 @@
 #include "autolock.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 
 #include "handles.h"
 #include "log.h"
+#include "mount_flush.h"
 #include "mountstate.h"
 #include "suspendwatch.h"
 
@@ -96,16 +96,6 @@ autolock_watches(struct autolock *a)
 
 /* Locking. */
 
-/* What the kernel still has of writes. */
-static void
-write_back(const char *mountpoint)
-{
-	CLEANUP(handle_close_fd) int fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd >= 0)
-		(void)syncfs(fd);
-}
-
 /* -EBUSY: somebody uses it. */
 static err_t
 lock_now(struct autolock *a, bool whatever_is_open)
@@ -114,7 +104,7 @@ lock_now(struct autolock *a, bool whatever_is_open)
 	err_t err = mountstate_get(mountpoint) == MOUNT_OURS ? mountstate_unmount(mountpoint, 0) : -EBUSY;
 
 	if (err == -EBUSY && whatever_is_open) {
-		write_back(mountpoint);
+		(void)mount_flush(mountpoint); /* an error reaches whoever wrote */
 		err = mountstate_unmount(mountpoint, 1);
 	}
 	if (err == 0) {

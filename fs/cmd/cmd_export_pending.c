@@ -1,14 +1,13 @@
 /* snugfs export-pending: what this device has and the store never got, as plain files. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "commands.h"
 #include "folder.h"
 #include "handles.h"
 #include "human.h"
+#include "mount_flush.h"
 #include "mountstate.h"
 #include "paths.h"
 #include "session.h"
@@ -20,17 +19,6 @@ check_apart(const struct place *p, const char *folder)
 	if (!paths_is_inside(folder, p->mountpoint) && !paths_is_inside(folder, p->vault_dir))
 		return 0;
 	return tell_failure("%s is in the vault itself: name a folder outside of it", folder);
-}
-
-/* What the kernel still has of it. */
-static void
-write_back(const struct place *p)
-{
-	CLEANUP(handle_close_fd) int fd = mountstate_get(p->mountpoint) == MOUNT_OURS ?
-	    open(p->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-
-	if (fd >= 0)
-		(void)syncfs(fd);
 }
 
 static int
@@ -70,7 +58,8 @@ run(struct options *o)
 		return status;
 	if ((hex = paths_hex(folder)) == NULL)
 		return tell_failure("not enough memory");
-	write_back(&p);
+	if (mountstate_get(p.mountpoint) == MOUNT_OURS)
+		(void)mount_flush(p.mountpoint);
 	status = session_call(o, &p, json_pack("{s:s, s:s}", "op", "export-pending", "folder", hex), &answer);
 	return status != 0 ? status : tell_answer(answer, folder);
 }

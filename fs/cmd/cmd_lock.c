@@ -1,6 +1,5 @@
 /* snugfs lock: closes folders now, so that their keys are in no memory any more. */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "config.h"
 #include "err.h"
 #include "handles.h"
+#include "mount_flush.h"
 #include "mountstate.h"
 #include "session.h"
 #include "tell.h"
@@ -27,23 +27,13 @@ tell_busy(const struct place *p)
 	    p->mountpoint, who[0] != '\0' ? " by " : "", who);
 }
 
-/* What the kernel still has of writes must reach the daemon before it ends. */
-static void
-write_back(const struct place *p)
-{
-	CLEANUP(handle_close_fd) int fd = open(p->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd >= 0)
-		(void)syncfs(fd);
-}
-
 /* With files open an unmounted file system lives on until they are closed: its daemon is told to end. */
 static err_t
 detach(const struct place *p, const struct closing *end)
 {
 	err_t err;
 
-	write_back(p);
+	(void)mount_flush(p->mountpoint); /* an error reaches whoever wrote */
 	err = mountstate_unmount(p->mountpoint, 1);
 	if (err == 0 && end->process >= 0 && syscall(SYS_pidfd_send_signal, end->process, SIGTERM, NULL, 0) != 0)
 		err = -errno;

@@ -25,6 +25,7 @@
 #include "hidden.h"
 #include "log.h"
 #include "mount_check.h"
+#include "mount_flush.h"
 
 struct fuse_mount {
 	struct fuse_serving serving;
@@ -218,7 +219,7 @@ run_fusermount(const char *mountpoint)
 static bool
 unmount_or_flush(const char *mountpoint)
 {
-	int fd;
+	err_t err;
 
 	if (!mount_check_is_ours(mountpoint))
 		return true;
@@ -226,12 +227,8 @@ unmount_or_flush(const char *mountpoint)
 		return true;
 	if (errno == EPERM && run_fusermount(mountpoint) == 0)
 		return true;
-	fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	if (syncfs(fd) < 0)
-		log_error("%s: what open files hold may not all be saved: %s", mountpoint, strerror(errno));
-	close(fd);
+	if ((err = mount_flush(mountpoint)) != 0)
+		log_error("%s: what open files hold may not all be saved: %s", mountpoint, strerror(-err));
 	return false;
 }
 
