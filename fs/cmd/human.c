@@ -30,6 +30,59 @@ human_count(uint64_t count, const char *thing, char out[static HUMAN_COUNT_LEN])
 	snprintf(out, HUMAN_COUNT_LEN, "%" PRIu64 " %s%s", count, thing, count == 1 ? "" : "s");
 }
 
+/* The length of the control character that is there; 0: none is.  In UTF-8, C1 takes two bytes. */
+static size_t
+control_len(const char *text)
+{
+	unsigned char first = (unsigned char)text[0], second = first != '\0' ? (unsigned char)text[1] : 0;
+
+	if (first == 0xc2 && second >= 0x80 && second < 0xa0)
+		return 2;
+	return first < 0x20 || first == 0x7f;
+}
+
+void
+human_tame(char *text)
+{
+	char *to = text;
+
+	for (const char *from = text; *from != '\0';) {
+		size_t len = control_len(from);
+
+		*to++ = len > 0 ? '?' : *from;
+		from += len > 0 ? len : 1;
+	}
+	*to = '\0';
+}
+
+static void
+tame_string(json_t *value)
+{
+	CLEANUP(free_ptr) char *text = strdup(json_string_value(value));
+
+	if (text == NULL) {
+		(void)json_string_set(value, "?");
+		return;
+	}
+	human_tame(text);
+	(void)json_string_set(value, text);
+}
+
+void
+human_tame_json(json_t *value)
+{
+	const char *key;
+	json_t *member;
+	size_t i;
+
+	if (json_is_string(value))
+		tame_string(value);
+	json_object_foreach(value, key, member)
+		human_tame_json(member);
+	json_array_foreach(value, i, member)
+		human_tame_json(member);
+}
+
 json_t *
 human_path(const char *path)
 {

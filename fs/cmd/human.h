@@ -13,6 +13,12 @@
 void human_bytes(uint64_t bytes, char out[static HUMAN_BYTES_LEN]);
 /* "1 file", "2 files" */
 void human_count(uint64_t count, const char *thing, char out[static HUMAN_COUNT_LEN]);
+/*
+ * Names of files and devices are somebody else's words: each control character (C0, DEL, C1) becomes a question mark, so that
+ * nothing in them is an order to the terminal.  The second: in all strings of a value.
+ */
+void human_tame(char *text);
+void human_tame_json(json_t *value);
 /* A path as a JSON string: what is no UTF-8 becomes \xNN.  NULL: no memory. */
 json_t *human_path(const char *path);
 

@@ -6,6 +6,7 @@
 #include "config.h"
 #include "create.h"
 #include "handles.h"
+#include "human.h"
 #include "mounting.h"
 #include "mountstate.h"
 #include "op.h"
@@ -173,11 +174,14 @@ session_call(const struct options *o, const struct place *p, json_t *request, js
 
 	if (request == NULL)
 		return tell_failure("not enough memory");
-	if (mountstate_get(p->mountpoint) == MOUNT_OURS)
-		return check_answer(call_daemon(p, request, &answer), &answer, answer_out);
-	status = mounting_unlock(o, p, &passphrase);
-	if (status == 0)
-		return session_call_here(&passphrase, p, request, answer_out);
-	json_decref(request);
+	if (mountstate_get(p->mountpoint) == MOUNT_OURS) {
+		status = check_answer(call_daemon(p, request, &answer), &answer, answer_out);
+	} else if ((status = mounting_unlock(o, p, &passphrase)) == 0) {
+		status = session_call_here(&passphrase, p, request, answer_out);
+	} else {
+		json_decref(request);
+	}
+	if (status == 0 && !o->json)
+		human_tame_json(*answer_out); /* it will be printed */
 	return status;
 }

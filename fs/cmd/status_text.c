@@ -3,10 +3,12 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "amounts.h"
+#include "err.h"
 #include "human.h"
 
 #define TIME_LEN 40
@@ -20,27 +22,15 @@ or_unknown(const char *text)
 	return text != NULL ? text : "?";
 }
 
-/* The length of the control character that is there; 0: none is.  In UTF-8, C1 takes two bytes. */
-static size_t
-control_len(const char *text)
-{
-	unsigned char first = (unsigned char)text[0], second = first != '\0' ? (unsigned char)text[1] : 0;
-
-	if (first == 0xc2 && second >= 0x80 && second < 0xa0)
-		return 2;
-	return first < 0x20 || first == 0x7f;
-}
-
-/* Names of files and devices are somebody else's words: nothing in them is an order to the terminal. */
+/* As human_tame says. */
 static void
 print_words(const char *text)
 {
-	for (const char *p = or_unknown(text); *p != '\0';) {
-		size_t len = control_len(p);
+	CLEANUP(free_ptr) char *tame = strdup(or_unknown(text));
 
-		(void)putchar(len > 0 ? '?' : *p);
-		p += len > 0 ? len : 1;
-	}
+	if (tame != NULL)
+		human_tame(tame);
+	printf("%s", or_unknown(tame));
 }
 
 static void

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "human.h"
+
 static void __attribute__((format(printf, 1, 0)))
 say(const char *fmt, va_list ap)
 {
@@ -14,6 +16,7 @@ say(const char *fmt, va_list ap)
 	size_t len;
 
 	vsnprintf(sentence, sizeof(sentence), fmt, ap);
+	human_tame(sentence);
 	len = strlen(sentence);
 	while (len > 0 && (sentence[len - 1] == '.' || sentence[len - 1] == '\n'))
 		len--;

@@ -185,6 +185,21 @@ def test_a_name_that_is_no_text_can_be_restored(computers):
         assert f.read() == b"content"
 
 
+def test_names_are_no_orders_to_the_terminal(computers):
+    alpha = computers.first()
+    name = "red\x1b[31m\x9b\x07"
+    write(alpha, name, "text")
+    computers.sync(alpha)
+    assert versions(alpha, name)["versions"][0]["name"] == name
+    (alpha.mountpoint / name).unlink()
+    computers.sync(alpha)
+    said = [alpha.run("versions", alpha.mountpoint, "--deleted").stdout, restore(alpha, name, "--at", "commit 0").stdout,
+            restore(alpha, name + "?", "--at", "commit 0", check=False).stderr]
+    for text in said:
+        assert "red?[31m" in text
+        assert not set(text) & {"\x1b", "\x9b", "\x07"}
+
+
 def test_what_cannot_be_is_said_in_a_sentence(computers):
     alpha = computers.first()
     write(alpha, "file", "text")
