@@ -19,6 +19,17 @@ import posixlib
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # the package `reader`
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "longer(wanted): takes too long for every run; left out unless it is wanted")
+
+
+def pytest_collection_modifyitems(config, items):
+    left_out = [item for item in items if any(not mark.args[0] for mark in item.iter_markers("longer"))]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
+
 def binary():
     build = os.environ.get("SNUGFS_BUILD")
     if not build:

@@ -327,6 +327,6 @@ def test_three_computers_agree_in_the_end_and_have_lost_nothing(made, seed):
     converge(made(Ways), seed, STEPS)
 
 
-@pytest.mark.skipif(len(SEEDS) <= 2, reason="CONVERGENCE_SEEDS asks for more than two")
+@pytest.mark.longer(len(SEEDS) > 2)
 def test_so_they_do_over_a_service_that_loses_requests(made, ceph):
     converge(made(BadWays, ceph), FIRST + 1, STEPS // 2)

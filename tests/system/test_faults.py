@@ -100,13 +100,13 @@ def come_through(computers, service, faults_to_set):
     assert used < MEMORY_MAX_MIB
 
 
-@pytest.mark.skipif(not ALL, reason="FAULT_CASES=all tries each for itself")
+@pytest.mark.longer(ALL)
 @pytest.mark.parametrize("fault", NETWORK)
 def test_a_copy_comes_through_a_network_that_fails_in_one_way(remote, faults, fault):
     come_through(remote(faults), faults, {fault: 10})
 
 
-@pytest.mark.skipif(not ALL, reason="FAULT_CASES=all tries each for itself")
+@pytest.mark.longer(ALL)
 @pytest.mark.parametrize("fault", ANSWERS)
 def test_a_copy_comes_through_a_service_that_fails_in_one_way(remote, bad_service, fault):
     come_through(remote(bad_service), bad_service, {fault: 10})
@@ -141,13 +141,12 @@ def test_what_can_not_succeed_says_why_and_goes_on_when_it_can(remote, bad_servi
 
 @pytest.fixture
 def cluster():
-    if int(os.environ.get("CEPH_OSDS", "1")) < 3:
-        pytest.skip("CEPH_OSDS=3 starts a cluster of three")
     service = Service("ceph")
     yield service
     service.clean_up()
 
 
+@pytest.mark.longer(int(os.environ.get("CEPH_OSDS", "1")) >= 3)
 def test_an_object_store_that_is_killed_under_load_loses_nothing(remote, cluster):
     computers = remote(cluster)
     alpha = computers.first()
