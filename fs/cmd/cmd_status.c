@@ -25,10 +25,10 @@
 static json_t *
 unknown(const struct place *p)
 {
-	return json_pack("{s:s, s:s, s:b, s:s?, s:n, s:b, s:{s:i, s:i}, s:{s:i, s:i}, s:{s:n, s:n}, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:[], "
+	return json_pack("{s:s, s:s, s:b, s:s?, s:n, s:b, s:{s:i, s:i}, s:{s:i, s:i}, s:{s:n, s:n}, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:[], "
 	    "s:[], s:n}", "mountpoint", p->mountpoint, "vault", p->vault_dir, "mounted", 0, "remote", p->remote, "pending", "busy", 0,
-	    "progress", "done", 0, "total", 0, "speed", "up", 0, "down", 0, "limits", "up", "down", "cache", "time_left", "rekey", "hold", "last_push",
-	    "last_pull", "last_contact", "devices", "messages", "problem");
+	    "progress", "done", 0, "total", 0, "speed", "up", 0, "down", 0, "limits", "up", "down", "cache", "time_left", "rekey", "hold", "lock",
+	    "last_push", "last_pull", "last_contact", "devices", "messages", "problem");
 }
 
 __attribute__((format(printf, 2, 3))) static void

@@ -900,7 +900,7 @@ def test_mount_works_through_the_helper_of_fuse_alone(made):
 
 def test_status_has_its_keys_whether_mounted_or_not(made):
     keys = {"mountpoint", "vault", "mounted", "remote", "pending", "busy", "progress", "last_push", "last_pull",
-            "last_contact", "devices", "messages", "problem", "next", "speed", "limits", "time_left", "rekey", "hold", "cache"}
+            "last_contact", "devices", "messages", "problem", "next", "speed", "limits", "time_left", "rekey", "hold", "cache", "lock"}
     report = made.status()
     assert set(report) == keys and report["mounted"] is False and report["next"] == f"snugfs mount {made.mp}"
     made.ok("mount", made.mp)
