@@ -279,6 +279,8 @@ class Repository(Crasher):
         self.git("add", ".")
         self.git("commit", "-q", "--allow-empty", "-m", f"{self.k}")
         head = self.git("rev-parse", "HEAD").strip()
+        ref = self.dir / ".git" / self.git("symbolic-ref", "HEAD").strip()
+        fsync_dir(ref.parent)  # git flushes what it writes, but not the folder in which it then gets its name
         self.promise(int(head, 16))
 
     def resume(self):
