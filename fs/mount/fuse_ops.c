@@ -9,9 +9,11 @@
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vfs.h"
 
@@ -97,12 +99,42 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->time_gran = 1;
 }
 
+/* For fuse_tell.c, which may know no name of a file; whoever else asks sees his own names, and what he misses is not remembered. */
+static bool
+is_by_number(fuse_ino_t parent, const char *name)
+{
+	return parent == FUSE_ROOT_ID && strncmp(name, FUSE_BY_NUMBER, strlen(FUSE_BY_NUMBER)) == 0;
+}
+
+static void
+lookup_by_number(fuse_req_t req, const char *name)
+{
+	bool ours = tgkill(getpid(), fuse_req_ctx(req)->pid, 0) == 0;
+	struct fuse_entry_param entry;
+	struct stat attr;
+	err_t err = ours ? vfs_lookup_known_file(vfs_of(req), strtoull(name + strlen(FUSE_BY_NUMBER), NULL, 10), &attr) :
+	    vfs_lookup(vfs_of(req), FUSE_ROOT_ID, name, &attr);
+
+	if (err != 0) {
+		reply_err(req, err);
+		return;
+	}
+	entry = entry_of(req, &attr);
+	entry.entry_timeout = ours ? 0 : FOREVER;
+	fuse_reply_entry(req, &entry);
+}
+
 static void
 op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct stat attr;
-	err_t err = vfs_lookup(vfs_of(req), parent, name, &attr);
+	err_t err;
 
+	if (is_by_number(parent, name)) {
+		lookup_by_number(req, name);
+		return;
+	}
+	err = vfs_lookup(vfs_of(req), parent, name, &attr);
 	if (err == -ENOENT) {
 		/* Inode 0: the kernel may remember that there is no such name. */
 		struct fuse_entry_param nothing = { .entry_timeout = FOREVER };

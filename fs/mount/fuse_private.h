@@ -129,6 +129,9 @@ err_t fuse_loop_error(struct fuse_loop *l);
 /* As fuse_mount_counters. */
 size_t fuse_loop_counters(struct fuse_loop *l, const char **names, uint64_t *counts, size_t max);
 
+/* Before an inode's number: its name in the root for threads of this process, if it is a file that the kernel knows. */
+#define FUSE_BY_NUMBER ".snugfs-inode-"
+
 /* What tells the kernel of changes. */
 struct fuse_tell;
 /* All are borrowed.  mountpoint as /proc/self/mounts has it. */

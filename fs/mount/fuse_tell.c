@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -21,6 +22,9 @@
 
 #include "fuse_private.h"
 #include "vfs.h"
+
+/* For a path below the mount point. */
+#define PATH_ROOM (2 * PATH_MAX)
 
 struct fuse_tell {
 	struct fuse_session *se;
@@ -115,35 +119,69 @@ take_over(struct fuse_tell *t, int fd, const struct statx *kernel, char *path)
 		forget_by_path(t, path);
 }
 
+/* And what the kernel holds true of it.  -1: it is not the file that was looked for. */
+static int
+open_path(const char *path, uint64_t ino, struct statx *kernel_out)
+{
+	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0 || (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, kernel_out) == 0 &&
+	    kernel_out->stx_ino == ino && S_ISREG(kernel_out->stx_mode)))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* Of several names the one that the kernel knows may be another than the one that is known here. */
+static int
+open_number(struct fuse_tell *t, uint64_t ino, char path[static PATH_ROOM], struct statx *kernel_out)
+{
+	char name[64];
+	int fd;
+
+	snprintf(name, sizeof(name), FUSE_BY_NUMBER "%" PRIu64, ino);
+	snprintf(path, PATH_ROOM, "%s/%s", t->mountpoint, name);
+	fd = open_path(path, ino, kernel_out);
+	(void)fuse_lowlevel_notify_inval_entry(t->se, FUSE_ROOT_ID, name, strlen(name));
+	return fd;
+}
+
+/* A regular file that the kernel knows, to be named by an O_PATH descriptor, or -1. */
+static int
+open_known(struct fuse_tell *t, uint64_t ino, char path[static PATH_ROOM], struct statx *kernel_out)
+{
+	size_t len = (size_t)snprintf(path, PATH_ROOM, "%s/", t->mountpoint);
+	err_t err = vfs_path(t->v, ino, path + len, PATH_ROOM - len);
+	int fd = err == 0 ? open_path(path, ino, kernel_out) : -1;
+
+	return fd >= 0 ? fd : open_number(t, ino, path, kernel_out);
+}
+
 /*
  * The order matters.  Dirty pages that the kernel held when its size was read have been written, and have grown the file here,
  * before that size is compared: what still differs then is the kernel's error.
  */
 static void
-refresh_file(struct fuse_tell *t, uint64_t ino, char *path)
+refresh_file(struct fuse_tell *t, uint64_t ino)
 {
-	CLEANUP(close_fd) int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	char path[PATH_ROOM];
 	struct statx kernel;
-	bool known = fd >= 0 && statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &kernel) == 0 &&
-	    kernel.stx_ino == ino && S_ISREG(kernel.stx_mode);
+	CLEANUP(close_fd) int fd = open_known(t, ino, path, &kernel);
 
 	(void)fuse_lowlevel_notify_inval_inode(t->se, ino, 0, 0);
-	if (known)
+	if (fd >= 0)
 		take_over(t, fd, &kernel, path);
 }
 
 void
 fuse_tell_inode(struct fuse_tell *t, uint64_t ino)
 {
-	char path[2 * PATH_MAX];
-	int len = snprintf(path, sizeof(path), "%s/", t->mountpoint);
-
 	if (!begin(t))
 		return;
-	if (vfs_known_path(t->v, ino, path + len, sizeof(path) - (size_t)len) == 0) {
+	if (vfs_is_known_file(t->v, ino)) {
 		pthread_mutex_lock(&t->refresh);
 		fuse_loop_set_refresher(t->loop, gettid());
-		refresh_file(t, ino, path);
+		refresh_file(t, ino);
 		fuse_loop_set_refresher(t->loop, 0);
 		pthread_mutex_unlock(&t->refresh);
 	} else {
@@ -157,14 +195,14 @@ fuse_tell_inode(struct fuse_tell *t, uint64_t ino)
  * read, and such a read may wait for the caller.
  */
 static bool
-write_by_closing(const char *path, uint64_t ino)
+write_by_closing(struct fuse_tell *t, uint64_t ino)
 {
-	CLEANUP(close_fd) int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	char self[32];
-	struct stat attr;
+	char path[PATH_ROOM], self[32];
+	struct statx kernel;
+	CLEANUP(close_fd) int fd = open_known(t, ino, path, &kernel);
 	int opened;
 
-	if (fd < 0 || fstatat(fd, "", &attr, AT_EMPTY_PATH) != 0 || attr.st_ino != ino || !S_ISREG(attr.st_mode))
+	if (fd < 0)
 		return false;
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
 	opened = open(self, O_RDONLY | O_CLOEXEC);
@@ -174,12 +212,9 @@ write_by_closing(const char *path, uint64_t ino)
 void
 fuse_tell_write(struct fuse_tell *t, uint64_t ino)
 {
-	char path[2 * PATH_MAX];
-	int len = snprintf(path, sizeof(path), "%s/", t->mountpoint);
-
 	if (!begin(t))
 		return;
-	if (vfs_known_path(t->v, ino, path + len, sizeof(path) - (size_t)len) != 0 || !write_by_closing(path, ino))
+	if (!vfs_is_known_file(t->v, ino) || !write_by_closing(t, ino))
 		(void)fuse_lowlevel_notify_inval_inode(t->se, ino, 0, 0);
 	finish(t);
 }

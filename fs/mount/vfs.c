@@ -195,18 +195,51 @@ vfs_getattr(struct vfs *v, uint64_t ino, struct stat *attr_out)
 	return err;
 }
 
+/* [meta lock] */
+static err_t
+get_known_file(struct vfs *v, uint64_t ino, struct inode **out)
+{
+	err_t err = lookups_count(v->lookups, ino) > 0 ? meta_inode_get(v->meta, ino, out) : -ENOENT;
+
+	return err == 0 && (!S_ISREG((*out)->mode) || (*out)->nlink == 0) ? -ENOENT : err;
+}
+
 err_t
-vfs_known_path(struct vfs *v, uint64_t ino, char *out, size_t out_len)
+vfs_lookup_known_file(struct vfs *v, uint64_t ino, struct stat *attr_out)
 {
 	struct inode *i;
 	err_t err;
 
-	if (lookups_count(v->lookups, ino) == 0)
-		return -ENOENT;
+	meta_lock(v->meta);
+	err = get_known_file(v, ino, &i);
+	if (err == 0)
+		err = lookups_add(v->lookups, ino);
+	if (err == 0)
+		vfs_fill_stat(i, attr_out);
+	meta_unlock(v->meta);
+	return err;
+}
+
+bool
+vfs_is_known_file(struct vfs *v, uint64_t ino)
+{
+	struct inode *i;
+	bool is;
+
+	meta_lock(v->meta);
+	is = get_known_file(v, ino, &i) == 0;
+	meta_unlock(v->meta);
+	return is;
+}
+
+err_t
+vfs_path(struct vfs *v, uint64_t ino, char *out, size_t out_len)
+{
+	struct inode *i;
+	err_t err;
+
 	meta_lock(v->meta);
 	err = meta_inode_get(v->meta, ino, &i);
-	if (err == 0 && i->nlink == 0)
-		err = -ENOENT;
 	if (err == 0)
 		meta_path(v->meta, ino, out, out_len);
 	meta_unlock(v->meta);

@@ -42,8 +42,11 @@ void vfs_forget(struct vfs *v, uint64_t ino, uint64_t n);
 /* With it the number says which directory it is, also if one that was removed has come back (lookups.h). */
 uint64_t vfs_generation(struct vfs *v, const struct stat *attr);
 MUST_CHECK err_t vfs_getattr(struct vfs *v, uint64_t ino, struct stat *attr_out);
-/* The path, without the first slash, of an inode that the kernel knows: one of them.  -ENOENT: it knows it not, or not by name. */
-MUST_CHECK err_t vfs_known_path(struct vfs *v, uint64_t ino, char *out, size_t out_len);
+/* Is it a regular file that has a name, and that the kernel knows?  The same as a lookup of it, by its number.  -ENOENT: it is none. */
+MUST_CHECK err_t vfs_lookup_known_file(struct vfs *v, uint64_t ino, struct stat *attr_out);
+bool vfs_is_known_file(struct vfs *v, uint64_t ino);
+/* One of its paths, without the first slash; what it leads to must be looked at.  -ENOENT: there is no such inode. */
+MUST_CHECK err_t vfs_path(struct vfs *v, uint64_t ino, char *out, size_t out_len);
 
 enum vfs_set { /* a mask */
 	VFS_SET_MODE = 1, VFS_SET_UID = 2, VFS_SET_GID = 4, VFS_SET_SIZE = 8, VFS_SET_ATIME = 16, VFS_SET_MTIME = 32,

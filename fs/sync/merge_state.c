@@ -376,12 +376,18 @@ merge_tell_entry(struct merge *m, uint64_t parent, const char *name)
 err_t
 merge_tell_inode(struct merge *m, uint64_t ino)
 {
-	void *v = m->result.inos;
-	err_t e = grow(&v, m->result.ino_count, &m->ino_cap, sizeof(*m->result.inos));
+	struct touched *t = NULL;
+	void *v;
+	err_t e = merge_touch(m, ino, &t);
 
+	if (e || t->told)
+		return e;
+	v = m->result.inos;
+	e = grow(&v, m->result.ino_count, &m->ino_cap, sizeof(*m->result.inos));
 	m->result.inos = v;
 	if (e)
 		return e;
+	t->told = true;
 	m->result.inos[m->result.ino_count++] = ino;
 	return 0;
 }

@@ -23,6 +23,7 @@ struct touched {
 	bool was_named;       /* before the merge it had a name here */
 	bool named;           /* directories: has one now (others: nlink says so) */
 	bool moved;           /* directories: got another place in this merge, so it may be its own ancestor */
+	bool told;            /* the kernel will hear of it */
 	int64_t chain_before; /* names in the chain, before and as far as the merge has come */
 	int64_t chain_names;
 	const struct change_dentry *taken; /* the last name that this commit took from it here */

@@ -10,6 +10,20 @@
 
 #include "merge_state.h"
 
+/*
+ * Of a name that the kernel does not know it takes no notice, and keeps its list of the folder; the commit need not mention the folder,
+ * if the name is one of ours.  And the number of names changed.
+ */
+static err_t
+tell_name(struct merge *m, const struct touched *parent, const char *name, const struct touched *named)
+{
+	err_t e = merge_tell_entry(m, parent->ino, name);
+
+	if (!e && !(e = merge_tell_inode(m, parent->ino)))
+		e = merge_tell_inode(m, named->ino);
+	return e;
+}
+
 err_t
 merge_link(struct merge *m, uint64_t parent, const char *name, uint64_t ino, uint8_t type)
 {
@@ -30,7 +44,7 @@ merge_link(struct merge *m, uint64_t parent, const char *name, uint64_t ino, uin
 	}
 	meta_inode_dirty(m->meta, p->inode);
 	meta_inode_dirty(m->meta, t->inode);
-	return merge_tell_entry(m, parent, name);
+	return tell_name(m, p, name, t);
 }
 
 err_t
@@ -54,7 +68,7 @@ merge_unlink(struct merge *m, uint64_t parent, const char *name)
 	}
 	meta_inode_dirty(m->meta, p->inode);
 	meta_inode_dirty(m->meta, t->inode);
-	return merge_tell_entry(m, parent, name);
+	return tell_name(m, p, name, t);
 }
 
 /* The first conflict name that neither this device nor the chain has there. */

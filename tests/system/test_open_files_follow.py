@@ -67,6 +67,61 @@ def test_a_log_that_another_computer_appends_to_can_be_followed(pair):
             assert os.read(fd, 1000) == b"line %d\n" % i
 
 
+@pytest.mark.parametrize("here", ["still there", "gone here", "gone there"])
+def test_an_open_file_follows_under_whichever_of_its_names_it_was_opened(pair, here):
+    alpha, beta = pair
+    for folder in ("one", "two"):
+        (alpha.mountpoint / folder).mkdir()
+    write_file(alpha.mountpoint / "one" / "f", pattern(100000))
+    os.link(alpha.mountpoint / "one" / "f", alpha.mountpoint / "two" / "g")
+    sync(alpha, beta)
+    for other, own in (("two/g", "one/f"), ("one/f", "two/g")):
+        with opened(beta.mountpoint / own, os.O_RDONLY) as fd:
+            assert len(os.pread(fd, 400000, 0)) == os.fstat(fd).st_size
+            if here == "gone here":
+                os.unlink(beta.mountpoint / other)
+                sync(beta, alpha)
+            elif here == "gone there":
+                os.unlink(alpha.mountpoint / other)
+                sync(alpha, beta)
+            write_file(alpha.mountpoint / own, pattern(300000, seed=2))
+            sync(alpha, beta)
+            assert os.pread(fd, 400000, 0) == pattern(300000, seed=2)
+            assert os.fstat(fd).st_nlink == (2 if here == "still there" else 1)
+        os.truncate(alpha.mountpoint / own, 1000)
+        if here != "still there":
+            os.link(alpha.mountpoint / own, alpha.mountpoint / other)
+        sync(alpha, beta)
+        assert os.stat(beta.mountpoint / own).st_nlink == 2
+
+
+def test_what_the_daemon_calls_a_file_by_is_anybodys_name(pair):
+    alpha, beta = pair
+    write_file(alpha.mountpoint / "f", b"content")
+    name = f".snugfs-inode-{os.stat(alpha.mountpoint / 'f').st_ino}"
+    assert not os.path.exists(alpha.mountpoint / name)
+    sync(alpha, beta)
+    assert not os.path.exists(beta.mountpoint / name)
+    write_file(alpha.mountpoint / name, b"another")
+    sync(alpha, beta)
+    assert read_file(beta.mountpoint / name) == b"another" and read_file(beta.mountpoint / "f") == b"content"
+    assert sorted(os.listdir(alpha.mountpoint)) == sorted(os.listdir(beta.mountpoint)) == [name, "f"]
+
+
+def test_a_listed_folder_shows_the_conflict_copy_that_came_into_it(pair):
+    alpha, beta = pair
+    (alpha.mountpoint / "folder").mkdir()
+    write_file(alpha.mountpoint / "folder" / "f", b"first")
+    sync(alpha, beta)
+    write_file(beta.mountpoint / "folder" / "f", b"of beta")
+    write_file(alpha.mountpoint / "folder" / "f", b"alpha's")
+    assert os.listdir(beta.mountpoint / "folder") == ["f"]
+    sync(alpha, beta)
+    names = sorted(os.listdir(beta.mountpoint / "folder"))
+    assert len(names) == 2
+    assert [read_file(beta.mountpoint / "folder" / name) for name in names] == [b"alpha's", b"of beta"]
+
+
 def test_a_file_that_is_removed_elsewhere_stays_readable_for_who_has_it_open(pair):
     alpha, beta = pair
     write_file(alpha.mountpoint / "f", pattern(50000))
