@@ -1,5 +1,5 @@
 /*
- * db.h: meta.db: sealed rows in SQLite (WAL).  This file owns SQLite.
+ * db.h: meta.db: sealed rows in SQLite (WAL).  db*.c own SQLite.
  *
  * Two connections: one reads (under the caller's lock: one thread at a time), one writes whole batches (one other thread at
  * a time), so that a reader never waits for a writer.  Every row's data is sealed under K_local (rowseal.h) with its table and
@@ -45,7 +45,7 @@ enum db_key {
 	DB_KEY_GC = 32,          /* what a collector of garbage remembers (gc_state.c) ... */
 	DB_KEY_GC_DOOMED = 33,   /* ... and the names of objects that it has to delete */
 	DB_KEY_REKEY = 34,       /* what is being sealed anew (rekey.c) */
-	DB_KEY_JOURNAL = 7,      /* the generation of the journal that this database has nothing of; db.c's own */
+	DB_KEY_JOURNAL = 7,      /* the generation of the journal that this database has nothing of; db_write.c's own */
 };
 
 /* One row to write; data NULL: delete.  data is borrowed until db_write returns. */

@@ -1,5 +1,5 @@
 /*
- * db_sql.h: db.c's SQL: a statement for everything that is done to a table (db_schema.c makes them).  For db.c only.
+ * db_sql.h: a statement for everything that is done to a table (db_schema.c makes them).  For db_read.c and db_write.c only.
  */
 #ifndef SNUGFS_DB_SQL_H
 #define SNUGFS_DB_SQL_H
@@ -7,9 +7,6 @@
 #include "db.h"
 
 #define TABLE_COUNT 8
-
-#define STR_(x) #x
-#define STR(x) STR_(x)
 
 /*
  * Parameters of puts and deletes: ?1 a, ?2 b, ?3 hash, ?4 mark, ?5 state, ?6 row; of reads: ?1 and ?2 as each says, ?3 limit.

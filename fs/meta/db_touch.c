@@ -51,12 +51,9 @@ db_touch_new(const char *path, struct db_touch **out)
 static void
 close_connection(struct connection *c)
 {
-	for (int k = 0; k < STATEMENTS; k++) {
-		sqlite3_finalize(c->statements[k]);
-		c->statements[k] = NULL;
-	}
-	sqlite3_close(c->conn);
+	db_disconnect(c->conn);
 	c->conn = NULL;
+	memset(c->statements, 0, sizeof(c->statements));
 }
 
 void
@@ -86,10 +83,8 @@ is_open(struct db_touch *t, struct connection *c)
 	c->conn = conn;
 	if (!e)
 		e = db_exec(conn, PRAGMAS);
-	for (int k = 0; k < STATEMENTS && !e; k++) {
-		if (sqlite3_prepare_v3(c->conn, SQL[k], -1, SQLITE_PREPARE_PERSISTENT, &c->statements[k], NULL) != SQLITE_OK)
-			e = -EIO;
-	}
+	for (int k = 0; k < STATEMENTS && !e; k++)
+		e = db_prepare(conn, SQL[k], &c->statements[k]);
 	c->failed = e != 0;
 	if (c->failed)
 		close_connection(c);

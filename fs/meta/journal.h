@@ -1,6 +1,6 @@
 /*
  * journal.h: what became durable since the database's last commit: a file of records, each a batch of rows (db.h), in the
- * order in which they became so.  For db.c only.
+ * order in which they became so.  For db*.c only.
  *
  * An fsync wants one flush, and no work of the host's file system beside it.  A record is one write into room that was
  * written before, so that its flush has nothing to tell the host's own journal; the same rows in the database would touch
