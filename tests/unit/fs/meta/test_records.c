@@ -38,6 +38,9 @@ failing_calloc(size_t count, size_t len)
 #define malloc failing_malloc
 #define calloc failing_calloc
 #include "records.c"
+#include "records_chunk.c"
+#include "records_segment.c"
+#include "records_xattrs.c"
 #undef malloc
 #undef calloc
 
