@@ -132,7 +132,16 @@ MUST_CHECK err_t segstore_find_earlier(struct segstore *ss);
 /* The file and the row of a hot segment that nothing points at, durably. */
 MUST_CHECK err_t segstore_remove_hot(struct segstore *ss, uint64_t seg);
 
-/* segstore_pieces.c.  begin_read: -ENODATA: not all of it is here; else it stays here until end_read. */
+/*
+ * segstore_pieces.c.  The part of a segment, with pieces_lock held if that is the result.  An entry is made of the row once; from
+ * then on it leads, and the row follows.  -ENODATA: there is no such segment.
+ */
+MUST_CHECK err_t segstore_lock_part(struct segstore *ss, uint64_t seg, struct part **out);
+struct part *segstore_find_part(struct segstore *ss, uint64_t seg); /* [pieces_lock] NULL: not looked at in this run */
+void segstore_leave_part(struct segstore *ss, struct part *p);      /* [pieces_lock] One user fewer. */
+/* The row as the entry has it, without what is not flushed. */
+MUST_CHECK err_t segstore_follow_part(struct segstore *ss, uint64_t seg);
+/* begin_read: -ENODATA: not all of it is here; else it stays here until end_read. */
 MUST_CHECK err_t segstore_begin_read(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, struct part **out);
 void segstore_end_read(struct segstore *ss, struct part *p);
 /* [between the two] The file has not what it should: it was removed or cut behind our back. */
