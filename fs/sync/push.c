@@ -297,8 +297,9 @@ push_interlude(struct sync *s)
 	if (!push_interlude_is_due(s))
 		return 0;
 	in->allowed = false; /* this one is not to be interrupted by another */
-	if (s->v->has_head && began - in->polled_ms >= SCHEDULE_POLL_MIN_MS) {
-		err = pull_poll(s, &news);
+	if (began - in->polled_ms >= SCHEDULE_POLL_MIN_MS) {
+		/* Before the first commit there is no news to ask for. */
+		err = s->v->has_head ? pull_poll(s, &news) : 0;
 		in->polled_ms = began;
 	}
 	if (err == 0 && changes_are_due(s, began))

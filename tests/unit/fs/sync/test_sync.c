@@ -691,6 +691,23 @@ nor_does_it_when_large_files_take_the_places_of_others(void **state)
 	assert_text(&f->b, "kept", "from here");
 }
 
+/* Settling stops whenever something else is due: if it always were, a first push of some seconds would hardly move on. */
+static void
+nothing_is_due_all_the_time_before_the_first_commit(void **state)
+{
+	struct fixture *f = *state;
+	struct sync *s = f->a.sync;
+	struct meta_pending_summary sum;
+
+	meta_pending_summary(s->v->meta, &sum);
+	s->interlude = (struct interlude){ .allowed = true, .handled = sum.change, .seen = sum.change };
+	assert_true(push_interlude_is_due(s));
+	assert_int_equal(push_interlude(s), 0);
+	assert_false(s->v->has_head);
+	s->interlude.next_ms = 0;
+	assert_false(push_interlude_is_due(s));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -715,6 +732,7 @@ main(void)
 		TEST(what_is_pending_is_known_in_bytes_without_looking),
 		TEST(a_letter_does_not_wait_for_a_long_upload_nor_does_the_answer),
 		TEST(nor_does_it_when_large_files_take_the_places_of_others),
+		TEST(nothing_is_due_all_the_time_before_the_first_commit),
 		TEST(the_kernel_is_asked_and_told),
 		TEST(a_conflict_is_kept_and_told_even_after_reopening),
 	};
