@@ -6,19 +6,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdbool.h>
-#include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "connection.h"
 
 #define TICK_MS 2
 #define STUCK_MS 3000
 #define FLUSH_MAX_MS 10000
-/* Where there is no fusectl (in some containers). */
+/* Where there is no fusectl (for who is not root, in most containers). */
 #define BLIND_MS 200
 
 static void
@@ -28,13 +27,12 @@ close_fd(int *fd)
 		close(*fd);
 }
 
-/* How many requests are queued or being served.  False: it can't be known. */
+/* How many requests are queued or being served.  False: the connection is gone. */
 static bool
-count_requests(const char *file, uint64_t *out)
+count_requests(int waiting, uint64_t *out)
 {
-	CLEANUP(close_fd) int fd = open(file, O_RDONLY | O_CLOEXEC);
 	char text[32];
-	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+	ssize_t n = pread(waiting, text, sizeof(text) - 1, 0);
 
 	if (n <= 0)
 		return false;
@@ -52,17 +50,13 @@ pause_ms(unsigned ms)
 }
 
 static void
-await_requests(const char *file)
+await_requests(int waiting)
 {
 	uint64_t count, before = UINT64_MAX;
 	unsigned stuck = 0;
 
 	for (unsigned ms = 0; ms < FLUSH_MAX_MS && stuck < STUCK_MS; ms += TICK_MS) {
-		if (!count_requests(file, &count)) {
-			pause_ms(BLIND_MS);
-			return;
-		}
-		if (count == 0)
+		if (!count_requests(waiting, &count) || count == 0)
 			return;
 		stuck = count == before ? stuck + TICK_MS : 0;
 		before = count;
@@ -74,12 +68,13 @@ err_t
 mount_flush(const char *mountpoint)
 {
 	CLEANUP(close_fd) int fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char file[64];
-	struct stat st;
+	CLEANUP(close_fd) int waiting = -1;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || syncfs(fd) < 0)
+	if (fd < 0 || syncfs(fd) < 0)
 		return -errno;
-	snprintf(file, sizeof(file), "/sys/fs/fuse/connections/%u/waiting", minor(st.st_dev));
-	await_requests(file);
+	if (connection_open(mountpoint, "waiting", O_RDONLY, &waiting) == 0)
+		await_requests(waiting);
+	else
+		pause_ms(BLIND_MS);
 	return 0;
 }
