@@ -21,6 +21,7 @@
 #include "launch.h"
 #include "log.h"
 #include "moments.h"
+#include "mountwatch.h"
 #include "notify.h"
 #include "op.h"
 #include "opening.h"
@@ -46,6 +47,7 @@ struct daemon {
 	struct history *history;
 	struct moments *moments; /* NULL: no remote */
 	struct fuse_mount *mount;
+	struct mountwatch *watch; /* NULL: none could be started */
 	struct control *control;
 	struct tidy *tidy;
 	struct cache *cache;   /* NULL: no remote */
@@ -211,6 +213,18 @@ add_remote(struct vault *v, const char *remote, const char *mountpoint)
 	return err == 0 ? 0 : tell_failure("the store %s could not be noted in the vault: %s", remote, tell_reason(err));
 }
 
+static void
+start_watch(struct daemon *d)
+{
+	err_t err = mountwatch_start(d->mountpoint, &d->watch);
+
+	if (err == -ENOENT)
+		log_info("%s: should this process be killed, programs may hang until root has run \"umount -f %s\", since fusectl is not "
+		    "mounted here", d->mountpoint, d->mountpoint);
+	else if (err != 0)
+		log_warn("%s: should this process be killed, programs may hang: %s", d->mountpoint, strerror(-err));
+}
+
 static int
 mount_it(struct daemon *d, const struct daemon_params *p)
 {
@@ -227,7 +241,10 @@ mount_it(struct daemon *d, const struct daemon_params *p)
 		o.hidden = moments_source(d->moments);
 	}
 	err = fuse_mount_new(d->vfs, &o, &d->mount, &why);
-	return err == 0 ? 0 : tell_why(why, p->mountpoint, err);
+	if (err != 0)
+		return tell_why(why, p->mountpoint, err);
+	start_watch(d);
+	return 0;
 }
 
 static err_t
@@ -366,6 +383,7 @@ take_apart(struct daemon *d, const char *dir, int status)
 		control_stop(d->control);
 	autolock_quiesce(d->autolock);
 	fuse_mount_free(d->mount);
+	mountwatch_end(d->watch);
 	autolock_stop(d->autolock);
 	vfs_free(d->vfs);
 	tidy_stop(d->tidy, d->uplink != NULL ? 0 : TIDY_GRACE_MS);

@@ -11,6 +11,7 @@
 #include "err.h"
 #include "launch.h"
 #include "log.h"
+#include "mountwatch.h"
 #include "secmem.h"
 #include "suspendwatch.h"
 #include "tell.h"
@@ -167,6 +168,8 @@ main(int argc, char **argv)
 
 	if (strcmp(name, SUSPENDWATCH_NAME) == 0)
 		return suspendwatch_main();
+	if (strcmp(name, MOUNTWATCH_NAME) == 0)
+		return mountwatch_main();
 	if (strncmp(name, "mount.", 6) == 0)
 		return mount_helper(argc, argv);
 	if (argc < 2)

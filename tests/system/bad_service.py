@@ -1,4 +1,5 @@
-"""A service whose answers can't be relied on: it hands requests on to another, and spoils as many per cent as it is told."""
+"""A service whose answers can't be relied on: it hands requests on to another, and spoils as many per cent as it is told, or does
+not answer."""
 import http.client
 import http.server
 import random
@@ -21,6 +22,9 @@ class BadService:
         self.behind = behind
         self.percent = {}
         self.struck = 0
+        self.held = []  # what hold() has held
+        self.holds = lambda handler: False
+        self.going_on = threading.Condition()
         self.rng = random.Random(1)
         bad = self
 
@@ -57,7 +61,17 @@ class BadService:
         self.struck += 1
         return True
 
+    def hold(self, command, part):
+        """Requests with that in their path get no answer until let_go()."""
+        self.holds = lambda handler: handler.command == command and part in handler.path
+
+    def let_go(self):
+        with self.going_on:
+            self.holds = lambda handler: False
+            self.going_on.notify_all()
+
     def clean_up(self):
+        self.let_go()
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
@@ -66,6 +80,10 @@ class BadService:
 
     def answer(self, handler):
         body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        with self.going_on:
+            if self.holds(handler):
+                self.held.append(handler.path)
+            self.going_on.wait_for(lambda: not self.holds(handler))
         for fault, (status, code) in REFUSALS.items():
             if (fault != "full" or handler.command == "PUT") and self.strikes(fault):
                 text = f"<Error><Code>{code}</Code></Error>".encode()

@@ -11,7 +11,6 @@ import random
 import re
 import subprocess
 import threading
-import time
 
 import pytest
 
@@ -85,25 +84,6 @@ class BadWays(Computers):
         super().clean_up()
         for vault in self.all:
             vault.way.clean_up()
-
-
-def threads_of(pid):
-    try:
-        return [int(thread) for thread in os.listdir(f"/proc/{pid}/task")]
-    except FileNotFoundError:
-        return []
-
-
-def die_and_let_go(vault):
-    """A daemon that dies while it tells the kernel to forget a page may leave a thread that waits for a reader who has locked
-    that page, and who waits for the daemon: then somebody has to say that nobody will answer any more."""
-    pids = vault.daemons()
-    die(vault)
-    end = time.monotonic() + 2
-    while any(threads_of(pid) not in ([], [pid]) for pid in pids):
-        if time.monotonic() > end:
-            subprocess.run(["umount", "-f", vault.mountpoint], check=False, capture_output=True)
-        time.sleep(0.02)
 
 
 class Person(Actor):
@@ -201,7 +181,7 @@ class Person(Actor):
         self.status()
         self.note("dies")
         self.gone = DEAD | {errno.EIO}  # of what could not be written any more
-        killer = threading.Timer(self.rng.uniform(0, 0.08), die_and_let_go, [self.vault])
+        killer = threading.Timer(self.rng.uniform(0, 0.08), die, [self.vault])
         killer.start()
         for _ in range(self.rng.randrange(40)):
             if not self.act():
