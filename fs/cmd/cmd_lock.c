@@ -70,8 +70,10 @@ lock_place(const struct options *o, const struct place *p)
 	case MOUNT_OURS:
 		return lock_live(o, p);
 	case MOUNT_STALE:
-		return mountstate_unmount(p->mountpoint, 1) == 0 ? 0 :
-		    tell_failure("%s had lost its background process, and cannot be unmounted", p->mountpoint);
+		if (mountstate_unmount(p->mountpoint, 1) != 0)
+			return tell_failure("%s had lost its background process, and cannot be unmounted", p->mountpoint);
+		printf("%s had lost its background process; it is locked now.\n", p->mountpoint);
+		return 0;
 	case MOUNT_NONE:
 	case MOUNT_OTHER:
 		break;

@@ -12,6 +12,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "err.h"
 
@@ -49,6 +50,8 @@ __attribute__((format(printf, 1, 2))) json_t *control_refusal(const char *fmt, .
  * Connects to the daemon of the vault in dir.  -ENOENT or -ECONNREFUSED: no daemon runs; -EACCES: another user's.
  */
 MUST_CHECK err_t control_connect(const char *dir, int *fd_out);
+/* The process at the other end of a connection, or at what is left of one; -1: it can't be known. */
+pid_t control_peer(int fd);
 /* Takes over request (a new object), also on failure. */
 MUST_CHECK err_t control_send(int fd, json_t *request);
 /*

@@ -34,6 +34,15 @@ control_connect(const char *dir, int *fd_out)
 	return 0;
 }
 
+pid_t
+control_peer(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0 ? peer.pid : -1;
+}
+
 err_t
 control_send(int fd, json_t *request)
 {

@@ -1,4 +1,4 @@
-/* The table of mounts, and taking mounts off. */
+/* The table of mounts, daemons that have died, and taking mounts off. */
 #include "mountstate.h"
 
 #include <ctype.h>
@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <mntent.h>
+#include <poll.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,14 +15,29 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "connection.h"
+#include "control.h"
+#include "handles.h"
 #include "mount_check.h"
 #include "paths.h"
+#include "tell.h"
 
 extern char **environ;
+
+/* So long a process may take to end when nothing holds it any more. */
+#define END_TIMEOUT_MS 10000
+
+static void
+close_file(FILE **f)
+{
+	if (*f != NULL)
+		(void)fclose(*f);
+}
 
 /* The topmost mount at the place: its type and source, malloc'ed; both NULL if there is none. */
 static void
@@ -44,18 +60,63 @@ find_mount(const char *mountpoint, char **type_out, char **source_out)
 	endmntent(mounts);
 }
 
+/*
+ * A daemon whose main thread has ended, but not the last one: that waits for a page which nobody will read, and holds everything open
+ * (mountwatch.h).  To be asked through the control socket, which is open, too: it says whose it is.
+ */
+static pid_t
+find_dead_daemon(const char *vault_dir)
+{
+	CLEANUP(handle_close_fd) int fd = -1;
+	CLEANUP(close_file) FILE *f = NULL;
+	char path[32], line[256], *state;
+	pid_t pid = control_connect(vault_dir, &fd) == 0 ? control_peer(fd) : -1;
+
+	if (pid < 0)
+		return -1;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	/* The name stands in parentheses, and may hold any of them. */
+	state = f != NULL && fgets(line, sizeof(line), f) != NULL ? strrchr(line, ')') : NULL;
+	return state != NULL && state[1] != '\0' && state[2] == 'Z' ? pid : -1;
+}
+
+/* The watch does that at once; unless somebody has killed that, too. */
+static void
+give_up(const char *mountpoint, pid_t daemon)
+{
+	CLEANUP(handle_close_fd) int abort_fd = -1;
+	CLEANUP(handle_close_fd) int process = (int)syscall(SYS_pidfd_open, daemon, 0);
+	struct pollfd end = { .fd = process, .events = POLLIN };
+	err_t err = connection_open(mountpoint, "abort", O_WRONLY, &abort_fd);
+
+	if (err == 0)
+		err = connection_abort(abort_fd);
+	if (err != 0)
+		(void)tell_failure("the background process of %s was killed in the middle of something, and programs that use the folder "
+		    "wait for it: only root can end that, with \"umount -f %s\"", mountpoint, mountpoint);
+	else if (process >= 0 && poll(&end, 1, END_TIMEOUT_MS) == 1)
+		fprintf(stderr, "snugfs: the background process of %s was killed in the middle of something; programs that waited for it "
+		    "get errors now\n", mountpoint);
+}
+
 enum mountstate
 mountstate_get(const char *mountpoint)
 {
 	CLEANUP(free_ptr) char *type = NULL;
 	CLEANUP(free_ptr) char *source = NULL;
 	struct statfs fs;
+	pid_t dead;
 
 	find_mount(mountpoint, &type, &source);
 	if (type == NULL)
 		return MOUNT_NONE;
 	if (strcmp(type, MOUNT_TYPE) != 0)
 		return MOUNT_OTHER;
+	if (source != NULL && (dead = find_dead_daemon(source)) > 0) {
+		give_up(mountpoint, dead);
+		return MOUNT_STALE;
+	}
 	/* Not stat(2), which the kernel may answer from its cache long after the process has died.  It is dying: ECONNABORTED. */
 	return statfs(mountpoint, &fs) != 0 && (errno == ENOTCONN || errno == ECONNABORTED) ? MOUNT_STALE : MOUNT_OURS;
 }

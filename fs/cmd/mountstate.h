@@ -1,5 +1,6 @@
 /*
- * mountstate.h: what is mounted at a mount point, and how it comes off again.  Uses err.h, mount_check.h.
+ * mountstate.h: what is mounted at a mount point, and how it comes off again.  Uses err.h, mount_check.h,
+ * connection.h, control.h, tell.h.
  */
 #ifndef SNUGFS_MOUNTSTATE_H
 #define SNUGFS_MOUNTSTATE_H
@@ -16,7 +17,10 @@ enum mountstate {
 	MOUNT_OTHER, /* another file system */
 };
 
-/* mountpoint: absolute, without symbolic links. */
+/*
+ * mountpoint: absolute, without symbolic links.  Where a daemon was killed in such a way that asking the mount would hang, nobody waits
+ * for it any more when this returns, and it is told on stderr.
+ */
 enum mountstate mountstate_get(const char *mountpoint);
 /* The vault's folder of what is mounted there by this program, malloc'ed; NULL: nothing is. */
 char *mountstate_vault_dir(const char *mountpoint);
