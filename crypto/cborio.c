@@ -418,6 +418,23 @@ cbor_key(struct cursor *c, int64_t *last, uint64_t *key_out)
 }
 
 err_t
+cbor_key_is(struct cursor *c, int64_t *last, uint64_t want)
+{
+	struct cursor rest = *c;
+	int64_t at = *last;
+	uint64_t key = 0;
+	err_t e = cbor_key(&rest, &at, &key);
+
+	if (e)
+		return e;
+	if (key != want)
+		return -EBADMSG;
+	*last = at;
+	*c = rest;
+	return 0;
+}
+
+err_t
 cbor_end(const struct cursor *c)
 {
 	return c->len ? -EBADMSG : 0;

@@ -41,6 +41,7 @@ MUST_CHECK err_t cbor_get_map(struct cursor *c, size_t *pair_count_out);
 MUST_CHECK err_t cbor_get_boolean(struct cursor *c, bool *out);
 /* A map's next key; *last is the key before it (start with -1) and is moved on.  -EBADMSG unless it ascends. */
 MUST_CHECK err_t cbor_key(struct cursor *c, int64_t *last, uint64_t *key_out);
+MUST_CHECK err_t cbor_key_is(struct cursor *c, int64_t *last, uint64_t want); /* it must be that one */
 /* -EBADMSG unless nothing is left. */
 MUST_CHECK err_t cbor_end(const struct cursor *c);
 

@@ -151,15 +151,6 @@ err_t devicefile_serialize(const struct devicefile *df, struct bytes *out)
 
 /* Reading */
 
-static err_t get_key(struct cursor *c, int64_t *last, uint64_t want)
-{
-	uint64_t key;
-	err_t err = cbor_key(c, last, &key);
-	if (err != 0)
-		return err;
-	return key == want ? 0 : -EBADMSG;
-}
-
 static err_t get_string(struct cursor *c, struct bytes *out)
 {
 	const uint8_t *data;
@@ -174,12 +165,12 @@ static err_t get_magic_and_version(struct cursor *c, size_t *pair_count_out, int
 	size_t magic_len;
 	uint64_t version;
 	err_t err;
-	if ((err = cbor_get_map(c, pair_count_out)) || (err = get_key(c, last, 0)) ||
+	if ((err = cbor_get_map(c, pair_count_out)) || (err = cbor_key_is(c, last, 0)) ||
 	    (err = cbor_get_text(c, &magic, &magic_len)))
 		return err;
 	if (magic_len != strlen(MAGIC) || memcmp(magic, MAGIC, magic_len) != 0)
 		return -EBADMSG;
-	if ((err = get_key(c, last, 1)) || (err = cbor_get_uint(c, &version)))
+	if ((err = cbor_key_is(c, last, 1)) || (err = cbor_get_uint(c, &version)))
 		return err;
 	return version == VERSION ? 0 : -EPROTO;
 }
@@ -187,8 +178,8 @@ static err_t get_magic_and_version(struct cursor *c, size_t *pair_count_out, int
 static err_t get_tag(struct cursor *c, int64_t *last, struct slot_tag *out)
 {
 	err_t err;
-	if ((err = get_key(c, last, 1)) || (err = cbor_get_bytes_exact(c, out->id, sizeof(out->id))) ||
-	    (err = get_key(c, last, 2)) || (err = slot_get_label(c, out->label)) || (err = get_key(c, last, 3)))
+	if ((err = cbor_key_is(c, last, 1)) || (err = cbor_get_bytes_exact(c, out->id, sizeof(out->id))) ||
+	    (err = cbor_key_is(c, last, 2)) || (err = slot_get_label(c, out->label)) || (err = cbor_key_is(c, last, 3)))
 		return err;
 	return cbor_get_uint(c, &out->created_s);
 }
@@ -216,12 +207,12 @@ static err_t get_slot(struct cursor *c, struct slot *out)
 		return err;
 	if (pair_count != 6 && pair_count != 7)
 		return -EBADMSG;
-	if ((err = get_key(c, &last, 0)) || (err = cbor_get_uint(c, &s.kind)) || (err = get_tag(c, &last, &s.tag)) ||
-	    (err = get_key(c, &last, 4)) || (err = get_string(c, &s.params)) || (err = get_key(c, &last, 5)) ||
+	if ((err = cbor_key_is(c, &last, 0)) || (err = cbor_get_uint(c, &s.kind)) || (err = get_tag(c, &last, &s.tag)) ||
+	    (err = cbor_key_is(c, &last, 4)) || (err = get_string(c, &s.params)) || (err = cbor_key_is(c, &last, 5)) ||
 	    (err = get_content(c, &s)))
 		return err;
 	if (pair_count == 7) {
-		if ((err = get_key(c, &last, 6)) || (err = get_string(c, &s.escrow)))
+		if ((err = cbor_key_is(c, &last, 6)) || (err = get_string(c, &s.escrow)))
 			return err;
 		if (s.escrow.len == 0 || s.kind == SLOT_PLAIN || s.kind == SLOT_RECOVERY)
 			return -EBADMSG;
@@ -263,8 +254,8 @@ static err_t get_anchor(struct cursor *c, struct devicefile *df)
 	if (pair_count != 3)
 		return -EBADMSG;
 	df->anchor.exists = true;
-	if ((err = get_key(c, &last, 0)) || (err = cbor_get_uint(c, &df->anchor.kind)) || (err = get_key(c, &last, 1)) ||
-	    (err = get_string(c, &df->anchor.place)) || (err = get_key(c, &last, 2)))
+	if ((err = cbor_key_is(c, &last, 0)) || (err = cbor_get_uint(c, &df->anchor.kind)) || (err = cbor_key_is(c, &last, 1)) ||
+	    (err = get_string(c, &df->anchor.place)) || (err = cbor_key_is(c, &last, 2)))
 		return err;
 	return get_string(c, &df->anchor.previous);
 }
@@ -285,10 +276,10 @@ err_t devicefile_parse(const uint8_t *data, size_t len, struct devicefile **out)
 		return err;
 	if (pair_count != 5 && pair_count != 6)
 		return -EBADMSG;
-	if ((err = get_key(&c, &last, 2)) || (err = cbor_get_bytes_exact(&c, df->vault_id, sizeof(df->vault_id))) ||
-	    (err = get_key(&c, &last, 3)) || (err = get_slots(&c, df)) ||
-	    (pair_count == 6 && ((err = get_key(&c, &last, 4)) || (err = get_anchor(&c, df)))) ||
-	    (err = get_key(&c, &last, 5)) || (err = cbor_get_bytes_exact(&c, df->hmac, sizeof(df->hmac))) ||
+	if ((err = cbor_key_is(&c, &last, 2)) || (err = cbor_get_bytes_exact(&c, df->vault_id, sizeof(df->vault_id))) ||
+	    (err = cbor_key_is(&c, &last, 3)) || (err = get_slots(&c, df)) ||
+	    (pair_count == 6 && ((err = cbor_key_is(&c, &last, 4)) || (err = get_anchor(&c, df)))) ||
+	    (err = cbor_key_is(&c, &last, 5)) || (err = cbor_get_bytes_exact(&c, df->hmac, sizeof(df->hmac))) ||
 	    (err = cbor_end(&c)))
 		return err;
 	*out = STEAL(df);

@@ -345,24 +345,19 @@ static err_t get_params_head(struct cursor *c, const struct slot *s, size_t want
 {
 	*c = (struct cursor){s->params.data, s->params.len};
 	size_t pair_count;
-	uint64_t key;
 	*last = -1;
 	err_t err = cbor_get_map(c, &pair_count);
 	if (err != 0)
 		return err;
 	if (pair_count != want_pairs)
 		return -EBADMSG;
-	err = cbor_key(c, last, &key);
-	return err != 0 ? err : key == 0 ? 0 : -EBADMSG;
+	return cbor_key_is(c, last, 0);
 }
 
 static err_t get_cost(struct cursor *c, int64_t *last, uint64_t want, uint64_t *out)
 {
-	uint64_t key;
-	err_t err = cbor_key(c, last, &key);
-	if (err != 0)
-		return err;
-	return key == want ? cbor_get_uint(c, out) : -EBADMSG;
+	err_t err = cbor_key_is(c, last, want);
+	return err != 0 ? err : cbor_get_uint(c, out);
 }
 
 /* The cost is refused before it is paid. */

@@ -154,15 +154,6 @@ static err_t get_text(struct cursor *c, char *out, size_t max)
 	return 0;
 }
 
-static err_t get_key(struct cursor *c, int64_t *last, uint64_t want)
-{
-	uint64_t key;
-	err_t err = cbor_key(c, last, &key);
-	if (err != 0)
-		return err;
-	return key == want ? 0 : -EBADMSG;
-}
-
 static err_t get_credentials(struct cursor *c, struct invitation *inv)
 {
 	size_t count;
@@ -185,15 +176,15 @@ static err_t get_map(struct cursor *c, struct invitation *inv)
 		return err;
 	if (pairs != 7 && pairs != 8)
 		return -EBADMSG;
-	if ((err = get_key(c, &last, 0)) || (err = cbor_get_bytes_exact(c, inv->vault_id, sizeof(inv->vault_id))) ||
-	    (err = get_key(c, &last, 1)) || (err = cbor_get_uint(c, &inv->head_seq)) || (err = get_key(c, &last, 2)) ||
-	    (err = cbor_get_bytes_exact(c, inv->head_hash, sizeof(inv->head_hash))) || (err = get_key(c, &last, 3)) ||
-	    (err = cbor_get_bytes_exact(c, inv->link_secret, sizeof(inv->link_secret))) || (err = get_key(c, &last, 4)) ||
-	    (err = cbor_get_bytes_exact(c, inv->secret, sizeof(inv->secret))) || (err = get_key(c, &last, 5)) ||
-	    (err = cbor_get_uint(c, &inv->expires_ns)) || (err = get_key(c, &last, 6)) ||
+	if ((err = cbor_key_is(c, &last, 0)) || (err = cbor_get_bytes_exact(c, inv->vault_id, sizeof(inv->vault_id))) ||
+	    (err = cbor_key_is(c, &last, 1)) || (err = cbor_get_uint(c, &inv->head_seq)) || (err = cbor_key_is(c, &last, 2)) ||
+	    (err = cbor_get_bytes_exact(c, inv->head_hash, sizeof(inv->head_hash))) || (err = cbor_key_is(c, &last, 3)) ||
+	    (err = cbor_get_bytes_exact(c, inv->link_secret, sizeof(inv->link_secret))) || (err = cbor_key_is(c, &last, 4)) ||
+	    (err = cbor_get_bytes_exact(c, inv->secret, sizeof(inv->secret))) || (err = cbor_key_is(c, &last, 5)) ||
+	    (err = cbor_get_uint(c, &inv->expires_ns)) || (err = cbor_key_is(c, &last, 6)) ||
 	    (err = get_text(c, inv->url, INVITATION_URL_MAX)))
 		return err;
-	if (pairs == 8 && ((err = get_key(c, &last, 7)) || (err = get_credentials(c, inv))))
+	if (pairs == 8 && ((err = cbor_key_is(c, &last, 7)) || (err = get_credentials(c, inv))))
 		return err;
 	return cbor_end(c);
 }

@@ -101,15 +101,6 @@ err_t statement_set_box_name(const char *name, char out[static TRUST_BOX_NAME_MA
 
 /* Reading */
 
-static err_t get_key(struct cursor *c, int64_t *last, uint64_t want)
-{
-	uint64_t key;
-	err_t err = cbor_key(c, last, &key);
-	if (err != 0)
-		return err;
-	return key == want ? 0 : -EBADMSG;
-}
-
 static size_t member_pairs(enum member_kind kind)
 {
 	return kind == MEMBER_INVITATION ? 7 : 4;
@@ -118,8 +109,8 @@ static size_t member_pairs(enum member_kind kind)
 static err_t get_invitation(struct cursor *c, int64_t *last, struct statement_member *out)
 {
 	err_t err;
-	if ((err = get_key(c, last, 4)) || (err = cbor_get_uint(c, &out->expires_ns)) || (err = get_key(c, last, 5)) ||
-	    (err = get_box_name(c, out->box_name)) || (err = get_key(c, last, 6)))
+	if ((err = cbor_key_is(c, last, 4)) || (err = cbor_get_uint(c, &out->expires_ns)) || (err = cbor_key_is(c, last, 5)) ||
+	    (err = get_box_name(c, out->box_name)) || (err = cbor_key_is(c, last, 6)))
 		return err;
 	return cbor_get_bytes_exact(c, out->box_sha256, sizeof(out->box_sha256));
 }
@@ -130,16 +121,16 @@ static err_t get_member(struct cursor *c, struct statement_member *out)
 	size_t pair_count;
 	uint64_t kind;
 	err_t err;
-	if ((err = cbor_get_map(c, &pair_count)) || (err = get_key(c, &last, 0)) || (err = cbor_get_uint(c, &kind)))
+	if ((err = cbor_get_map(c, &pair_count)) || (err = cbor_key_is(c, &last, 0)) || (err = cbor_get_uint(c, &kind)))
 		return err;
 	if (kind > MEMBER_INVITATION)
 		return -EPROTO;
 	out->kind = (enum member_kind)kind;
 	if (pair_count != member_pairs(out->kind))
 		return -EBADMSG;
-	if ((err = get_key(c, &last, 1)) || (err = cbor_get_bytes_exact(c, out->pub.sign, sizeof(out->pub.sign))) ||
-	    (err = get_key(c, &last, 2)) || (err = cbor_get_bytes_exact(c, out->pub.box, sizeof(out->pub.box))) ||
-	    (err = get_key(c, &last, 3)) || (err = get_name(c, out->name)))
+	if ((err = cbor_key_is(c, &last, 1)) || (err = cbor_get_bytes_exact(c, out->pub.sign, sizeof(out->pub.sign))) ||
+	    (err = cbor_key_is(c, &last, 2)) || (err = cbor_get_bytes_exact(c, out->pub.box, sizeof(out->pub.box))) ||
+	    (err = cbor_key_is(c, &last, 3)) || (err = get_name(c, out->name)))
 		return err;
 	return out->kind == MEMBER_INVITATION ? get_invitation(c, &last, out) : 0;
 }
@@ -148,8 +139,8 @@ static err_t get_genesis(struct cursor *c, int64_t *last, struct statement *s)
 {
 	uint64_t format;
 	err_t err;
-	if ((err = get_key(c, last, 5)) || (err = get_member(c, &s->member)) || (err = get_key(c, last, 6)) ||
-	    (err = get_member(c, &s->recovery)) || (err = get_key(c, last, 7)) || (err = cbor_get_uint(c, &format)))
+	if ((err = cbor_key_is(c, last, 5)) || (err = get_member(c, &s->member)) || (err = cbor_key_is(c, last, 6)) ||
+	    (err = get_member(c, &s->recovery)) || (err = cbor_key_is(c, last, 7)) || (err = cbor_get_uint(c, &format)))
 		return err;
 	return format == STATEMENT_FORMAT ? 0 : -EPROTO;
 }
@@ -158,8 +149,8 @@ static err_t get_epoch(struct cursor *c, int64_t *last, struct statement *s)
 {
 	uint64_t epoch;
 	err_t err;
-	if ((err = get_key(c, last, 5)) || (err = cbor_get_uint_max(c, UINT32_MAX, &epoch)) ||
-	    (err = get_key(c, last, 6)) || (err = get_box_name(c, s->box_name)) || (err = get_key(c, last, 7)) ||
+	if ((err = cbor_key_is(c, last, 5)) || (err = cbor_get_uint_max(c, UINT32_MAX, &epoch)) ||
+	    (err = cbor_key_is(c, last, 6)) || (err = get_box_name(c, s->box_name)) || (err = cbor_key_is(c, last, 7)) ||
 	    (err = cbor_get_bytes_exact(c, s->box_sha256, sizeof(s->box_sha256))))
 		return err;
 	s->epoch = (uint32_t)epoch;
@@ -171,7 +162,7 @@ static err_t get_floor(struct cursor *c, int64_t *last, uint64_t key, uint32_t k
 {
 	uint64_t floor;
 	err_t err;
-	if ((err = get_key(c, last, key)) || (err = cbor_get_uint_max(c, UINT32_MAX, &floor)))
+	if ((err = cbor_key_is(c, last, key)) || (err = cbor_get_uint_max(c, UINT32_MAX, &floor)))
 		return err;
 	if (floor == 0)
 		return -EBADMSG;
@@ -184,7 +175,7 @@ static err_t get_policy(struct cursor *c, int64_t *last, struct statement *s)
 	uint64_t may_add;
 	err_t err;
 	if ((err = get_floor(c, last, 5, STATEMENT_FORMAT, &s->policy.format_floor)) ||
-	    (err = get_floor(c, last, 6, STATEMENT_CIPHER, &s->policy.cipher_floor)) || (err = get_key(c, last, 7)) ||
+	    (err = get_floor(c, last, 6, STATEMENT_CIPHER, &s->policy.cipher_floor)) || (err = cbor_key_is(c, last, 7)) ||
 	    (err = cbor_get_uint_max(c, 1, &may_add)))
 		return err;
 	s->policy.devices_may_add = may_add == 1;
@@ -193,7 +184,7 @@ static err_t get_policy(struct cursor *c, int64_t *last, struct statement *s)
 
 static err_t get_subject(struct cursor *c, int64_t *last, struct statement *s)
 {
-	err_t err = get_key(c, last, 5);
+	err_t err = cbor_key_is(c, last, 5);
 	return err != 0 ? err : cbor_get_bytes_exact(c, s->subject, sizeof(s->subject));
 }
 
@@ -204,14 +195,14 @@ static err_t get_by_kind(struct cursor *c, int64_t *last, struct statement *s)
 	case TRUST_GENESIS:
 		return get_genesis(c, last, s);
 	case TRUST_ADD:
-		err = get_key(c, last, 5);
+		err = cbor_key_is(c, last, 5);
 		return err != 0 ? err : get_member(c, &s->member);
 	case TRUST_REMOVE:
 		return get_subject(c, last, s);
 	case TRUST_EPOCH:
 		return get_epoch(c, last, s);
 	case TRUST_RENAME:
-		if ((err = get_subject(c, last, s)) || (err = get_key(c, last, 6)))
+		if ((err = get_subject(c, last, s)) || (err = cbor_key_is(c, last, 6)))
 			return err;
 		return get_name(c, s->name);
 	case TRUST_POLICY:
@@ -243,16 +234,16 @@ static err_t get_body(struct statement *s)
 	uint64_t kind;
 	int64_t last = -1;
 	err_t err;
-	if ((err = cbor_get_map(&c, &pair_count)) || (err = get_key(&c, &last, 0)) || (err = cbor_get_uint(&c, &kind)))
+	if ((err = cbor_get_map(&c, &pair_count)) || (err = cbor_key_is(&c, &last, 0)) || (err = cbor_get_uint(&c, &kind)))
 		return err;
 	if (kind > TRUST_POLICY)
 		return -EPROTO;
 	s->kind = (enum trust_kind)kind;
 	if (pair_count != pairs_of(s->kind))
 		return -EBADMSG;
-	if ((err = get_key(&c, &last, 1)) || (err = cbor_get_uint(&c, &s->number)) || (err = get_key(&c, &last, 2)) ||
-	    (err = cbor_get_bytes_exact(&c, s->previous, sizeof(s->previous))) || (err = get_key(&c, &last, 3)) ||
-	    (err = cbor_get_bytes_exact(&c, s->issuer, sizeof(s->issuer))) || (err = get_key(&c, &last, 4)) ||
+	if ((err = cbor_key_is(&c, &last, 1)) || (err = cbor_get_uint(&c, &s->number)) || (err = cbor_key_is(&c, &last, 2)) ||
+	    (err = cbor_get_bytes_exact(&c, s->previous, sizeof(s->previous))) || (err = cbor_key_is(&c, &last, 3)) ||
+	    (err = cbor_get_bytes_exact(&c, s->issuer, sizeof(s->issuer))) || (err = cbor_key_is(&c, &last, 4)) ||
 	    (err = cbor_get_uint(&c, &s->time_ns)) || (err = get_by_kind(&c, &last, s)))
 		return err;
 	return cbor_end(&c);

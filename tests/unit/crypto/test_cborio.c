@@ -278,6 +278,23 @@ map_keys_must_ascend(void **state)
 	assert_int_equal(last, 32);
 }
 
+static void
+a_map_key_that_is_not_the_one_is_refused_and_left(void **state)
+{
+	uint8_t keys[] = {0x01, 0x03};
+	struct cursor c = {keys, sizeof(keys)};
+	int64_t last = -1;
+
+	(void)state;
+	assert_int_equal(cbor_key_is(&c, &last, 0), -EBADMSG);
+	assert_int_equal(c.len, 2);
+	assert_int_equal(last, -1);
+	assert_int_equal(cbor_key_is(&c, &last, 1), 0);
+	assert_int_equal(cbor_key_is(&c, &last, 3), 0);
+	assert_int_equal(last, 3);
+	assert_int_equal(cbor_key_is(&c, &last, 4), -EBADMSG);
+}
+
 int
 main(void)
 {
@@ -292,6 +309,7 @@ main(void)
 		cmocka_unit_test(an_item_of_another_type_is_refused_and_left),
 		cmocka_unit_test(a_number_outside_what_is_asked_for_is_refused),
 		cmocka_unit_test(map_keys_must_ascend),
+		cmocka_unit_test(a_map_key_that_is_not_the_one_is_refused_and_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
