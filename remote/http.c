@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "clock.h"
 #include "http_fields.h"
 #include "library.h"
 #include "limit.h"
@@ -32,7 +33,7 @@
 #define BUFFER_LEN (256 << 10)
 #define UNSENT_MAX (128 << 10)
 #define WAKE_INTERVAL_MS 1000
-#define CONNECTION_IDLE_MAX_S 60
+#define CONNECTION_IDLE_MAX_MS 60000
 #define RETRY_AFTER_MAX_S 3600
 
 /* The type check in libcurl's macros of these names calls what the program would be linked with. */
@@ -55,7 +56,7 @@ struct slot {
 	CURLM *multi;
 	struct slot *next_of_all;
 	struct slot *next_idle;
-	time_t last_used; /* CLOCK_BOOTTIME; 0: never */
+	int64_t last_used_ms; /* CLOCK_BOOTTIME; 0: never */
 };
 
 struct http {
@@ -442,12 +443,11 @@ static err_t set_up(struct http *h, struct transfer *t, struct curl_slist *heade
 /* A computer that slept, or was long idle, has connections that only look alive. */
 static void judge_connection(struct slot *s)
 {
-	struct timespec now;
+	int64_t now = clock_ms(CLOCK_BOOTTIME);
 
-	(void)clock_gettime(CLOCK_BOOTTIME, &now);
-	if (s->last_used != 0 && now.tv_sec - s->last_used > CONNECTION_IDLE_MAX_S)
+	if (s->last_used_ms != 0 && now - s->last_used_ms > CONNECTION_IDLE_MAX_MS)
 		(void)lib.curl_easy_setopt(s->easy, CURLOPT_FRESH_CONNECT, 1L);
-	s->last_used = now.tv_sec;
+	s->last_used_ms = now;
 }
 
 /* CURLE_ABORTED_BY_CALLBACK: cancelled. */

@@ -1,11 +1,11 @@
 /* limit.c: token buckets, and threads that wait for their tokens. */
+#include "clock.h"
 #include "limit.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define SECOND_NS UINT64_C(1000000000)
 /* A bucket holds what passes in that time: small enough for nobody to notice the bursts. */
@@ -105,12 +105,9 @@ uint64_t limit_bucket_speed(struct limit_bucket *b, uint64_t now_ns)
 
 /* ---- for threads ---- */
 
-static uint64_t clock_ns(void)
+static uint64_t now_ns(void)
 {
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
+	return (uint64_t)clock_ns(CLOCK_MONOTONIC);
 }
 
 err_t limit_new(struct limit **out)
@@ -143,7 +140,7 @@ void limit_set(struct limit *l, enum limit_direction d, uint64_t rate)
 	if (!l)
 		return;
 	pthread_mutex_lock(&l->lock);
-	limit_bucket_set(&l->buckets[d], clock_ns(), rate);
+	limit_bucket_set(&l->buckets[d], now_ns(), rate);
 	pthread_cond_broadcast(&l->changed);
 	pthread_mutex_unlock(&l->lock);
 }
@@ -162,7 +159,7 @@ uint64_t limit_rate(struct limit *l, enum limit_direction d)
 
 static void wait_ns(struct limit *l, uint64_t ns)
 {
-	uint64_t until = clock_ns() + ns;
+	uint64_t until = now_ns() + ns;
 	const struct timespec deadline = {(time_t)(until / SECOND_NS), (long)(until % SECOND_NS)};
 
 	(void)pthread_cond_timedwait(&l->changed, &l->lock, &deadline);
@@ -176,7 +173,7 @@ size_t limit_take(struct limit *l, enum limit_direction d, size_t wanted)
 	if (!l)
 		return wanted;
 	pthread_mutex_lock(&l->lock);
-	while (!l->cancelled && (taken = limit_bucket_take(&l->buckets[d], clock_ns(), wanted, &wait)) == 0)
+	while (!l->cancelled && (taken = limit_bucket_take(&l->buckets[d], now_ns(), wanted, &wait)) == 0)
 		wait_ns(l, wait);
 	pthread_mutex_unlock(&l->lock);
 	return taken;
@@ -211,7 +208,7 @@ uint64_t limit_speed(struct limit *l, enum limit_direction d)
 	if (!l)
 		return 0;
 	pthread_mutex_lock(&l->lock);
-	speed = limit_bucket_speed(&l->buckets[d], clock_ns());
+	speed = limit_bucket_speed(&l->buckets[d], now_ns());
 	pthread_mutex_unlock(&l->lock);
 	return speed;
 }

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "race.h"
 #include "random.h"
 
@@ -28,10 +28,7 @@ struct probe {
 
 static uint64_t now_us(void)
 {
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	return (uint64_t)clock_ns(CLOCK_MONOTONIC) / 1000;
 }
 
 const char *probe_item_name(enum probe_item item)

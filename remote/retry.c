@@ -4,19 +4,12 @@
 #include <errno.h>
 #include <time.h>
 
+#include "clock.h"
 #include "random.h"
 
 #define SLICE_MS 50          /* how long a stop may go unnoticed */
 #define DOUBLINGS_MAX 16
 #define WISH_MAX_MS 60000    /* of the store */
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* 1 to most_ms. */
 static unsigned draw(unsigned most_ms)
@@ -61,11 +54,11 @@ bool retry_again(struct retry *r, struct store *s, err_t *err)
 	if (*err != -EAGAIN)
 		return false;
 	if (r->tried++ == 0)
-		r->begun_ms = now_ms();
+		r->begun_ms = (uint64_t)clock_ms(CLOCK_MONOTONIC);
 	if (r->tried >= r->policy.tries)
 		return false;
 	pause_ms = next_pause_ms(r, s);
-	if (r->policy.deadline_ms > 0 && now_ms() + pause_ms > r->begun_ms + r->policy.deadline_ms)
+	if (r->policy.deadline_ms > 0 && (uint64_t)clock_ms(CLOCK_MONOTONIC) + pause_ms > r->begun_ms + r->policy.deadline_ms)
 		return false;
 	if (pause_for(pause_ms, r->policy.stop))
 		return true;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "s3_credentials.h"
 #include "s3_error.h"
 #include "s3_xml.h"
@@ -39,14 +40,6 @@ struct s3_client {
 	struct s3_credentials *credentials;      /* under lock */
 	struct failure failures[FAILURES_MAX];   /* under lock */
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_BOOTTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* ---- the client ---- */
 
@@ -115,7 +108,7 @@ void s3_client_cancel(struct s3_client *c, bool cancelled)
 unsigned s3_client_wait_ms(struct s3_client *c)
 {
 	uint64_t until = atomic_load(&c->not_before_ms);
-	uint64_t now = now_ms();
+	uint64_t now = (uint64_t)clock_ms(CLOCK_BOOTTIME);
 
 	return until > now ? (unsigned)(until - now) : 0;
 }
@@ -190,7 +183,7 @@ static void note_wait(struct s3_client *c, const struct http_answer *answer)
 	unsigned wait_s = answer->retry_after_s < WAIT_MAX_S ? answer->retry_after_s : WAIT_MAX_S;
 
 	if (wait_s > 0)
-		atomic_store(&c->not_before_ms, now_ms() + wait_s * UINT64_C(1000));
+		atomic_store(&c->not_before_ms, (uint64_t)clock_ms(CLOCK_BOOTTIME) + wait_s * UINT64_C(1000));
 }
 
 static struct s3_error judge_answer(struct s3_client *c, const struct http_answer *answer)

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "handles.h"
 #include "log.h"
 #include "mount_flush.h"
@@ -41,16 +41,6 @@ struct autolock {
 	int64_t used_ms;
 	int64_t retry_ms;
 };
-
-/* Goes on while the computer sleeps. */
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_BOOTTIME, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* [lock] Begins or ends the watch, as the settings say. */
 static void
@@ -123,7 +113,7 @@ lock_now(struct autolock *a, bool whatever_is_open)
 static void
 look_at_use(struct autolock *a, int64_t after_ms)
 {
-	int64_t now = now_ms();
+	int64_t now = clock_ms(CLOCK_BOOTTIME);
 	uint64_t used;
 
 	pthread_mutex_lock(&a->lock);
@@ -150,7 +140,7 @@ hear_watch(struct autolock *a)
 	if (n == 0) {
 		log_warn("%s is not told any more when the computer sleeps: the system bus has gone; it is tried again", a->p.mountpoint);
 		suspendwatch_end(&a->watch);
-		a->retry_ms = now_ms() + RETRY_MS;
+		a->retry_ms = clock_ms(CLOCK_BOOTTIME) + RETRY_MS;
 	}
 	pthread_mutex_unlock(&a->lock);
 	if (n == 1 && byte == 's')
@@ -164,9 +154,9 @@ try_watch_again(struct autolock *a)
 	char *why = NULL;
 
 	pthread_mutex_lock(&a->lock);
-	if (a->on_suspend && a->watch.fd < 0 && now_ms() >= a->retry_ms) {
+	if (a->on_suspend && a->watch.fd < 0 && clock_ms(CLOCK_BOOTTIME) >= a->retry_ms) {
 		follow_settings(a, &why);
-		a->retry_ms = now_ms() + RETRY_MS;
+		a->retry_ms = clock_ms(CLOCK_BOOTTIME) + RETRY_MS;
 	}
 	pthread_mutex_unlock(&a->lock);
 	if (why != NULL && first)
@@ -212,7 +202,7 @@ run(void *arg)
 	struct autolock *a = arg;
 	int64_t after_ms;
 
-	a->used_ms = now_ms();
+	a->used_ms = clock_ms(CLOCK_BOOTTIME);
 	try_watch_again(a);
 	while (wait_for_something(a, &after_ms)) {
 		look_at_use(a, after_ms);

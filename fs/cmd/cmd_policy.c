@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "commands.h"
 #include "handles.h"
 #include "place.h"
@@ -76,7 +77,6 @@ sign(const json_t *list, const uint8_t key[static RECOVERY_KEY_LEN], char **hex_
 	CLEANUP(identity_free_ptr) struct identity *recovery = NULL;
 	CLEANUP(bytes_clear) struct bytes b = { 0 };
 	struct trust_policy p;
-	struct timespec now;
 	char *hex;
 	err_t err;
 
@@ -86,8 +86,7 @@ sign(const json_t *list, const uint8_t key[static RECOVERY_KEY_LEN], char **hex_
 		return -EKEYREJECTED;
 	p = *trust_policy(t);
 	p.devices_may_add = true;
-	clock_gettime(CLOCK_REALTIME, &now);
-	if ((err = trust_make_policy(t, recovery, &p, (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec, &b)) != 0)
+	if ((err = trust_make_policy(t, recovery, &p, (uint64_t)clock_ns(CLOCK_REALTIME), &b)) != 0)
 		return err;
 	if ((hex = malloc(b.len * 2 + 1)) == NULL)
 		return -ENOMEM;

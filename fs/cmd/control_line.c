@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bytes.h"
+#include "clock.h"
 
 void
 control_address(int dir_fd, struct sockaddr_un *out)
@@ -48,16 +48,7 @@ control_write_line(int fd, const json_t *value)
 	return err != 0 ? err : send_all(fd, "\n", 1);
 }
 
-static int64_t
-now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* end: in now_ms(), or -1. */
+/* end: in clock_ms(CLOCK_MONOTONIC), or -1. */
 static err_t
 wait_readable(int fd, int64_t end)
 {
@@ -65,7 +56,7 @@ wait_readable(int fd, int64_t end)
 	int ready;
 
 	do {
-		int64_t left = end < 0 ? -1 : end - now_ms();
+		int64_t left = end < 0 ? -1 : end - clock_ms(CLOCK_MONOTONIC);
 
 		ready = poll(&p, 1, end >= 0 && left < 0 ? 0 : (int)left);
 	} while (ready < 0 && errno == EINTR);
@@ -91,7 +82,7 @@ err_t
 control_read_line(int fd, size_t max_len, int timeout_ms, json_t **out)
 {
 	CLEANUP(bytes_clear) struct bytes line = { 0 };
-	int64_t end = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
+	int64_t end = timeout_ms < 0 ? -1 : clock_ms(CLOCK_MONOTONIC) + timeout_ms;
 	char piece[4096];
 	err_t err;
 

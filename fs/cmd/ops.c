@@ -1,8 +1,8 @@
 /* ops.c: the table of ops, and what all of them need. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "op.h"
 
 #define TELL_INTERVAL_MS 100
@@ -51,15 +51,6 @@ op_find(const char *name)
 	return NULL;
 }
 
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 void
 op_progress(struct op *op, const char *text, uint64_t done, uint64_t total, enum progress_unit unit)
 {
@@ -69,7 +60,7 @@ op_progress(struct op *op, const char *text, uint64_t done, uint64_t total, enum
 		progress_show(op->progress, text, done, total, unit);
 	if (op->call == NULL)
 		return;
-	now = now_ms();
+	now = clock_ms(CLOCK_MONOTONIC);
 	if (now - op->told_ms < TELL_INTERVAL_MS && strncmp(text, op->told, sizeof(op->told) - 1) == 0)
 		return;
 	op->told_ms = now;

@@ -1,10 +1,10 @@
 /* progress.c: bars and lines. */
+#include "clock.h"
 #include "progress.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BAR_INTERVAL_MS 100
@@ -12,15 +12,6 @@
 #define BAR_WIDTH 24
 /* Before that the speed says nothing. */
 #define SPEED_AFTER_MS 2000
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static void
 print_amount(uint64_t done, uint64_t total, enum progress_unit unit)
@@ -72,7 +63,7 @@ progress_show(struct progress *p, const char *text, uint64_t done, uint64_t tota
 {
 	bool news = strncmp(text, p->text, sizeof(p->text) - 1) != 0;
 	bool terminal = isatty(STDERR_FILENO) == 1;
-	int64_t now = now_ms();
+	int64_t now = clock_ms(CLOCK_MONOTONIC);
 
 	if (news) {
 		snprintf(p->text, sizeof(p->text), "%s", text);

@@ -8,11 +8,12 @@
 #include <string.h>
 
 #include "amounts.h"
+#include "clock.h"
 #include "config.h"
 #include "credentials.h"
 #include "log.h"
 
-#define LOOK_INTERVAL_S 10
+#define LOOK_INTERVAL_MS 10000
 
 struct uplink {
 	struct vault *v;
@@ -233,11 +234,9 @@ uplink_free(struct uplink *u)
 static bool
 pause_looking(struct uplink *u)
 {
-	struct timespec until;
+	const struct timespec until = clock_deadline(LOOK_INTERVAL_MS);
 	bool go_on;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += LOOK_INTERVAL_S;
 	pthread_mutex_lock(&u->lock);
 	while (!u->stopping && pthread_cond_timedwait(&u->wake, &u->lock, &until) != ETIMEDOUT)
 		;

@@ -5,11 +5,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "log.h"
 
-#define INTERVAL_S 5
+#define INTERVAL_MS 5000
 #define RETRY_ROUNDS 6u /* rounds between tries to bring what is pinned, after one that failed */
 #define AHEAD_SLACK (UINT64_C(16) << 20) /* so far above the limit nothing comes that nobody has asked for */
 
@@ -170,10 +170,8 @@ warn_if(err_t e, const char *what)
 static bool
 pause_until_needed(struct cache *c)
 {
-	struct timespec until;
+	const struct timespec until = clock_deadline(INTERVAL_MS);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += INTERVAL_S;
 	pthread_mutex_lock(&c->lock);
 	while (!c->stopping && !c->woken && pthread_cond_timedwait(&c->wake, &c->lock, &until) != ETIMEDOUT)
 		;

@@ -4,10 +4,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <utlist.h>
 
+#include "clock.h"
 #include "interrupt.h"
 #include "log.h"
 #include "pieces.h"
@@ -325,21 +325,6 @@ fetcher_stats(struct fetcher *f, struct fetcher_stats *out)
 
 /* Waiting. */
 
-static struct timespec
-after_ms(unsigned ms)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_sec += ms / 1000;
-	t.tv_nsec += ms % 1000 * 1000000L;
-	if (t.tv_nsec >= 1000000000L) {
-		t.tv_sec++;
-		t.tv_nsec -= 1000000000L;
-	}
-	return t;
-}
-
 static bool
 is_before(const struct timespec *a, const struct timespec *b)
 {
@@ -375,10 +360,10 @@ is_called_off(struct fetcher *f, const struct waiter *w)
 static err_t
 await_pieces(struct fetcher *f, struct waiter *w)
 {
-	struct timespec until = after_ms(f->limit_ms);
+	struct timespec until = clock_deadline(f->limit_ms);
 
 	for (int timed = 0; w->mask && !w->err && !timed;) {
-		struct timespec look = after_ms(LOOK_MS);
+		struct timespec look = clock_deadline(LOOK_MS);
 
 		if (w->called && is_before(&look, &until))
 			(void)pthread_cond_timedwait(&f->moved, &f->lock, &look);

@@ -5,8 +5,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "log.h"
 
 #define TICK_MS 1000
@@ -40,20 +40,11 @@ struct tidy {
 	int64_t chunk_ms;   /* when the last chunk was begun */
 };
 
-static int64_t
-now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Waits so long, or until this is to end.  false: it is. */
 static bool
 wait_ms(struct tidy *t, int64_t ms)
 {
-	int64_t until = now_ms() + ms;
+	int64_t until = clock_ms(CLOCK_MONOTONIC) + ms;
 	const struct timespec deadline = {until / 1000, until % 1000 * 1000000};
 
 	pthread_mutex_lock(&t->lock);
@@ -81,14 +72,14 @@ pause_for_others(void *ctx)
 {
 	struct tidy *t = ctx;
 	uint64_t change = change_count(t);
-	int64_t spent = now_ms() - t->chunk_ms;
+	int64_t spent = clock_ms(CLOCK_MONOTONIC) - t->chunk_ms;
 	int64_t wait = spent * (SHARE_BUSY - 1) < WAIT_MAX_MS ? spent * (SHARE_BUSY - 1) : WAIT_MAX_MS;
 
 	if (change != t->busy_seen) {
 		t->busy_seen = change;
 		(void)wait_ms(t, wait + 1);
 	}
-	t->chunk_ms = now_ms();
+	t->chunk_ms = clock_ms(CLOCK_MONOTONIC);
 	pthread_mutex_lock(&t->lock);
 
 	bool over = t->stopping && t->chunk_ms >= t->deadline_ms;
@@ -105,14 +96,14 @@ pass(struct tidy *t, uint64_t quiet_ms)
 	bool done = false;
 
 	t->busy_seen = change_count(t);
-	t->chunk_ms = now_ms();
+	t->chunk_ms = clock_ms(CLOCK_MONOTONIC);
 
 	err_t e = tidy_pass(&t->place, quiet_ms, pause_for_others, t, &moved, &done);
 
 	if (e && e != -ECANCELED && !t->failed)
 		log_warn("the local disk's share can't be made smaller: %s; it will be tried again", strerror(-e));
 	t->failed = e && e != -ECANCELED;
-	t->next_ms = now_ms() + (t->failed ? RETRY_MS : done || moved ? 0 : (int64_t)(quiet_ms / 2));
+	t->next_ms = clock_ms(CLOCK_MONOTONIC) + (t->failed ? RETRY_MS : done || moved ? 0 : (int64_t)(quiet_ms / 2));
 	return !e && done;
 }
 
@@ -120,7 +111,7 @@ static void
 look(struct tidy *t)
 {
 	uint64_t change = change_count(t);
-	int64_t now = now_ms();
+	int64_t now = clock_ms(CLOCK_MONOTONIC);
 	uint64_t untidied, closed;
 
 	if (change != t->seen) {
@@ -150,7 +141,7 @@ finish(struct tidy *t)
 {
 	pthread_mutex_lock(&t->lock);
 
-	bool more = t->deadline_ms > now_ms();
+	bool more = t->deadline_ms > clock_ms(CLOCK_MONOTONIC);
 
 	pthread_mutex_unlock(&t->lock);
 	if (t->first_ms == 0 && change_count(t) == t->seen)
@@ -184,7 +175,7 @@ tidy_start(const struct tidy_place *p, unsigned quiet_ms, struct tidy **out)
 	t->quiet_ms = quiet_ms;
 	/* What an earlier run has left behind is looked at, too. */
 	t->seen = change_count(t);
-	t->first_ms = t->last_ms = now_ms();
+	t->first_ms = t->last_ms = clock_ms(CLOCK_MONOTONIC);
 	(void)pthread_mutex_init(&t->lock, NULL);
 	(void)pthread_condattr_init(&monotonic);
 	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -210,7 +201,7 @@ tidy_stop(struct tidy *t, unsigned grace_ms)
 		return;
 	pthread_mutex_lock(&t->lock);
 	t->stopping = true;
-	t->deadline_ms = now_ms() + grace_ms;
+	t->deadline_ms = clock_ms(CLOCK_MONOTONIC) + grace_ms;
 	pthread_cond_broadcast(&t->wake);
 	pthread_mutex_unlock(&t->lock);
 	pthread_join(t->thread, NULL);

@@ -7,8 +7,8 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "clock.h"
 #include "log.h"
 #include "meta_batch.h"
 #include "reserve.h"
@@ -302,18 +302,6 @@ meta_has_room(const struct meta *m)
 
 /* The thread. */
 
-static void
-deadline_after_ms(struct timespec *ts, unsigned ms)
-{
-	clock_gettime(CLOCK_MONOTONIC, ts);
-	ts->tv_sec += ms / 1000;
-	ts->tv_nsec += (long)(ms % 1000) * 1000000;
-	if (ts->tv_nsec >= 1000000000) {
-		ts->tv_sec++;
-		ts->tv_nsec -= 1000000000;
-	}
-}
-
 static void *
 commit_thread(void *arg)
 {
@@ -322,9 +310,8 @@ commit_thread(void *arg)
 
 	pthread_mutex_lock(&m->lock);
 	while (!m->stopping) {
-		struct timespec deadline;
+		const struct timespec deadline = clock_deadline(m->interval_ms);
 
-		deadline_after_ms(&deadline, m->interval_ms);
 		while (!m->kick && !m->wants_room && !m->stopping)
 			if (pthread_cond_timedwait(&m->wake, &m->lock, &deadline) == ETIMEDOUT)
 				m->kick = true;

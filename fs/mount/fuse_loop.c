@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "disk.h"
 
 /*
@@ -485,16 +486,10 @@ fuse_loop_stop(struct fuse_loop *l)
 	pthread_mutex_lock(&l->lock);
 	unpark_all(l);
 	while (l->running_count > 0) {
-		struct timespec until;
+		const struct timespec until = clock_deadline(KICK_MS);
 
 		/* A thread may be between its look at `stopping` and its read: so until it has noticed. */
 		kick_threads(l);
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += KICK_MS * 1000000L;
-		if (until.tv_nsec >= 1000000000L) {
-			until.tv_sec++;
-			until.tv_nsec -= 1000000000L;
-		}
 		pthread_cond_clockwait(&l->slot_freed, &l->lock, CLOCK_MONOTONIC, &until);
 	}
 	for (size_t i = 0; i < THREADS_MAX; i++)

@@ -3,6 +3,7 @@
  * lock; and what libfuse does not hand on is looked at before libfuse dispatches it.
  */
 #define FUSE_USE_VERSION 314
+#include "clock.h"
 #include "fuse_private.h"
 
 #include <errno.h>
@@ -15,7 +16,6 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #define OPCODE_STATX 52U /* protocol 7.39; answered ENOSYS once, then the kernel uses GETATTR */
@@ -58,32 +58,23 @@ fuse_wire_kill_suidgid(void)
 
 /* Hooks that libfuse calls on the thread that serves. */
 
-static int64_t
-now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 /* -1 with EINTR: a signal came while there was nothing to read. */
 static ssize_t
 read_message(struct fuse_wire *w, void *buf, size_t len)
 {
 	struct pollfd p = { .fd = w->fd, .events = POLLIN };
-	int64_t begun = w->blocks ? 0 : now_ns();
+	int64_t begun = w->blocks ? 0 : clock_ns(CLOCK_MONOTONIC);
 	ssize_t got;
 
 	if (w->blocks)
 		return read(w->fd, buf, len);
 	while ((got = read(w->fd, buf, len)) < 0 && errno == EAGAIN) {
-		if (w->expects_more && now_ns() - begun < LOOK_NS)
+		if (w->expects_more && clock_ns(CLOCK_MONOTONIC) - begun < LOOK_NS)
 			sched_yield();
 		else if (poll(&p, 1, -1) < 0)
 			return -1;
 	}
-	w->expects_more = now_ns() - begun < SOON_NS;
+	w->expects_more = clock_ns(CLOCK_MONOTONIC) - begun < SOON_NS;
 	return got;
 }
 

@@ -8,10 +8,11 @@
 #include <errno.h>
 #include <utlist.h>
 
+#include "clock.h"
 #include "engine.h"
 
 /* So long a read waits at most. */
-#define LIMIT_S 10
+#define LIMIT_MS 10000
 
 /* Somebody who waits; on his stack. */
 struct catchup {
@@ -46,11 +47,9 @@ catchup_tell(struct sync *s, const struct changes *c)
 static void
 await(struct sync *s, struct catchup *w)
 {
-	struct timespec until;
+	const struct timespec until = clock_deadline(LIMIT_MS);
 	int timed = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += LIMIT_S;
 	w->number = ++s->catchups_asked;
 	DL_APPEND(s->catchups, w);
 	pthread_cond_signal(&s->wake);

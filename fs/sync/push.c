@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "engine.h"
 #include "hash.h"
 #include "log.h"
@@ -226,22 +227,13 @@ push_step(struct sync *s, bool partial, struct collected *found_out, bool *pushe
 
 /* What must not wait for a long upload. */
 
-static int64_t
-now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void
 begin_interludes(struct sync *s)
 {
 	struct meta_pending_summary sum;
 
 	meta_pending_summary(s->v->meta, &sum);
-	s->interlude = (struct interlude){ .allowed = true, .handled = sum.change, .seen = sum.change, .polled_ms = now_ms(),
+	s->interlude = (struct interlude){ .allowed = true, .handled = sum.change, .seen = sum.change, .polled_ms = clock_ms(CLOCK_MONOTONIC),
 		.began = time(NULL) };
 }
 
@@ -264,7 +256,7 @@ changes_are_due(struct sync *s, int64_t now)
 bool
 push_interlude_is_due(struct sync *s)
 {
-	int64_t now = now_ms();
+	int64_t now = clock_ms(CLOCK_MONOTONIC);
 
 	if (!s->interlude.allowed || now < s->interlude.next_ms)
 		return false;
@@ -290,7 +282,7 @@ err_t
 push_interlude(struct sync *s)
 {
 	struct interlude *in = &s->interlude;
-	int64_t began = now_ms();
+	int64_t began = clock_ms(CLOCK_MONOTONIC);
 	bool news;
 	err_t err = 0;
 
@@ -304,7 +296,7 @@ push_interlude(struct sync *s)
 	}
 	if (err == 0 && changes_are_due(s, began))
 		err = push_recent(s);
-	in->next_ms = now_ms() + (now_ms() - began) * INTERLUDE_SHARE;
+	in->next_ms = clock_ms(CLOCK_MONOTONIC) + (clock_ms(CLOCK_MONOTONIC) - began) * INTERLUDE_SHARE;
 	in->allowed = true;
 	return err;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "cborio.h"
+#include "clock.h"
 #include "gc.h"
 #include "log.h"
 #include "rekey_internal.h"
@@ -25,15 +26,6 @@
 #define BATCH_LONG_MS 8000
 /* Who waits for files that are being written looks again after so long. */
 #define REST_MS 1000
-
-static int64_t
-now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* The state: [version, epoch + 1 (0: that of when it is counted), total], or nothing. */
 
@@ -267,11 +259,11 @@ static err_t
 do_batch(struct rekey *r)
 {
 	CLEANUP(rekey_batch_clear) struct rekey_batch b = { .r = r };
-	int64_t began = now_ms();
+	int64_t began = clock_ms(CLOCK_MONOTONIC);
 	err_t err = rekey_find(&b);
 
 	if (err == 0 && b.count > 0 && (err = rekey_seal(&b)) == 0)
-		adapt(r, now_ms() - began);
+		adapt(r, clock_ms(CLOCK_MONOTONIC) - began);
 	if (err != 0)
 		end_pass(r); /* what was found is not done */
 	show(r);

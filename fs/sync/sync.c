@@ -5,19 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "engine.h"
 #include "log.h"
 #include "witness.h"
 
 /* How often the store is asked again when it does not answer, within one call. */
 #define STORE_TRIES 5u
+
 uint64_t
 engine_now_ns(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	return (uint64_t)clock_ns(CLOCK_REALTIME);
 }
 
 static void

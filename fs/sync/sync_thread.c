@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "engine.h"
 #include "log.h"
 #include "netwatch.h"
@@ -28,18 +29,9 @@ struct background {
 };
 
 static int64_t
-now_ms(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static int64_t
 next_look_ms(const struct background *b)
 {
-	int64_t next = now_ms(CLOCK_MONOTONIC) + schedule_sleep_ms(&b->schedule, &b->view);
+	int64_t next = clock_ms(CLOCK_MONOTONIC) + schedule_sleep_ms(&b->schedule, &b->view);
 
 	return rekey_is_due(b->s) && !b->view.held && b->next_rekey_ms < next ? b->next_rekey_ms : next;
 }
@@ -100,8 +92,8 @@ look(struct background *b)
 	struct meta_pending_summary sum;
 
 	meta_pending_summary(s->v->meta, &sum);
-	b->view.now_ms = now_ms(CLOCK_BOOTTIME);
-	b->view.awake_ms = now_ms(CLOCK_MONOTONIC);
+	b->view.now_ms = clock_ms(CLOCK_BOOTTIME);
+	b->view.awake_ms = clock_ms(CLOCK_MONOTONIC);
 	b->view.change = sum.change;
 	b->view.pending = sum.inode_count > 0 || sum.dentry_count > 0;
 	b->view.use = s->hooks.use != NULL ? s->hooks.use(s->hooks.ctx) : 0;
@@ -125,7 +117,7 @@ act(struct background *b, enum schedule_action action)
 	else if ((err = pull_poll(s, &news)) == 0)
 		err = members_withdraw_expired(s);
 	err = engine_round_end(s, err);
-	schedule_ended(&b->schedule, now_ms(CLOCK_BOOTTIME), action, err, news, err != 0 ? store_wait_ms(s->store) : 0);
+	schedule_ended(&b->schedule, clock_ms(CLOCK_BOOTTIME), action, err, news, err != 0 ? store_wait_ms(s->store) : 0);
 	return err;
 }
 
@@ -147,7 +139,7 @@ be_idle(struct background *b, uint64_t use, uint64_t change)
 static bool
 rekey(struct background *b)
 {
-	int64_t now = now_ms(CLOCK_MONOTONIC), twice = b->rekey_retry_ms * 2;
+	int64_t now = clock_ms(CLOCK_MONOTONIC), twice = b->rekey_retry_ms * 2;
 	bool rest;
 
 	if (!rekey_is_due(b->s) || b->view.held || now < b->next_rekey_ms)
@@ -156,7 +148,7 @@ rekey(struct background *b)
 		b->rekey_retry_ms = 0;
 	else
 		b->rekey_retry_ms = twice == 0 ? REKEY_RETRY_MS : twice < REKEY_RETRY_MAX_MS ? twice : REKEY_RETRY_MAX_MS;
-	b->next_rekey_ms = now_ms(CLOCK_MONOTONIC) + (b->rekey_retry_ms != 0 ? b->rekey_retry_ms : rest ? REKEY_REST_MS : 0);
+	b->next_rekey_ms = clock_ms(CLOCK_MONOTONIC) + (b->rekey_retry_ms != 0 ? b->rekey_retry_ms : rest ? REKEY_REST_MS : 0);
 	return true;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "clock.h"
 #include "engine.h"
 #include "log.h"
 #include "settle.h"
@@ -340,13 +341,9 @@ upload_worker(void *arg)
 static bool
 are_working(struct upload *u)
 {
-	struct timespec until;
+	const struct timespec until = clock_deadline(LOOK_INTERVAL_MS);
 	bool working;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += LOOK_INTERVAL_MS * 1000000L;
-	until.tv_sec += until.tv_nsec / 1000000000L;
-	until.tv_nsec %= 1000000000L;
 	pthread_mutex_lock(&u->lock);
 	while (u->working > 0 && pthread_cond_clockwait(&u->ended, &u->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
 		;

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "engine.h"
 #include "hash.h"
 #include "kdf.h"
@@ -47,10 +47,7 @@ struct witness {
 static time_t
 now_s(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec;
+	return (time_t)(clock_ms(CLOCK_MONOTONIC) / 1000);
 }
 
 err_t

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "devicefile.h"
 #include "disk.h"
 #include "random.h"
@@ -333,15 +334,6 @@ make(const struct making *m, struct vault **out)
 	return 0;
 }
 
-static uint64_t
-now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* A new vault. */
 
 struct genesis {
@@ -359,7 +351,7 @@ fill_new(struct vault *v, void *ctx)
 	err_t err;
 
 	if ((err = identity_from_recovery_key(g->recovery_key, &recovery)) != 0 ||
-	    (err = trust_make_genesis(v->me, g->device_name, recovery, now_ns(), &statement)) != 0 ||
+	    (err = trust_make_genesis(v->me, g->device_name, recovery, (uint64_t)clock_ns(CLOCK_REALTIME), &statement)) != 0 ||
 	    (err = trust_new(&v->trust)) != 0 || (err = trust_apply(v->trust, statement.data, statement.len)) != 0)
 		return err;
 	if ((err = random_secret(v->secrets->link_secret, sizeof(v->secrets->link_secret))) != 0 ||
