@@ -321,7 +321,9 @@ def absurdities(mallory):
         "a chunk at the end of numbers": inode({12: [[(1 << 64) - 1, good[12][0][1]]]}),
         "a chunk twice": inode({12: good[12] * 2}),
         "a size past all bounds": inode({10: (1 << 64) - 1}),
-        "fields that do not exist": inode({1: 64 | reader.CONTENT}),
+        "sealed anew and of another mode": inode({1: reader.RESEALED | reader.MODE | reader.CONTENT}),
+        "sealed anew without content": inode({1: reader.RESEALED}),
+        "fields that do not exist": inode({1: reader.RESEALED << 1 | reader.CONTENT}),
         "a file that is not there": inode({0: 1 << 50}),
         "a file number past all bounds": inode({0: 1 << 63}),
         "a file that becomes a folder": {0: 1, 4: [

@@ -1,4 +1,5 @@
 """What somebody does who can write to a computer's disk while the vault is closed; configurations that mix two vaults."""
+import contextlib
 import errno
 import os
 import shutil
@@ -82,8 +83,8 @@ def with_slots(file, slots):
 
 
 def rows(computer, table, where):
-    """Columns by name."""
-    with sqlite3.connect(computer.dir / "meta.db") as db:
+    """Columns by name.  Closed at once, since nobody else may open what somebody has open."""
+    with contextlib.closing(sqlite3.connect(computer.dir / "meta.db")) as db:
         db.row_factory = sqlite3.Row
         return db.execute(f"SELECT * FROM {table} WHERE {where}").fetchall()
 
