@@ -117,7 +117,7 @@ def test_what_a_push_that_crashed_has_left_goes_when_asked_and_the_push_is_repea
     beta = computers.join()
     before = segments(computers)
     data = content(1, 40 * MIB)
-    alpha.run("limit", alpha.mountpoint, "--up", "6M")
+    alpha.run("limit", alpha.mountpoint, "--up", "3M")
     (alpha.mountpoint / "large").write_bytes(data)
     syncing = start(alpha, "sync", alpha.mountpoint)
     conftest.wait_until(lambda: segments(computers) > before, "the first segment, long before the last one")

@@ -86,7 +86,7 @@ def test_killed_in_the_middle_it_goes_on_by_itself(party):  # noqa: F811
     party.sync(alpha)
     beta, gamma = party.join(), party.join("gamma")
     assert gamma
-    alpha.run("limit", alpha.mountpoint, "--up", "4M")
+    alpha.run("limit", alpha.mountpoint, "--up", "1M")
     before = segments(party)
     device(alpha, "remove", "gamma", "--yes", "--rekey")
     conftest.wait_until(lambda: segments(party) > before, "the first new segment, long before the last one")
