@@ -87,8 +87,9 @@ def test_killed_while_it_starts_it_starts_the_next_time(mounted):
                                          "--no-passphrase"], env=mounted.env, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             wait(chance.uniform(0.0, 0.03))
-            die(mounted)
+            starting.kill()  # die() does not know it before it has arguments, which comes some time after it has its program
             starting.wait(60)
+            die(mounted)
         mounted.mount()
         team.check()
 
