@@ -61,11 +61,20 @@ take_word(const char **at, const char *word)
 	return true;
 }
 
+/* What is later than can be said is the last moment that can. */
+static uint64_t
+moment(time_t t, uint64_t ns)
+{
+	uint64_t at;
+
+	return __builtin_mul_overflow((uint64_t)t, NS, &at) || __builtin_add_overflow(at, ns, &at) ? UINT64_MAX : at;
+}
+
 /* The last moment of the second. */
 static uint64_t
 end_of(time_t t)
 {
-	return (uint64_t)t * NS + (NS - 1);
+	return moment(t, NS - 1);
 }
 
 /* Words and distances. */
@@ -254,7 +263,7 @@ resolve(struct clock *c, struct history_when *out)
 	t = c->has_zone ? timegm(&c->tm) - c->zone : mktime(&c->tm);
 	if (t < 0 || c->tm.tm_mday != given.tm_mday) /* the 31st of a month that has 30 days */
 		return false;
-	out->time_ns = c->has_fraction ? (uint64_t)t * NS + c->ns : end_of(t);
+	out->time_ns = c->has_fraction ? moment(t, c->ns) : end_of(t);
 	return true;
 }
 

@@ -581,6 +581,10 @@ times_are_read_as_people_write_them(void **state)
 	assert_int_equal(history_time_parse("commit 812", now, &w), 0);
 	assert_true(w.is_commit);
 	assert_int_equal(w.seq, 812);
+	assert_int_equal(history_time_parse("2555-01-01", now, &w), 0);
+	assert_true(w.time_ns == UINT64_MAX); /* later than can be said, not long ago */
+	assert_int_equal(history_time_parse("9999-12-31T23:59:59.5Z", now, &w), 0);
+	assert_true(w.time_ns == UINT64_MAX);
 	for (size_t i = 0; i < ARRAY_LEN(nonsense); i++)
 		if (history_time_parse(nonsense[i], now, &w) != -EINVAL)
 			fail_msg("\"%s\" was understood", nonsense[i]);
