@@ -215,8 +215,8 @@ parse_head(struct vault *v, struct cursor *c)
 	return cursor_copy(c, v->flights, flight_count * sizeof(v->flights[0]));
 }
 
-static err_t
-load_head(struct vault *v)
+err_t
+vault_load_head(struct vault *v)
 {
 	CLEANUP(bytes_clear) struct bytes b = { 0 };
 	err_t err = meta_kv_get(v->meta, DB_KEY_HEAD, &b);
@@ -312,8 +312,8 @@ parse_secrets(struct vault *v, struct cursor *c)
 	return 0;
 }
 
-static err_t
-load_secrets(struct vault *v)
+err_t
+vault_load_secrets(struct vault *v)
 {
 	CLEANUP(bytes_clear) struct bytes b = { 0 };
 	err_t err = vault_secret_get(v, DB_KEY_SECRETS, &b);
@@ -393,7 +393,7 @@ vault_open(const char *dir, const struct vault_unlock *u, struct vault **out)
 	if ((err = vault_start(v, STEAL(db), member_number)) != 0)
 		return err;
 	meta_lock(v->meta);
-	if ((err = load_secrets(v)) == 0 && (err = load_head(v)) == 0)
+	if ((err = vault_load_secrets(v)) == 0 && (err = vault_load_head(v)) == 0)
 		err = load_remote(v);
 	if (err == 0)
 		err = vault_load_authors(v);

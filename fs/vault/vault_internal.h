@@ -36,7 +36,9 @@ void vault_drop(struct vault *v);
 void vault_drop_ptr(struct vault **v);
 void vault_db_close_ptr(struct db **db);
 
-/* [meta lock] */
+/* What the rows of meta.db say.  -ENOENT, -EBADMSG; -EPROTO: of a newer version.  [meta lock] */
+MUST_CHECK err_t vault_load_secrets(struct vault *v);
+MUST_CHECK err_t vault_load_head(struct vault *v);
 MUST_CHECK err_t vault_load_authors(struct vault *v);
 
 #endif

@@ -12,6 +12,7 @@
 #include "fuzz.h"
 #include "gc_internal.h"
 #include "log.h"
+#include "rekey_internal.h"
 #include "settings.h"
 #include "vault_internal.h"
 #include "verified.h"
@@ -189,10 +190,55 @@ static void try_doomed(const uint8_t *data, size_t len)
 	free(names.v);
 }
 
+static void try_rekey(const uint8_t *data, size_t len)
+{
+	struct rekey *r = NULL;
+	err_t err;
+
+	put(DB_KEY_REKEY, data, len);
+	err = rekey_new(&engine, &r);
+	FUZZ_REQUIRE(is_expected(err) && (err == 0) == (r != NULL));
+	if (err == 0)
+		FUZZ_REQUIRE(r->wanted == (len > 0) && r->wanted == engine.status.rekey && (r->has_epoch || r->epoch == 0));
+	rekey_free(r);
+}
+
+static void try_head(const uint8_t *data, size_t len)
+{
+	err_t err;
+
+	put(DB_KEY_HEAD, data, len);
+	meta_lock(vault.meta);
+	err = vault_load_head(&vault);
+	FUZZ_REQUIRE(is_expected(err));
+	if (err == 0)
+		FUZZ_REQUIRE(vault.flight_count <= VAULT_FLIGHT_MAX && vault_save_head(&vault) == 0);
+	meta_unlock(vault.meta);
+}
+
+static void try_secrets(const uint8_t *data, size_t len)
+{
+	uint32_t newest;
+	err_t err;
+
+	FUZZ_REQUIRE((vault.secrets = secmem_new(sizeof(*vault.secrets))) != NULL && keyring_new(&vault.keys) == 0);
+	put_secret(DB_KEY_SECRETS, data, len);
+	meta_lock(vault.meta);
+	err = vault_load_secrets(&vault);
+	meta_unlock(vault.meta);
+	FUZZ_REQUIRE(is_expected(err) || err == -EEXIST || err == -ENOENT);
+	if (err == 0 && keyring_current(vault.keys, &newest) == 0)
+		FUZZ_REQUIRE(len >= 1 + 2 * 32 + 4 + 4 + 32);
+	keyring_free(vault.keys);
+	secmem_free(vault.secrets);
+	vault.keys = NULL;
+	vault.secrets = NULL;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static void (*const rows[])(const uint8_t *data, size_t len) = {try_settings, try_credentials, try_cache, try_verified,
-	    try_authors, try_status, try_garbage, try_doomed};
+	    try_authors, try_status, try_garbage, try_doomed, try_rekey, try_head, try_secrets};
 
 	if (len > 0)
 		rows[data[0] % ARRAY_LEN(rows)](data + 1, len - 1);

@@ -287,8 +287,46 @@ static void values_seeds(void)
 	FUZZ_REQUIRE(cbor_put_bytes(&b, fuzz_vault_id, 32) == 0 && cbor_put_array(&b, 1) == 0 && cbor_put_array(&b, 2) == 0);
 	FUZZ_REQUIRE(cbor_put_bytes(&b, fuzz_vault_id, OBJECT_NAME_LEN) == 0 && cbor_put_uint(&b, 6) == 0);
 	seed("values", "garbage", 6, b.data, b.len);
-	bytes_clear(&b);
 	seed("values", "doomed", 7, fuzz_vault_id, OBJECT_NAME_LEN);
+	bytes_reset(&b);
+	FUZZ_REQUIRE(cbor_put_array(&b, 3) == 0 && cbor_put_uint(&b, 1) == 0 && cbor_put_uint(&b, FUZZ_EPOCH + 1) == 0);
+	FUZZ_REQUIRE(cbor_put_uint(&b, 1 << 30) == 0);
+	seed("values", "rekey", 8, b.data, b.len);
+	bytes_reset(&b);
+	FUZZ_REQUIRE(bytes_append_u8(&b, 1) == 0 && bytes_append_u8(&b, 1) == 0 && bytes_append_u64(&b, FUZZ_SEQ) == 0);
+	FUZZ_REQUIRE(bytes_append(&b, fuzz_vault_id, 32) == 0);
+	for (uint64_t k = 1; k <= 3; k++)
+		FUZZ_REQUIRE(bytes_append_u64(&b, k << 20) == 0);
+	FUZZ_REQUIRE(bytes_append_u32(&b, 1) == 0 && bytes_append(&b, fuzz_vault_id, 32) == 0);
+	seed("values", "head", 9, b.data, b.len);
+	bytes_reset(&b);
+	FUZZ_REQUIRE(bytes_append_u8(&b, 1) == 0 && bytes_append(&b, fuzz_vault_id, 32) == 0 && bytes_append(&b, fuzz_psk, 32) == 0);
+	FUZZ_REQUIRE(bytes_append_u32(&b, 2) == 0 && bytes_append_u32(&b, 0) == 0 && bytes_append(&b, fuzz_epoch_key, 32) == 0);
+	FUZZ_REQUIRE(bytes_append_u32(&b, FUZZ_EPOCH) == 0 && bytes_append(&b, fuzz_secret, 32) == 0);
+	seed("values", "secrets", 10, b.data, b.len);
+	bytes_clear(&b);
+}
+
+static void chain_seeds(void)
+{
+	static const char names[] = "b/000000000016\nb/000000000004\nk/0-00112233445566778899aabbccddeeff\n"
+	    "k/4294967295-00112233445566778899aabbccddeeff\nk/01-00112233445566778899aabbccddeeff\ntmp/x\n";
+	uint8_t marker[4 + 32] = {1, 5};
+	memcpy(marker + 4, fuzz_vault_id, 32);
+	seed("chain", "marker", 1, marker, sizeof(marker));
+	seed("chain", "short-marker", 0, marker, sizeof(marker));
+	seed("chain", "names", 2, names, sizeof(names) - 1);
+}
+
+static void moments_seeds(void)
+{
+	static const char *const texts[] = {"now", "2026-11-20T14:30:05.25+01:00", "3 hours ago", "1h 30m", "commit 812",
+	    "9999-12-31", "14:30"};
+	static const char *const names[] = {"word", "exact", "distance", "distances", "commit", "far", "time"};
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		seed("moments", names[i], 0, texts[i], strlen(texts[i]));
+	seed("moments", "bytes", 1, "1.5GiB", 6);
+	seed("moments", "seconds", 2, "10m", 3);
 }
 
 int main(int argc, char **argv)
@@ -308,5 +346,7 @@ int main(int argc, char **argv)
 	shares_seeds();
 	invitation_seeds();
 	values_seeds();
+	chain_seeds();
+	moments_seeds();
 	return 0;
 }
