@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "secmem.h"
 
 #define MIN_CAP 64
+/* Of large pages a long buffer costs a few faults instead of thousands. */
+#define LARGE_PAGE_LEN ((size_t)2 << 20)
 
 void
 bytes_clear(struct bytes *b)
@@ -23,16 +26,36 @@ bytes_reset(struct bytes *b)
 	b->len = 0;
 }
 
+static uint8_t *
+new_memory(size_t cap)
+{
+	size_t align = cap < LARGE_PAGE_LEN ? BYTES_PAGE_LEN : LARGE_PAGE_LEN;
+	uint8_t *data = cap < BYTES_LARGE_LEN ? malloc(cap) : aligned_alloc(align, cap);
+
+	if (data && align == LARGE_PAGE_LEN)
+		(void)madvise(data, cap, MADV_HUGEPAGE);
+	return data;
+}
+
+/* What one is made for, or else a power of two: it is likely to grow on. */
+static size_t
+cap_for(const struct bytes *b, size_t need)
+{
+	size_t cap = b->cap < MIN_CAP ? MIN_CAP : b->cap;
+
+	if (!b->data && need >= BYTES_LARGE_LEN)
+		cap = need;
+	while (cap < need)
+		cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+	return cap < BYTES_LARGE_LEN ? cap : (cap + BYTES_PAGE_LEN - 1) / BYTES_PAGE_LEN * BYTES_PAGE_LEN;
+}
+
 /* Not realloc(3): that would leave the old bytes, maybe a secret's, in freed memory. */
 static err_t
 grow(struct bytes *b, size_t need)
 {
-	size_t cap = b->cap < MIN_CAP ? MIN_CAP : b->cap;
-
-	while (cap < need)
-		cap = cap > SIZE_MAX / 2 ? need : cap * 2;
-
-	uint8_t *data = malloc(cap);
+	size_t cap = cap_for(b, need);
+	uint8_t *data = new_memory(cap);
 
 	if (!data)
 		return -ENOMEM;

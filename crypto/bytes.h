@@ -11,7 +11,13 @@
 
 #include "err.h"
 
-/* Bytes are data[0..len).  Zero-initialise; bytes_clear frees (and wipes). An append that fails leaves it unmodified. */
+#define BYTES_LARGE_LEN (256u << 10)
+#define BYTES_PAGE_LEN 4096u
+
+/*
+ * Bytes are data[0..len).  Zero-initialise; bytes_clear frees (and wipes). An append that fails leaves it unmodified.
+ * One with room for BYTES_LARGE_LEN or more begins at a page, and its room ends at one, so that it can go past the kernel's cache.
+ */
 struct bytes {
 	uint8_t *data;
 	size_t len;

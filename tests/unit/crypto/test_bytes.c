@@ -192,10 +192,36 @@ room_that_was_reserved_is_used_without_moving_what_is_there(void **state)
 	assert_int_equal(b.len, 1003);
 }
 
+static void
+what_is_long_begins_and_ends_at_a_page_and_what_is_made_for_a_length_has_just_that(void **state)
+{
+	static const size_t lens[] = {BYTES_LARGE_LEN, BYTES_LARGE_LEN + 1, (5u << 20) + 3};
+	static uint8_t block[BYTES_LARGE_LEN / 4];
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(lens) / sizeof(lens[0]); k++) {
+		CLEANUP(bytes_clear) struct bytes b = {0};
+
+		assert_int_equal(bytes_reserve(&b, lens[k]), 0);
+		assert_int_equal((uintptr_t)b.data % BYTES_PAGE_LEN, 0);
+		assert_int_equal(b.cap, (lens[k] + BYTES_PAGE_LEN - 1) / BYTES_PAGE_LEN * BYTES_PAGE_LEN);
+	}
+	CLEANUP(bytes_clear) struct bytes grown = {0};
+
+	for (unsigned k = 0; k < 50; k++) {
+		memset(block, (int)k, sizeof(block));
+		assert_int_equal(bytes_append(&grown, block, sizeof(block)), 0);
+		assert_true(grown.cap < BYTES_LARGE_LEN || (uintptr_t)grown.data % BYTES_PAGE_LEN == 0);
+	}
+	for (unsigned k = 0; k < 50; k++)
+		assert_int_equal(grown.data[k * sizeof(block)], k);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_long_begins_and_ends_at_a_page_and_what_is_made_for_a_length_has_just_that),
 		cmocka_unit_test(room_that_was_reserved_is_used_without_moving_what_is_there),
 		cmocka_unit_test(what_is_appended_stands_in_order_across_growth),
 		cmocka_unit_test(integers_are_appended_big_endian),
