@@ -296,6 +296,19 @@ write_blocks(struct segstore *ss, struct segfile *f, const uint8_t *data, size_t
 }
 
 err_t
+segstore_write_file(struct segstore *ss, struct segfile *f, const uint8_t *data, size_t len, uint64_t off)
+{
+	bool aligned = (uintptr_t)data % SEGSTORE_BLOCK_LEN == 0 && off % SEGSTORE_BLOCK_LEN == 0;
+	size_t whole = aligned && len >= SEGSTORE_DIRECT_MIN ? len / SEGSTORE_BLOCK_LEN * SEGSTORE_BLOCK_LEN : 0;
+	err_t e = whole ? write_blocks(ss, f, data, whole, off) : 0;
+
+	/* What is left of a block is not made whole: the file would be longer than what it holds. */
+	if (!e && whole < len)
+		e = disk_pwrite(segfile_fd(f), data + whole, len - whole, off + whole);
+	return e;
+}
+
+err_t
 segstore_append_blocks(struct segstore *ss, uint8_t *data, uint32_t len, uint64_t *seg_out, uint64_t *off_out)
 {
 	assert((uintptr_t)data % SEGSTORE_BLOCK_LEN == 0);

@@ -102,6 +102,7 @@ MUST_CHECK err_t segstore_build_begin(struct segstore *ss, struct segstore_build
 MUST_CHECK err_t segstore_build_begin_hot(struct segstore *ss, struct segstore_build **out);
 MUST_CHECK err_t segstore_build_finish_hot(struct segstore_build *b, const uint64_t *owners, size_t owner_count,
     struct segment *out); /* frees b either way */
+/* After a failure it can only be abandoned. */
 MUST_CHECK err_t segstore_build_add(struct segstore_build *b, const uint8_t *data, uint32_t len, uint64_t *off_out);
 uint64_t segstore_build_id(const struct segstore_build *b);
 uint64_t segstore_build_len(const struct segstore_build *b);

@@ -16,12 +16,17 @@
 #include "padme.h"
 #include "random.h"
 
+/* What is added is written in so long portions, so that it can go past the kernel's cache. */
+#define GATHERED_MAX (1u << 20)
+
 struct segstore_build {
 	struct segstore *ss;
 	uint64_t id;
 	struct segfile *file;
 	struct hash *hash; /* NULL: of a hot one */
 	uint64_t len;
+	uint8_t *gathered;      /* what is not in the file yet; begins at a block */
+	size_t gathered_len;
 };
 
 static void
@@ -30,6 +35,7 @@ build_free(struct segstore_build *b)
 	if (b->file)
 		segfiles_put(b->ss->files, b->file);
 	hash_free(b->hash);
+	free(b->gathered);
 	free(b);
 }
 
@@ -48,6 +54,9 @@ begin(struct segstore *ss, bool hot, struct segstore_build **out)
 	if (!b)
 		return -ENOMEM;
 	b->ss = ss;
+	b->gathered = aligned_alloc(SEGSTORE_BLOCK_LEN, GATHERED_MAX);
+	if (!b->gathered)
+		return -ENOMEM;
 
 	err_t e = hot ? 0 : hash_new(&b->hash);
 
@@ -77,20 +86,36 @@ segstore_build_begin_hot(struct segstore *ss, struct segstore_build **out)
 	return begin(ss, true, out);
 }
 
+static err_t
+write_gathered(struct segstore_build *b)
+{
+	err_t e = segstore_write_file(b->ss, b->file, b->gathered, b->gathered_len, b->len - b->gathered_len);
+
+	if (!e)
+		b->gathered_len = 0;
+	return e;
+}
+
 err_t
 segstore_build_add(struct segstore_build *b, const uint8_t *data, uint32_t len, uint64_t *off_out)
 {
-	err_t e = disk_pwrite(segfile_fd(b->file), data, len, b->len);
+	uint64_t off = b->len;
+	err_t e = b->hash ? hash_update(b->hash, data, len) : 0;
 
-	/* The hash can't be taken back, so it comes last. */
-	if (!e && b->hash)
-		e = hash_update(b->hash, data, len);
-	if (e)
-		return e;
-	if (off_out)
-		*off_out = b->len;
-	b->len += len;
-	return 0;
+	while (!e && len) {
+		uint32_t room = GATHERED_MAX - (uint32_t)b->gathered_len, n = len < room ? len : room;
+
+		memcpy(b->gathered + b->gathered_len, data, n);
+		b->gathered_len += n;
+		b->len += n;
+		data += n;
+		len -= n;
+		if (b->gathered_len == GATHERED_MAX)
+			e = write_gathered(b);
+	}
+	if (!e && off_out)
+		*off_out = off;
+	return e;
 }
 
 uint64_t
@@ -133,6 +158,8 @@ finish(struct segstore_build *b, struct segment *out)
 		e = random_bytes(s.name, sizeof(s.name));
 	if (!e)
 		e = hash_final(b->hash, s.sha256);
+	if (!e)
+		e = write_gathered(b);
 	if (!e)
 		e = disk_flush(segfile_fd(b->file));
 	if (!e)
@@ -194,8 +221,10 @@ static err_t
 finish_hot(struct segstore_build *b, const uint64_t *owners, size_t owner_count, struct segment *out)
 {
 	struct segment s = {.id = b->id, .kind = SEGMENT_HOT, .local = true, .tidied = true, .live = b->len};
-	err_t e = disk_flush(segfile_fd(b->file));
+	err_t e = write_gathered(b);
 
+	if (!e)
+		e = disk_flush(segfile_fd(b->file));
 	if (!e)
 		e = disk_flush_dir(b->ss->dirfd);
 	if (e)
@@ -239,11 +268,17 @@ segstore_read_whole(struct segstore *ss, const struct segment *s, struct bytes *
 	if (s->size > UINT32_MAX)
 		return -EFBIG;
 
-	err_t e = bytes_extend(out, (size_t)s->size, &at);
+	/* Blocks are read whole. */
+	err_t e = bytes_reserve(out, (size_t)s->size + 2 * SEGSTORE_BLOCK_LEN);
 
+	if (!e)
+		e = bytes_extend(out, (size_t)s->size, &at);
 	if (e)
 		return e;
-	e = segstore_read(ss, s->id, 0, (uint32_t)s->size, at);
+	if ((uintptr_t)at % SEGSTORE_BLOCK_LEN == 0)
+		e = segstore_read_blocks(ss, s->id, 0, (uint32_t)s->size, at, &at);
+	else
+		e = segstore_read(ss, s->id, 0, (uint32_t)s->size, at);
 	if (e)
 		out->len = old_len;
 	return e;

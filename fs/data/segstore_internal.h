@@ -114,6 +114,9 @@ struct segstore {
 	bool earlier_known;
 };
 
+/* segstore.c.  Bytes of a file, past the kernel's cache if that is worth while and data and off permit it. */
+MUST_CHECK err_t segstore_write_file(struct segstore *ss, struct segfile *f, const uint8_t *data, size_t len, uint64_t off);
+
 /* segstore_commit.c: meta's hooks. */
 err_t segstore_before_commit(void *ctx, size_t room, struct meta_redo **redo_out, size_t *redo_count_out);
 void segstore_after_commit(void *ctx, err_t result);

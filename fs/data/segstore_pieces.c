@@ -302,7 +302,7 @@ write_part(struct segstore *ss, struct part *p, uint64_t off, const uint8_t *dat
 
 	if (e)
 		return e;
-	e = disk_pwrite(segfile_fd(f), data, len, off);
+	e = segstore_write_file(ss, f, data, len, off);
 	segfiles_put(ss->files, f);
 	return e;
 }

@@ -1,6 +1,9 @@
 /* blocks: what goes past the kernel's cache, and what shares segments with it. */
 #include "fixture.h"
 
+#include "bytes.h"
+#include "hash.h"
+
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -8,6 +11,7 @@
 #define KIB 1024u
 #define MIB (1u << 20)
 #define BLOCK SEGSTORE_BLOCK_LEN
+#define BUILT_MAX (5 * MIB)
 
 /* Something appended. */
 struct item {
@@ -222,6 +226,162 @@ a_long_append_that_fails_harms_neither_the_next_one_nor_the_commit(void **state)
 	}
 }
 
+/* Whole segments: built here, or brought piece by piece. */
+
+static void
+build(struct fixture *f, const uint8_t *data, struct segment *row)
+{
+	static const uint32_t lens[] = {1, MIB - 1, 4096, MIB, 8191, 2 * MIB + 7, 100};
+	struct segstore_build *b;
+	uint64_t off, at = 0;
+
+	assert_int_equal(segstore_build_begin(f->ss, &b), 0);
+	for (size_t k = 0; k < ARRAY_LEN(lens); k++) {
+		assert_int_equal(segstore_build_add(b, data + at, lens[k], &off), 0);
+		assert_int_equal(off, at);
+		at += lens[k];
+	}
+	assert_int_equal(segstore_build_len(b), at);
+	assert_int_equal(segstore_build_finish(b, row), 0);
+	assert_true(row->size > at && row->size < BUILT_MAX);
+}
+
+static void
+assert_whole(struct fixture *f, const struct segment *row, struct bytes *out)
+{
+	uint8_t sha256[32];
+
+	bytes_reset(out);
+	assert_int_equal(segstore_read_whole(f->ss, row, out), 0);
+	assert_int_equal(hash_sha256(out->data, out->len, sha256), 0);
+	assert_memory_equal(sha256, row->sha256, sizeof(sha256));
+}
+
+/* The store has it, and nothing of it is here. */
+static void
+send_away(struct fixture *f, struct segment *row)
+{
+	struct segstore_leaving leaving = {.seg = row->id, .mask = UINT64_MAX};
+
+	row->in_store = true;
+	meta_lock(f->meta);
+	assert_int_equal(meta_segment_put(f->meta, row), 0);
+	meta_unlock(f->meta);
+	assert_int_equal(segstore_drop_pieces(f->ss, &leaving, 1), 0);
+	assert_true(leaving.done);
+}
+
+/* From memory that begins `shift` bytes behind a block. */
+static void
+bring(struct fixture *f, const struct segment *row, const struct bytes *object, size_t shift)
+{
+	uint8_t *buffer = new_buffer(2 * MIB + BLOCK);
+
+	for (uint64_t off = 0; off < object->len; off += 2 * MIB) {
+		size_t len = object->len - off < 2 * MIB ? object->len - off : 2 * MIB;
+
+		memcpy(buffer + shift, object->data + off, len);
+		assert_int_equal(segstore_put_pieces(f->ss, row->id, off, buffer + shift, len, false), 0);
+	}
+	assert_int_equal(segstore_save_pieces(f->ss), 0);
+	free(buffer);
+}
+
+static void
+build_and_bring(struct fixture *f)
+{
+	CLEANUP(bytes_clear) struct bytes object = {0}, again = {0};
+	uint8_t *data = malloc(BUILT_MAX);
+	struct segment row;
+
+	assert_non_null(data);
+	fill(data, BUILT_MAX, 7);
+	build(f, data, &row);
+	assert_whole(f, &row, &object);
+	assert_memory_equal(object.data, data, 4 * MIB);
+	free(data);
+	for (size_t shift = 0; shift < 2; shift++) {
+		send_away(f, &row);
+		bring(f, &row, &object, shift);
+		assert_whole(f, &row, &again);
+		fixture_reopen(f, true);
+		assert_whole(f, &row, &again);
+	}
+}
+
+static void
+segments_of_portions_that_end_anywhere_have_what_was_added_or_brought(void **state)
+{
+	build_and_bring(*state);
+}
+
+static bool
+can_do_direct(const struct fixture *f)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/direct", f->dir);
+	fd = open(path, O_RDWR | O_CREAT | O_DIRECT, 0600);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static void
+also_where_the_file_system_refuses(void **state)
+{
+	atomic_uint refused = 0;
+
+	disk_watch(refuse_direct, &refused);
+	build_and_bring(*state);
+	disk_watch(NULL, NULL);
+	assert_true(refused > 0 || !can_do_direct(*state));
+}
+
+struct long_writes {
+	unsigned through_cache;
+	unsigned past_it;
+};
+
+static err_t
+count_long_writes(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	struct long_writes *w = ctx;
+
+	(void)name, (void)data, (void)off;
+	if (strcmp(operation, "pwrite") != 0 || len < MIB)
+		return 0;
+	if (fcntl(fd, F_GETFL) & O_DIRECT)
+		w->past_it++;
+	else
+		w->through_cache++;
+	return 0;
+}
+
+static void
+segments_go_past_the_cache_where_that_can_be_done(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP(bytes_clear) struct bytes object = {0};
+	struct long_writes w = {0};
+	uint8_t *data = malloc(BUILT_MAX);
+	struct segment row;
+
+	assert_non_null(data);
+	fill(data, BUILT_MAX, 7);
+	disk_watch(count_long_writes, &w);
+	build(f, data, &row);
+	assert_int_equal(segstore_read_whole(f->ss, &row, &object), 0);
+	send_away(f, &row);
+	bring(f, &row, &object, 0);
+	disk_watch(NULL, NULL);
+	free(data);
+	assert_true(w.past_it + w.through_cache > 4);
+	if (can_do_direct(f))
+		assert_int_equal(w.through_cache, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -233,6 +393,9 @@ main(void)
 		TEST(a_read_past_the_cache_that_ends_behind_the_file_is_enodata),
 		TEST(padding_keeps_no_segment_from_going_when_all_in_it_is_released),
 		TEST(where_the_file_system_refuses_everything_goes_through_the_cache),
+		TEST(segments_of_portions_that_end_anywhere_have_what_was_added_or_brought),
+		TEST(also_where_the_file_system_refuses),
+		TEST(segments_go_past_the_cache_where_that_can_be_done),
 		TEST(a_long_append_that_fails_harms_neither_the_next_one_nor_the_commit),
 	};
 
