@@ -70,28 +70,40 @@ static err_t s3_remove(struct store *s, const char *name)
 
 /* ---- reading ---- */
 
-/* Large objects are not copied. */
-static err_t take_body(struct http_answer *answer, struct bytes *out)
+/* Large objects are not copied: an answer comes into the caller's memory if there is room and nothing in it yet.  True: so it is. */
+static bool lend_memory(struct bytes *out, struct http_answer *answer)
 {
-	if (out->cap == 0) {
-		*out = answer->body;
-		answer->body = (struct bytes){0};
-		return 0;
-	}
-	return answer->body.len > 0 ? bytes_append(out, answer->body.data, answer->body.len) : 0;
+	if (out->len > 0 || out->cap == 0)
+		return false;
+	answer->body = *out;
+	*out = (struct bytes){0};
+	return true;
+}
+
+/* err: what became of the call. */
+static err_t take_body(err_t err, bool lent, struct http_answer *answer, struct bytes *out)
+{
+	if (err && !lent)
+		return err;
+	if (out->len > 0)
+		return bytes_append(out, answer->body.data, answer->body.len);
+	*out = answer->body;
+	answer->body = (struct bytes){0};
+	if (err)
+		bytes_reset(out);
+	return err;
 }
 
 static err_t s3_get(struct store *s, const char *name, size_t max_len, struct bytes *out)
 {
 	CLEANUP(http_answer_clear) struct http_answer answer = {0};
 	const struct s3_call call = {.method = "GET", .name = name, .max_len = max_len};
+	bool lent = lend_memory(out, &answer);
 	err_t err = s3_client_call(client_of(s), &call, &answer);
 
-	if (err)
-		return err;
-	if (answer.status != 200)
-		return -EBADMSG;
-	return take_body(&answer, out);
+	if (err == 0 && answer.status != 200)
+		err = -EBADMSG;
+	return take_body(err, lent, &answer, out);
 }
 
 /* Asks for bytes off to off + len - 1; len is not 0. */
@@ -121,6 +133,7 @@ static err_t s3_get_range(struct store *s, const char *name, uint64_t off, size_
 {
 	CLEANUP(http_answer_clear) struct http_answer answer = {0};
 	uint64_t size;
+	bool lent;
 	err_t err;
 
 	if (len == 0) {
@@ -129,10 +142,11 @@ static err_t s3_get_range(struct store *s, const char *name, uint64_t off, size_
 	}
 	if (off > UINT64_MAX - len)
 		return -EBADMSG;
+	lent = lend_memory(out, &answer);
 	err = ask_range(s, name, off, len, &answer);
-	if (err)
-		return err;
-	return is_range(&answer, off, len) ? take_body(&answer, out) : -EBADMSG;
+	if (err == 0 && !is_range(&answer, off, len))
+		err = -EBADMSG;
+	return take_body(err, lent, &answer, out);
 }
 
 /*

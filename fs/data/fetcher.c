@@ -12,6 +12,8 @@
 #include "log.h"
 #include "pieces.h"
 
+/* So long a thread that has nothing to do keeps its memory: the next job comes at once, or nobody reads any more. */
+#define KEEP_MS 2000u
 /* Once somebody was called off: so often it is looked at whether that was meant. */
 #define LOOK_MS 100u
 
@@ -71,6 +73,21 @@ fetcher_free(struct fetcher *f)
 	free(f);
 }
 
+static struct timespec
+after_ms(unsigned ms)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_sec += ms / 1000;
+	t.tv_nsec += ms % 1000 * 1000000L;
+	if (t.tv_nsec >= 1000000000L) {
+		t.tv_sec++;
+		t.tv_nsec -= 1000000000L;
+	}
+	return t;
+}
+
 /* Jobs. */
 
 uint64_t
@@ -125,31 +142,33 @@ next_job(struct fetcher *f)
 
 /* The object's bytes; where it is shorter than it was, zeros, which will not authenticate. */
 static err_t
-transfer(struct fetcher *f, const struct job *j, fetcher_source_fn *fn, void *ctx, bool ahead)
+transfer(struct fetcher *f, const struct job *j, fetcher_source_fn *fn, void *ctx, bool ahead, struct bytes *b)
 {
-	CLEANUP(bytes_clear) struct bytes b = {0};
 	unsigned first = 0;
 	size_t len = (size_t)pieces_bytes(j->row.size, j->mask);
 
 	(void)pieces_first_run(j->mask, PIECES_MAX, &first);
 
 	uint64_t off = first * pieces_len(j->row.size);
-	err_t e = fn ? fn(ctx, &j->row, off, len, &b) : -ENODATA;
 	uint8_t *rest;
 
-	if (!e && b.len < len) {
-		size_t missing = len - b.len;
+	bytes_reset(b);
 
-		e = bytes_extend(&b, missing, &rest);
+	err_t e = fn ? fn(ctx, &j->row, off, len, b) : -ENODATA;
+
+	if (!e && b->len < len) {
+		size_t missing = len - b->len;
+
+		e = bytes_extend(b, missing, &rest);
 		if (!e)
 			memset(rest, 0, missing);
 	}
-	return e ? e : segstore_put_pieces(f->ss, j->row.id, off, b.data, len, ahead);
+	return e ? e : segstore_put_pieces(f->ss, j->row.id, off, b->data, len, ahead);
 }
 
 /* [lock, given up meanwhile] */
 static void
-run(struct fetcher *f, struct job *j)
+run(struct fetcher *f, struct job *j, struct bytes *b)
 {
 	fetcher_source_fn *fn = f->source;
 	void *ctx = f->source_ctx;
@@ -159,7 +178,7 @@ run(struct fetcher *f, struct job *j)
 	f->running[urgency]++;
 	pthread_mutex_unlock(&f->lock);
 
-	err_t e = transfer(f, j, fn, ctx, urgency == AHEAD);
+	err_t e = transfer(f, j, fn, ctx, urgency == AHEAD, b);
 
 	pthread_mutex_lock(&f->lock);
 	f->running[urgency]--;
@@ -185,22 +204,34 @@ run(struct fetcher *f, struct job *j)
 		pthread_cond_broadcast(&f->moved);
 }
 
+/* [lock, given up meanwhile] */
+static void
+await_work(struct fetcher *f, struct bytes *b)
+{
+	struct timespec until = after_ms(KEEP_MS);
+
+	f->idle++;
+	if (!b->data)
+		pthread_cond_wait(&f->work, &f->lock);
+	else if (pthread_cond_timedwait(&f->work, &f->lock, &until) == ETIMEDOUT)
+		bytes_clear(b);
+	f->idle--;
+}
+
 static void *
 fetch_main(void *arg)
 {
+	CLEANUP(bytes_clear) struct bytes b = {0};
 	struct fetcher *f = arg;
 
 	pthread_mutex_lock(&f->lock);
 	while (!f->stopping) {
 		struct job *j = next_job(f);
 
-		if (j) {
-			run(f, j);
-			continue;
-		}
-		f->idle++;
-		pthread_cond_wait(&f->work, &f->lock);
-		f->idle--;
+		if (j)
+			run(f, j, &b);
+		else
+			await_work(f, &b);
 	}
 	pthread_mutex_unlock(&f->lock);
 	return NULL;

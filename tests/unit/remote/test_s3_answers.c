@@ -357,6 +357,34 @@ static void another_range_than_was_asked_for_is_refused(void **state)
 	assert_int_equal(get_range(f, 0, 4), 0);
 }
 
+static void an_answer_comes_into_the_memory_that_is_there_for_it(void **state)
+{
+	CLEANUP(bytes_clear) struct bytes got = {0};
+	struct fixture *f = *state;
+	const uint8_t *memory;
+
+	assert_int_equal(bytes_reserve(&got, 4096), 0);
+	memory = got.data;
+	SAY(f, keep(PARTIAL("Content-Range: bytes 2-5/10\r\n", "4", "2345")));
+	assert_int_equal(store_get_range(f->store, "s/ab/x", 2, 4, &got), 0);
+	assert_ptr_equal(got.data, memory);
+	assert_int_equal(got.len, 4);
+	assert_memory_equal(got.data, "2345", 4);
+	SAY(f, keep(PARTIAL("Content-Range: bytes 6-9/10\r\n", "4", "6789")));
+	assert_int_equal(store_get_range(f->store, "s/ab/x", 6, 4, &got), 0);
+	assert_int_equal(got.len, 8);
+	assert_memory_equal(got.data, "23456789", 8);
+	bytes_reset(&got);
+	SAY(f, keep(PARTIAL("Content-Range: bytes 3-6/10\r\n", "4", "3456")));
+	assert_int_equal(store_get_range(f->store, "s/ab/x", 2, 4, &got), -EBADMSG);
+	assert_int_equal(got.len, 0);
+	assert_ptr_equal(got.data, memory);
+	SAY(f, keep(OK("Content-Length: 4\r\n", "0123")));
+	assert_int_equal(store_get(f->store, "s/ab/x", 100, &got), 0);
+	assert_ptr_equal(got.data, memory);
+	assert_memory_equal(got.data, "0123", 4);
+}
+
 static void the_size_is_what_the_service_says_of_a_range_or_the_whole(void **state)
 {
 	struct fixture *f = *state;
@@ -705,6 +733,7 @@ int main(void)
 		T(what_is_no_http_is_refused),
 		T(many_small_headers_are_refused_too),
 		T(another_range_than_was_asked_for_is_refused),
+		T(an_answer_comes_into_the_memory_that_is_there_for_it),
 		T(the_size_is_what_the_service_says_of_a_range_or_the_whole),
 		T(a_redirect_is_not_followed),
 		T(what_the_service_wishes_is_remembered),
