@@ -339,6 +339,28 @@ also_where_the_file_system_refuses(void **state)
 	assert_true(refused > 0 || !can_do_direct(*state));
 }
 
+/* It is not padded. */
+static void
+a_hot_segment_that_ends_within_a_block_has_what_was_added(void **state)
+{
+	struct fixture *f = *state;
+	const uint32_t len = 2 * MIB + 300 * KIB + 1;
+	struct segstore_build *b;
+	struct segment row;
+	uint8_t *data = malloc(len), *got = malloc(len);
+
+	assert_non_null(data);
+	assert_non_null(got);
+	fill(data, len, 7);
+	assert_int_equal(segstore_build_begin_hot(f->ss, &b), 0);
+	assert_int_equal(segstore_build_add(b, data, len, NULL), 0);
+	assert_int_equal(segstore_build_finish_hot(b, NULL, 0, &row), 0);
+	assert_int_equal(segstore_read(f->ss, row.id, 0, len, got), 0);
+	assert_memory_equal(got, data, len);
+	free(data);
+	free(got);
+}
+
 struct long_writes {
 	unsigned through_cache;
 	unsigned past_it;
@@ -395,6 +417,7 @@ main(void)
 		TEST(where_the_file_system_refuses_everything_goes_through_the_cache),
 		TEST(segments_of_portions_that_end_anywhere_have_what_was_added_or_brought),
 		TEST(also_where_the_file_system_refuses),
+		TEST(a_hot_segment_that_ends_within_a_block_has_what_was_added),
 		TEST(segments_go_past_the_cache_where_that_can_be_done),
 		TEST(a_long_append_that_fails_harms_neither_the_next_one_nor_the_commit),
 	};
