@@ -1,13 +1,17 @@
 /* snugfs up: from nothing, or from whatever there is, to a mounted folder. */
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "create.h"
 #include "err.h"
+#include "handles.h"
 #include "mounting.h"
 #include "mountstate.h"
+#include "session.h"
+#include "tell.h"
 
 static int
 open_existing(const struct options *o, const struct place *p, const char *remote)
@@ -39,6 +43,26 @@ open_new(const struct options *o, struct place *p, const char *remote)
 	return mounting_serve(o, p, &passphrase, remote, true);
 }
 
+/* Of a folder that is mounted: somebody who names another store than it has must not believe that it goes there now. */
+static int
+check_store(const struct options *o, const struct place *p, const char *remote)
+{
+	CLEANUP(handle_free_json) json_t *answer = NULL;
+	const char *url;
+	int status;
+
+	if (remote == NULL)
+		return 0;
+	if ((status = session_call(o, p, json_pack("{s:s}", "op", "status"), &answer)) != 0)
+		return status;
+	url = json_string_value(json_object_get(answer, "remote"));
+	if (url == NULL)
+		return tell_failure("%s is mounted already, without a store: unmount it, then say this again", p->mountpoint);
+	return strcmp(url, remote) == 0 ? 0 :
+	    tell_failure("%s is mounted already, and its store is %s: to go over to another, unmount it, then say \"snugfs remote "
+	    "set %s %s\"", p->mountpoint, url, p->mountpoint, remote);
+}
+
 static int
 run(struct options *o)
 {
@@ -53,6 +77,8 @@ run(struct options *o)
 	    (status = place_find(o, &p)) != 0)
 		return status;
 	if (p.exists && mountstate_get(p.mountpoint) == MOUNT_OURS) {
+		if ((status = check_store(o, &p, remote)) != 0)
+			return status;
 		printf("%s is mounted already.\n", p.mountpoint);
 		return mounting_change_settings(o, &p, &settings);
 	}
@@ -69,7 +95,8 @@ const struct command cmd_up = {
 	.synopsis = "MOUNTPOINT [--remote URL] [--cache-size SIZE] [--up-limit RATE] [--down-limit RATE] [-o OPTIONS] [-f]",
 	.summary = "open the encrypted folder MOUNTPOINT; make it first if there is none",
 	.details = "Makes the vault of MOUNTPOINT if there is none and prints its recovery key, once; then mounts it\n"
-	    "in the background and says what was done.  A folder that is mounted already stays as it is.\n"
+	    "in the background and says what was done.  A folder that is mounted already stays as it is, with its\n"
+	    "store: another one that is given then is an error.\n"
 	    "\n"
 	    "  --remote URL              where the ciphertext is copied to: dir:/path, a plain path,\n"
 	    "                            or s3:https://host/bucket;\n"

@@ -193,6 +193,17 @@ def test_up_makes_the_folder_shows_the_key_once_and_says_what_to_do(cli):
     assert (cli.mp / "file").read_text() == "hello"
 
 
+def test_up_of_a_mounted_folder_does_not_seem_to_change_its_store(cli):
+    cli.up("--remote", cli.store)
+    assert "mounted already" in cli.up("--remote", cli.store).stdout
+    cli.fails("up", cli.mp, "--remote", f"dir:{cli.home}/elsewhere", saying=[f"dir:{cli.store}", "snugfs remote set"])
+
+
+def test_up_of_a_mounted_folder_without_a_store_does_not_seem_to_give_it_one(cli):
+    cli.up()
+    cli.fails("up", cli.mp, "--remote", cli.store, saying=[str(cli.mp), "unmount it"])
+
+
 def test_init_mount_unmount_keep_what_was_written(cli):
     cli.ok("init", cli.mp, "--no-passphrase")
     assert not os.path.ismount(cli.mp)
