@@ -297,7 +297,7 @@ static err_t explain_open(const char *path, bool create, err_t err, char **why_o
 			store_say(why_out, "there is no store at %s; check the path, and whether its disk is mounted", path);
 		return err;
 	case ENOTDIR:
-		store_say(why_out, "%s, or the tmp in it, is not a folder; give the path of a folder", path);
+		store_say(why_out, "%s (or the \"tmp\" in it, where uploads begin) is not a folder; give the path of a folder", path);
 		return err;
 	case EROFS:
 		store_say(why_out, "no store can be made at %s because that disk is read-only", path);

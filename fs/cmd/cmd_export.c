@@ -205,7 +205,7 @@ run(struct options *o)
 	int status;
 
 	if ((options_get(o, "tar") != NULL) == (o->arg_count == 1))
-		return tell_usage("export", "name a folder to export to, or --tar");
+		return tell_usage("export", "name a folder to export to, or give --tar, and not both");
 	if ((status = find_url(o, &url)) != 0 || (status = remote_keys_read(o, "export", &r.keys)) != 0 ||
 	    (status = prompt_recovery_key(o, key.b)) != 0 || (status = remote_open(url, false, &r.keys, &store)) != 0)
 		return status;

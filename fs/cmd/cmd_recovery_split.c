@@ -116,7 +116,8 @@ run(struct options *o)
 	if ((status = read_number(o, "shares", &count)) != 0 || (status = read_number(o, "threshold", &threshold)) != 0)
 		return status;
 	if (threshold > count)
-		return tell_usage("recovery-key split", "of %u shares not %u can be needed", count, threshold);
+		return tell_usage("recovery-key split", "%u shares cannot be needed where there are %u: the threshold is at most the number of shares",
+		    threshold, count);
 	if ((status = prompt_recovery_key(o, key.b)) != 0 || (status = recovery_check(o, key.b, true)) != 0)
 		return status;
 	err = shamir_split(key.b, threshold, count, made.at);

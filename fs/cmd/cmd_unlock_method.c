@@ -185,7 +185,7 @@ check_kind(const struct options *o, uint64_t *kind_out)
 			return o->arg_count == 1 || kind == SLOT_KEY_FILE ? 0 :
 			    tell_usage("unlock-method add", "\"%s\" is one word too many", o->args[1]);
 		}
-	return tell_usage("unlock-method add", "\"%s\" unlocks nothing: what does is passphrase, key-file, secret-service and tpm",
+	return tell_usage("unlock-method add", "\"%s\" is no way to unlock: there are passphrase, key-file FILE, secret-service and tpm",
 	    o->args[0]);
 }
 

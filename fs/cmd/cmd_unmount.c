@@ -59,7 +59,7 @@ run(struct options *o)
 
 	switch (mountstate_get(o->mountpoint)) {
 	case MOUNT_NONE:
-		return tell_failure("%s is not mounted", o->mountpoint);
+		return tell_failure("%s is not mounted: \"snugfs status\" lists what is", o->mountpoint);
 	case MOUNT_OTHER:
 		return tell_failure("what is mounted at %s is not snugfs: use umount", o->mountpoint);
 	case MOUNT_STALE:

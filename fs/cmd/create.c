@@ -29,7 +29,7 @@ create_remote_url(const struct options *o, char **out)
 	/* The sentence knows what of the address may be shown: somebody may have typed a password. */
 	err = store_url_normalize(o->remote, out, &why);
 	if (err == -EINVAL && why != NULL)
-		return tell_usage(NULL, "%s", why);
+		return tell_usage(o->command, "%s", why);
 	return err == 0 ? 0 : tell_failure("the store cannot be used: %s", tell_reason(err));
 }
 
@@ -37,7 +37,7 @@ int
 create_check_device_name(const struct options *o)
 {
 	if (o->device_name != NULL && (o->device_name[0] == '\0' || strlen(o->device_name) > TRUST_NAME_MAX))
-		return tell_usage(NULL, "the device name must have 1 to %d bytes", TRUST_NAME_MAX);
+		return tell_usage(o->command, "the device name must have 1 to %d bytes", TRUST_NAME_MAX);
 	return 0;
 }
 

@@ -361,7 +361,8 @@ close_vault(struct daemon *d, const char *dir)
 			control_finish(d->control, NULL);
 		return 0;
 	}
-	snprintf(text, sizeof(text), "the last changes could not be saved in %s: %s", dir, tell_reason(err));
+	snprintf(text, sizeof(text), "the last changes could not be saved in %s: %s; what was saved before them is there when it is mounted again",
+	    dir, tell_reason(err));
 	log_error("%s", text);
 	if (d->control != NULL)
 		control_finish(d->control, text);

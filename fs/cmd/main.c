@@ -33,7 +33,7 @@ print_help(void)
 	       "usage: snugfs COMMAND ...\n"
 	       "\n");
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		printf("  %-13s  %s\n", commands[i]->name, commands[i]->summary);
+		printf("  %-14s  %s\n", commands[i]->name, commands[i]->summary);
 	printf("\n"
 	       "\"snugfs COMMAND --help\" says more, \"snugfs --version\" the version.\n"
 	       "To begin: snugfs up ~/Private\n");
@@ -140,7 +140,7 @@ run_words(const struct command *c, int argc, char **argv)
 		    tell_usage(c->name, "the command %s knows no \"%s\"", c->name, argv[1]);
 	}
 	if (c->subcommands != NULL && argc < 2)
-		return tell_usage(c->name, "the command %s wants another word behind it: %s", c->name, c->synopsis);
+		return tell_usage(c->name, "the command %s goes on with another word: \"snugfs %s %s\"", c->name, c->name, c->synopsis);
 	status = options_parse(c, argc, argv, &o, &help);
 	if (status != 0)
 		return status;

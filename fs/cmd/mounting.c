@@ -102,7 +102,7 @@ remember_and_say(const void *ctx, const char *remote)
 	printf("%s is open: what you put there is encrypted, file by file.\n", p->mountpoint);
 	printf("  on this computer   %s\n", p->vault_dir);
 	if (remote != NULL)
-		printf("  in the store       %s (nothing but ciphertext goes there, by itself)\n", remote);
+		printf("  in the store       %s (what you change goes there by itself, as ciphertext)\n", remote);
 	else
 		printf("  in a store         nothing: to sync, unmount, then: snugfs up %s --remote URL\n", p->mountpoint);
 	printf("  how it is doing    snugfs status %s\n", p->mountpoint);

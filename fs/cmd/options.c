@@ -58,7 +58,7 @@ options_common_help(void)
 	       "  --share-file FILE         a share of the recovery key (several times: one for each share)\n"
 	       "  --device-name NAME        what this computer is called (else the host's name)\n"
 	       "  --help                    this text\n"
-	       "Without one of these options the keyring and the TPM are tried if they unlock the vault; else you are asked.\n";
+	       "If none of these unlocks the vault, the keyring and the TPM are tried if they do; else you are asked.\n";
 }
 
 /* In columns like the rest of the help. */
@@ -139,8 +139,10 @@ set_path(char **field, const char *value)
 		if (path != NULL)
 			err = 0;
 	}
-	if (err != 0)
+	if (err == -ENOENT)
 		return tell_failure("\"%s\" cannot be found: the folder that it is to be in does not exist", value);
+	if (err != 0)
+		return tell_failure("\"%s\" cannot be used: %s", value, tell_reason(err));
 	free(*field);
 	*field = path;
 	return 0;
@@ -303,15 +305,15 @@ take_words(const struct command *c, unsigned count, char **words, struct options
 
 /* What contradicts itself. */
 static int
-check_together(const char *command, const struct options *o)
+check_together(const struct options *o)
 {
 	int ways = (o->no_passphrase ? 1 : 0) + (o->passphrase_file != NULL ? 1 : 0) + (o->passphrase_command != NULL ? 1 : 0) +
 	    (o->key_file != NULL ? 1 : 0) + (o->with_recovery_key ? 1 : 0);
 
 	if (ways > 1)
-		return tell_usage(command, "only one of --passphrase-file, --passphrase-command, --no-passphrase, --key-file and --with-recovery-key can be given");
+		return tell_usage(o->command, "only one of --passphrase-file, --passphrase-command, --no-passphrase, --key-file and --with-recovery-key can be given");
 	if (o->counters && o->mountpoint == NULL)
-		return tell_usage(command, "--counters wants a mount point");
+		return tell_usage(o->command, "--counters wants a mount point");
 	return 0;
 }
 
@@ -335,6 +337,7 @@ options_parse(const struct command *c, int argc, char **argv, struct options *o,
 	int option, status = 0;
 
 	list_options(c, known);
+	o->command = c->name;
 	o->own = c->options;
 	*help_out = false;
 	opterr = 0;
@@ -359,7 +362,7 @@ options_parse(const struct command *c, int argc, char **argv, struct options *o,
 	status = take_words(c, (unsigned)(argc - optind), argv + optind, o);
 	if (status == 0)
 		status = split_mount_options(o);
-	return status != 0 ? status : check_together(c->name, o);
+	return status != 0 ? status : check_together(o);
 }
 
 int
@@ -367,6 +370,7 @@ options_parse_mount_helper(int argc, char **argv, struct options *o, bool *fake_
 {
 	int option, status = 0;
 
+	o->command = "mount";
 	opterr = 0;
 	optind = 1;
 	*fake_out = false;
@@ -386,5 +390,5 @@ options_parse_mount_helper(int argc, char **argv, struct options *o, bool *fake_
 		status = set_path(&o->mountpoint, argv[optind + 1]);
 	if (status == 0)
 		status = split_mount_options(o);
-	return status != 0 ? status : check_together("mount", o);
+	return status != 0 ? status : check_together(o);
 }

@@ -31,6 +31,7 @@ struct option_spec {
 };
 
 struct options {
+	const char *command; /* whose options they are, for tell_usage; borrowed */
 	char *mountpoint; /* absolute; NULL: not given */
 	char *vault_dir;  /* absolute; NULL: not given */
 	char *remote;     /* as given */

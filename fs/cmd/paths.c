@@ -77,7 +77,6 @@ paths_absolute(const char *path, char **out)
 	return current == NULL ? -ENOMEM : -ELOOP;
 }
 
-/* The specification: a relative path in the variable is invalid and ignored. */
 /* "." and ".." mean nothing behind a folder that is not there. */
 static bool
 is_dots(const char *name)
@@ -122,6 +121,7 @@ paths_absolute_name(const char *path, char **out)
 	return 0;
 }
 
+/* The specification: a relative path in the variable is invalid and ignored. */
 static err_t
 xdg_dir(const char *variable, const char *below_home, char **out)
 {

@@ -27,6 +27,9 @@ session_find_place(const struct options *o, struct place *out)
 		return place_tell_config(err);
 	if (c.count == 0)
 		return tell_failure("no vault is known here: name the mount point of one, or make one with \"snugfs up ~/Private\"");
+	if (c.count > 1 && o->arg_count > 0)
+		return tell_failure("several vaults are known here: name the mount point of one before \"%s\"; \"snugfs status\" lists "
+		    "them", o->args[0]);
 	if (c.count > 1)
 		return tell_failure("several vaults are known here: name the mount point of one; \"snugfs status\" lists them");
 	if ((status = place_find_remembered(c.entries[0].mountpoint, &p)) != 0)

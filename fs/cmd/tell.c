@@ -98,7 +98,8 @@ tell_vault_open(err_t err, const char *mountpoint, const char *dir)
 		return tell_failure("the vault in %s is in use by another snugfs: unmount it there first, or wait for its end",
 		    dir);
 	case EKEYREJECTED:
-		return tell_failure("wrong passphrase for the vault of %s: nothing was changed, try again", mountpoint);
+		return tell_failure("wrong passphrase for the vault of %s: try again, or, if it is forgotten, with "
+		    "--with-recovery-key", mountpoint);
 	case ENOKEY:
 		return tell_failure("the vault of %s wants its passphrase: leave out --no-passphrase, or give "
 		    "--passphrase-file or --passphrase-command", mountpoint);

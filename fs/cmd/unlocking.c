@@ -18,7 +18,7 @@ unlocking_kind_name(uint64_t kind)
 {
 	switch (kind) {
 	case SLOT_PLAIN:
-		return "nothing (its permissions alone)";
+		return "permissions alone";
 	case SLOT_PASSPHRASE:
 		return "passphrase";
 	case SLOT_KEY_FILE:
@@ -54,7 +54,8 @@ tell_no_such_way(const struct devicefile *df, const struct place *p, const char 
 	char ways[256];
 
 	name_ways(df, ways, sizeof(ways));
-	return tell_failure("no %s unlocks the vault of %s: what does is %s", what, p->mountpoint, ways);
+	return tell_failure("no %s unlocks the vault of %s; what does is %s: \"snugfs unlock-method add\" adds another way", what,
+	    p->mountpoint, ways);
 }
 
 static int
