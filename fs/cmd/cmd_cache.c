@@ -74,12 +74,9 @@ run(struct options *o)
 		return status;
 	if ((status = call(o, &p, given ? &size : NULL, &answer)) != 0)
 		return status;
-	if (o->json) {
-		(void)json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-		putchar('\n');
-	} else {
-		print_text(p.mountpoint, answer);
-	}
+	if (o->json)
+		return tell_json(answer);
+	print_text(p.mountpoint, answer);
 	return 0;
 }
 
@@ -90,7 +87,7 @@ static const struct option_spec own[] = {
 
 const struct command cmd_cache = {
 	.name = "cache",
-	.synopsis = "[MOUNTPOINT] [--size SIZE]",
+	.synopsis = "[MOUNTPOINT] [--size SIZE] [--json]",
 	.summary = "show or set how much of what the store has is kept on this computer",
 	.details = "Above that size what was read the longest time ago is given up here; never what the store has not, or what\n"
 	    "is pinned.  It is this device's own setting, and can be changed while the folder is mounted.\n",

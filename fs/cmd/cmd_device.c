@@ -73,12 +73,8 @@ run_list(struct options *o)
 	if ((status = session_find_place(o, &p)) != 0 ||
 	    (status = session_call(o, &p, json_pack("{s:s}", "op", "device-list"), &answer)) != 0)
 		return status;
-	if (o->json) {
-		(void)json_object_del(answer, "ok");
-		json_dumpf(answer, stdout, JSON_INDENT(2));
-		printf("\n");
-		return 0;
-	}
+	if (o->json)
+		return tell_json(answer);
 	devices = json_object_get(answer, "devices");
 	invitations = json_object_get(answer, "invitations");
 	for (size_t i = 0; i < json_array_size(devices); i++)

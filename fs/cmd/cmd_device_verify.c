@@ -124,19 +124,15 @@ run(struct options *o)
 		return status;
 	if (o->arg_count == 1)
 		return verify(o, &p, answer, o->args[0]);
-	if (o->json) {
-		(void)json_object_del(answer, "ok");
-		(void)json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-		putchar('\n');
-	} else {
-		print_all(answer);
-	}
+	if (o->json)
+		return tell_json(answer);
+	print_all(answer);
 	return 0;
 }
 
 const struct command cmd_device_verify = {
 	.name = "device verify",
-	.synopsis = "[MOUNTPOINT] [NAME] [--words WORDS] [--at COMMIT]",
+	.synopsis = "[MOUNTPOINT] [NAME] [--words WORDS] [--at COMMIT] [--json]",
 	.summary = "show the words that two devices compare, or compare a device's",
 	.details = "Without NAME, shows the words of the vault's history up to the newest commit, and those of each device.\n"
 	    "Two devices that show the same words for the same commit have the same history.  With NAME, asks whether\n"

@@ -167,14 +167,12 @@ run(struct options *o)
 		print_text(answer);
 		return 0;
 	}
-	(void)json_object_del(answer, "ok");
-	return json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER) == 0 && putchar('\n') != EOF ? 0 :
-	    tell_failure("standard output cannot be written to");
+	return tell_json(answer);
 }
 
 const struct command cmd_exposure = {
 	.name = "exposure",
-	.synopsis = "[MOUNTPOINT] | --remote URL [--credentials-file FILE | --ask-credentials]",
+	.synopsis = "[MOUNTPOINT] | --remote URL [--credentials-file FILE | --ask-credentials] [--json]",
 	.summary = "show what whoever runs the store sees, and what he could do with it",
 	.details = "Lists the store as its owner can, without any key of the vault: how many objects of which kind and size there\n"
 	    "are, when they were written, what that tells, and what could be done with it.\n",

@@ -133,19 +133,15 @@ run(struct options *o)
 	if ((status = make_request(o, &request)) != 0 || (status = session_find_place(o, &p)) != 0 ||
 	    (status = session_call(o, &p, STEAL(request), &answer)) != 0)
 		return status;
-	if (o->json) {
-		(void)json_object_del(answer, "ok");
-		(void)json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-		putchar('\n');
-	} else {
-		print_answer(answer);
-	}
+	if (o->json)
+		return tell_json(answer);
+	print_answer(answer);
 	return 0;
 }
 
 const struct command cmd_gc = {
 	.name = "gc",
-	.synopsis = "[MOUNTPOINT] [--keep 30d] [--save | --dry-run] [--now]",
+	.synopsis = "[MOUNTPOINT] [--keep TIME] [--save | --dry-run] [--now] [--json]",
 	.summary = "delete from the store what is not needed any more",
 	.details = "Deletes what no file has had in it for as long as history is kept, superseded bases, and what was left by\n"
 	    "pushes that were cut short; puts together what is more than half dead.  A mounted folder does that by\n"

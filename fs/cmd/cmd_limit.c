@@ -75,8 +75,7 @@ print_answer(const struct options *o, const json_t *answer)
 
 	if (o->json) {
 		out = json_pack("{s:o, s:o}", "up", rate_or_null(answer, "up"), "down", rate_or_null(answer, "down"));
-		return out != NULL && json_dumpf(out, stdout, JSON_INDENT(2)) == 0 && putchar('\n') != EOF ? 0 :
-		    tell_failure("not enough memory");
+		return tell_json(out);
 	}
 	print_rate("Up", answer, "up");
 	print_rate("Down", answer, "down");

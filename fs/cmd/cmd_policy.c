@@ -26,12 +26,8 @@ run_show(struct options *o)
 		status = session_call(o, &p, json_pack("{s:s}", "op", "policy"), &answer);
 	if (status != 0)
 		return status;
-	if (o->json) {
-		(void)json_object_del(answer, "ok");
-		(void)json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-		putchar('\n');
-		return 0;
-	}
+	if (o->json)
+		return tell_json(answer);
 	printf("new devices    %s\n", json_is_true(json_object_get(answer, "devices_may_add")) ?
 	    "are let in by any device, or by the recovery key" : "are let in by the recovery key alone");
 	printf("formats        from %d on\n", (int)json_integer_value(json_object_get(answer, "format_floor")));
@@ -149,7 +145,7 @@ run_set(struct options *o)
 
 static const struct command policy_show = {
 	.name = "policy show",
-	.synopsis = "[MOUNTPOINT]",
+	.synopsis = "[MOUNTPOINT] [--json]",
 	.summary = "who may let devices in, and what formats are accepted",
 	.details = "Shows what all devices of the vault keep to.\n",
 	.accepts = ACCEPT_JSON,

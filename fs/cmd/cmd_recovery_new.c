@@ -260,7 +260,7 @@ static const struct option_spec new_options[] = {
 
 const struct command cmd_recovery_new = {
 	.name = "recovery-key new",
-	.synopsis = "[MOUNTPOINT]",
+	.synopsis = "[MOUNTPOINT] [--new-recovery-key-file FILE]",
 	.summary = "replace the recovery key by another one",
 	.details = "Asks for the recovery key, shows a new one, and puts it in force on all devices; the old one and all its\n"
 	    "shares open nothing any more, also nothing that is written later.  The folder must be closed.\n"

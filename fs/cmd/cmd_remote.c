@@ -11,13 +11,6 @@
 #include "session.h"
 #include "tell.h"
 
-static int
-print_json(const json_t *value)
-{
-	return value != NULL && json_dumpf(value, stdout, JSON_INDENT(2)) == 0 && putchar('\n') != EOF ? 0 :
-	    tell_failure("not enough memory");
-}
-
 /* show */
 
 static const char *
@@ -62,7 +55,7 @@ run_show(struct options *o)
 		return status;
 	(void)json_object_del(answer, "ok");
 	if (o->json)
-		return print_json(answer);
+		return tell_json(answer);
 	print_answer(answer);
 	return 0;
 }
@@ -100,7 +93,7 @@ print_findings(const struct options *o, const struct probe_report *r)
 	if (o->json) {
 		CLEANUP(handle_free_json) json_t *out = describe(r);
 
-		status = print_json(out);
+		status = tell_json(out);
 	} else {
 		print_report(r);
 	}

@@ -83,19 +83,17 @@ run(struct options *o)
 	CLEANUP(free_ptr) char *inside = NULL;
 	CLEANUP(handle_free_json) json_t *answer = NULL;
 	json_t *request = NULL;
-	int status;
+	int status, left_out;
 
 	if ((status = place_find_containing(o->args[0], &p, &inside)) != 0 || (status = make_request(o, &p, inside, &request)) != 0 ||
 	    (status = session_call(o, &p, request, &answer)) != 0)
 		return status;
-	if (o->json) {
-		json_object_del(answer, "ok");
-		json_dumpf(answer, stdout, JSON_INDENT(2));
-		printf("\n");
-	} else {
+	if (o->json)
+		status = tell_json(answer);
+	else
 		print_answer(answer, p.mountpoint);
-	}
-	return tell_left_out(answer);
+	left_out = tell_left_out(answer);
+	return status != 0 ? status : left_out;
 }
 
 static const struct option_spec own[] = {
@@ -107,7 +105,7 @@ static const struct option_spec own[] = {
 
 const struct command cmd_restore = {
 	.name = "restore",
-	.synopsis = "PATH [--at TIME] [--to PATH] [--overwrite]",
+	.synopsis = "PATH [--at TIME] [--to PATH] [--overwrite] [--json]",
 	.summary = "bring a file or folder back as it was",
 	.details = "Brings back what PATH was at TIME, a folder with all that was in it; without --at, what it was before it was\n"
 	    "deleted.  If something is there now, that stays, and what is brought back is put beside it as\n"

@@ -115,17 +115,6 @@ describe(const struct place *p, bool counters)
 }
 
 static int
-print_json(const json_t *value)
-{
-	CLEANUP(free_ptr) char *text = value != NULL ? json_dumps(value, JSON_INDENT(2)) : NULL;
-
-	if (text == NULL)
-		return tell_failure("not enough memory");
-	puts(text);
-	return 0;
-}
-
-static int
 show_one(const struct options *o)
 {
 	CLEANUP(place_clear) struct place p = { 0 };
@@ -136,7 +125,7 @@ show_one(const struct options *o)
 		return told;
 	status = describe(&p, o->counters);
 	if (o->json)
-		return print_json(status);
+		return tell_json(status);
 	if (status == NULL)
 		return tell_failure("not enough memory");
 	status_text_print(status);
@@ -175,7 +164,7 @@ show_all(const struct options *o)
 	if (told != 0)
 		return told;
 	if (o->json)
-		return print_json(all);
+		return tell_json(all);
 	if (c.count == 0)
 		printf("There is no vault yet.  To make one: snugfs up ~/Private\n");
 	json_array_foreach(json_object_get(all, "vaults"), i, status) {

@@ -82,10 +82,7 @@ print_json(const struct devicefile *df)
 	json_object_set_new(all, "methods", methods);
 	json_object_set_new(all, "anchor", devicefile_get_anchor(df, &anchor) ? json_string(unlocking_kind_name(anchor.kind)) :
 	    json_null());
-	if (json_dumpf(all, stdout, JSON_INDENT(2)) != 0)
-		return tell_failure("not enough memory");
-	printf("\n");
-	return 0;
+	return tell_json(all);
 }
 
 static int
@@ -347,7 +344,8 @@ static const struct option_spec change_options[] = { NEW_PASSPHRASE, { NULL, NUL
 
 static const struct command cmd_add = {
 	.name = "unlock-method add",
-	.synopsis = "[MOUNTPOINT] passphrase | key-file FILE | secret-service | tpm [--pin]",
+	.synopsis = "[MOUNTPOINT] passphrase | key-file FILE | secret-service | tpm [--label TEXT] [--pin] [--no-anchor]\n"
+	    "           [--new-passphrase-file FILE | --new-passphrase-command CMD]",
 	.summary = "another way to unlock the vault on this computer",
 	.details = "Adds a way to unlock the vault, mounted or not; any one of them is enough.\n"
 	    "  passphrase                one more passphrase\n"
@@ -390,7 +388,7 @@ static const struct command cmd_remove = {
 
 static const struct command cmd_change = {
 	.name = "unlock-method change-passphrase",
-	.synopsis = "[MOUNTPOINT]",
+	.synopsis = "[MOUNTPOINT] [--new-passphrase-file FILE | --new-passphrase-command CMD]",
 	.summary = "replace a passphrase by another one",
 	.details = "Asks for the passphrase (or takes it from --passphrase-file or --passphrase-command), then for the new one.\n",
 	.options = change_options,

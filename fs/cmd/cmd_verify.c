@@ -101,19 +101,18 @@ run(struct options *o)
 		    options_get(o, "repair") != NULL), &answer);
 	if (status != 0)
 		return status == EXIT_TOLD ? EXIT_UNCHECKED : status;
-	if (o->json) {
-		(void)json_object_del(answer, "ok");
-		(void)json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-		putchar('\n');
-	} else {
+	if (o->json)
+		status = tell_json(answer);
+	else
 		print_answer(answer, percent);
-	}
+	if (status != 0)
+		return EXIT_UNCHECKED;
 	return damage(answer) == 0 ? 0 : EXIT_DAMAGED;
 }
 
 const struct command cmd_verify = {
 	.name = "verify",
-	.synopsis = "[MOUNTPOINT] [--sample 10%] [--repair]",
+	.synopsis = "[MOUNTPOINT] [--sample PERCENT] [--repair] [--json]",
 	.summary = "read the store and say what is missing, changed or foreign",
 	.details = "Reads what the vault has in its store and compares it with what the chain of commits says, to the last\n"
 	    "byte.  Exits with 0 if all is well, 1 if something is missing, changed or foreign, 3 if that could not be\n"

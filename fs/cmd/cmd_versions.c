@@ -85,12 +85,8 @@ run(struct options *o)
 	status = session_call(o, &p, json_pack("{s:s, s:s, s:b}", "op", "versions", "path", hex, "deleted", deleted), &answer);
 	if (status != 0)
 		return status;
-	if (o->json) {
-		json_object_del(answer, "ok");
-		json_dumpf(answer, stdout, JSON_INDENT(2));
-		printf("\n");
-		return 0;
-	}
+	if (o->json)
+		return tell_json(answer);
 	print_versions(answer, deleted);
 	return 0;
 }
@@ -102,7 +98,7 @@ static const struct option_spec own[] = {
 
 const struct command cmd_versions = {
 	.name = "versions",
-	.synopsis = "PATH [--deleted]",
+	.synopsis = "PATH [--deleted] [--json]",
 	.summary = "what became of a file, newest first",
 	.details = "Lists the versions of a file or folder that the store has, also of one that was deleted or renamed since: when\n"
 	    "and where it was changed, its size then, and what was changed.  \"snugfs restore\" brings one back.\n",

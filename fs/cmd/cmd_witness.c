@@ -22,12 +22,8 @@ run_show(struct options *o)
 		status = session_call(o, &p, json_pack("{s:s}", "op", "witness"), &answer);
 	if (status != 0)
 		return status;
-	if (o->json) {
-		(void)json_object_del(answer, "ok");
-		(void)json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-		putchar('\n');
-		return 0;
-	}
+	if (o->json)
+		return tell_json(answer);
 	url = json_string_value(json_object_get(answer, "url"));
 	problem = json_string_value(json_object_get(answer, "problem"));
 	if (url == NULL)
@@ -64,7 +60,7 @@ run_set(struct options *o)
 
 static const struct command witness_show = {
 	.name = "witness show",
-	.synopsis = "[MOUNTPOINT]",
+	.synopsis = "[MOUNTPOINT] [--json]",
 	.summary = "which store is the witness, and whether it works",
 	.details = "Shows the witness of this device.\n",
 	.accepts = ACCEPT_JSON,

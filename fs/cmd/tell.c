@@ -176,3 +176,11 @@ tell_no_vault(const char *mountpoint)
 	return tell_failure("there is no vault for %s yet: make one with \"snugfs up %s\", or open an existing one with "
 	    "\"snugfs join %s --remote URL\"", mountpoint, mountpoint, mountpoint);
 }
+
+int
+tell_json(json_t *answer)
+{
+	(void)json_object_del(answer, "ok");
+	return answer != NULL && json_dumpf(answer, stdout, JSON_INDENT(2)) == 0 && putchar('\n') != EOF ? 0 :
+	    tell_failure("the answer cannot be written to standard output: %s", tell_reason(answer == NULL ? -ENOMEM : -errno));
+}

@@ -7,6 +7,8 @@
 #ifndef SNUGFS_TELL_H
 #define SNUGFS_TELL_H
 
+#include <jansson.h>
+
 #include "err.h"
 
 #define EXIT_TOLD 1
@@ -30,5 +32,11 @@ int tell_vault_make(err_t err, const char *dir);
 int tell_sync(err_t err, const char *remote, const char *why);
 /* Nothing is known of a vault for this folder. */
 int tell_no_vault(const char *mountpoint);
+
+/*
+ * What --json asks for, on standard output: the answer without its "ok", which is taken out of it.  NULL: there was not enough memory
+ * to make it.
+ */
+int tell_json(json_t *answer);
 
 #endif
