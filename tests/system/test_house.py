@@ -337,6 +337,37 @@ def test_the_manual_names_every_command_and_option_and_no_other():
     assert helped == options_in(page)
 
 
+# Options that several commands have, with a value where they want one: only trying says which command accepts them.
+SHARED = {"--json": [], "--wait": [], "--remote": ["x"], "-f": [], "-o": ["x"]}
+
+
+def all_words():
+    for command in commands():
+        subcommands = re.findall(rf"^  {command} ([a-z-]+)  ", helps(command), re.MULTILINE)
+        yield from [(command, subcommand) for subcommand in subcommands] or [(command,)]
+
+
+def in_synopsis(page, words):
+    """The lines of the manual's synopsis that are about this command: "snugfs device list ...", "snugfs pin | unpin ..."."""
+    synopsis = page.split("SYNOPSIS", 1)[1].split("DESCRIPTION", 1)[0]
+    line = rf"^ *snugfs (?:[a-z-]+ \| )*{' '.join(words)}(?= |$).*"
+    return "\n".join(re.findall(line, synopsis, re.MULTILINE))
+
+
+def test_each_command_shows_all_its_options_in_its_usage_and_in_the_synopsis_and_no_other():
+    plain = subprocess.run(["mandoc", "-Tascii", "-O", "width=500", TOP / "man" / "snugfs.1"], check=True, capture_output=True, text=True)
+    page = re.sub(".\b", "", plain.stdout)
+    short = r"(?<![\w-])--?[a-z][a-z-]*"
+    for words in all_words():
+        usage, text = helps(*words).split("\n\n", 1)
+        own = set(re.findall(rf"^  ({short})", text.split("Options of every command")[0], re.MULTILINE))
+        accepts = own | {option for option, value in SHARED.items() if subprocess.run(
+            [conftest.binary(), *words, option, *value, "--help"], capture_output=True).returncode == 0}
+        assert set(re.findall(short, usage)) == accepts, f"the usage of {words}"
+        assert in_synopsis(page, words), f"the synopsis lacks {words}"
+        assert set(re.findall(short, in_synopsis(page, words))) == accepts, f"the synopsis of {words}"
+
+
 def test_the_commands_of_the_readme_are_there():
     readme = (TOP / "README.md").read_text(encoding="utf-8")
     scripts = set(re.findall(r"\btests/[a-z]+\b(?!/)", readme))
