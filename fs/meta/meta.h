@@ -125,7 +125,8 @@ MUST_CHECK err_t meta_lookup(struct meta *m, uint64_t parent, const char *name, 
 /* As meta_dentry_scan; what was read stays in the cache.  inodes: each with its inode (NULL: it can't be read). */
 typedef err_t meta_entry_fn(void *ctx, const struct dentry *d, struct inode *i);
 MUST_CHECK err_t meta_list(struct meta *m, uint64_t parent, uint64_t after, bool inodes, meta_entry_fn *fn, void *ctx);
-/* A path from the root for messages: "a/b/c", or "(removed file)"; always terminates. */
+/* A path from the root for messages: "a/b/c", or "(a removed file)", or "(a file that has several names)" of which none is known
+ * without a long search; always terminates. */
 void meta_path(struct meta *m, uint64_t ino, char *out, size_t out_len);
 
 /* Chunks. [L]  no 0 is the inode's own.  create: an empty one if there is none. */

@@ -335,9 +335,19 @@ path_match(void *ctx, const struct dentry *d)
 	return -ECANCELED;
 }
 
+/* Only the folder in which a file had a name lately is noted: to look for its others would be to look through all folders. */
+static const char *
+describe_nameless(struct meta *m, uint64_t ino)
+{
+	struct inode *i;
+
+	return meta_inode_get(m, ino, &i) == 0 && i->nlink > 0 ? "(a file that has several names)" : "(a removed file)";
+}
+
 void
 meta_path(struct meta *m, uint64_t ino, char *out, size_t out_len)
 {
+	const uint64_t of = ino;
 	char path[4096] = "";
 	size_t at = sizeof(path) - 1;
 
@@ -361,7 +371,7 @@ meta_path(struct meta *m, uint64_t ino, char *out, size_t out_len)
 		path[--at] = '/';
 	}
 	if (ino != INODE_ROOT)
-		snprintf(out, out_len, "(a removed file)");
+		snprintf(out, out_len, "%s", describe_nameless(m, of));
 	else
 		snprintf(out, out_len, "%s", path[at] == '/' ? path + at + 1 : "/");
 }

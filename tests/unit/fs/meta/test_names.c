@@ -351,6 +351,35 @@ how_much_is_pending_is_known_after_a_reopening(void **state)
 	assert_int_equal(sum.dentry_count, 18);
 }
 
+/* In the root, and then elsewhere, too. */
+static void
+a_file_whose_noted_name_is_gone_is_not_called_removed_in_messages(void **state)
+{
+	struct fixture *f = *state;
+	struct inode *i;
+	uint64_t ino;
+	char path[64];
+
+	meta_lock(f->meta);
+	assert_int_equal(meta_inode_new(f->meta, &i), 0);
+	ino = i->ino;
+	i->mode = S_IFREG;
+	i->nlink = 2;
+	i->parent = INODE_ROOT;
+	assert_int_equal(meta_dentry_set(f->meta, INODE_ROOT, "noted", ino, DT_REG), 0);
+	assert_int_equal(meta_dentry_set(f->meta, DIR_INO, "other", ino, DT_REG), 0);
+	meta_path(f->meta, ino, path, sizeof(path));
+	assert_string_equal(path, "noted");
+	assert_int_equal(meta_dentry_set(f->meta, INODE_ROOT, "noted", 0, DT_REG), 0);
+	i->nlink = 1;
+	meta_path(f->meta, ino, path, sizeof(path));
+	assert_string_equal(path, "(a file that has several names)");
+	i->nlink = 0;
+	meta_path(f->meta, ino, path, sizeof(path));
+	assert_string_equal(path, "(a removed file)");
+	meta_unlock(f->meta);
+}
+
 /* A disk that takes its time: no commit ends before somebody says so. */
 struct slow {
 	struct fixture *f;
@@ -417,6 +446,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(a_listing_in_pieces_gives_each_name_once_in_the_order_in_which_they_were_made),
+		T(a_file_whose_noted_name_is_gone_is_not_called_removed_in_messages),
 		T(a_listing_is_of_what_is_in_the_database_and_of_what_is_newer),
 		T(names_that_go_while_their_directory_is_listed_are_not_listed_twice_and_hide_no_others),
 		T(two_lookups_bring_the_other_names_of_a_small_directory_and_those_that_are_not_there),
