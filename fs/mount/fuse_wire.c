@@ -86,8 +86,9 @@ device_read(int fd, void *buf, size_t len, void *userdata)
 }
 
 /*
- * INIT's answer as libfuse 3.14 composes it lacks FUSE_HANDLE_KILLPRIV_V2, which it does not know, and promises no more
- * read-ahead than the kernel proposes.
+ * INIT's answer as libfuse 3.14 composes it lacks FUSE_HANDLE_KILLPRIV_V2, which it does not know, and FUSE_PARALLEL_DIROPS, though it
+ * was asked for (without it all who look into a folder queue behind the one whose answer takes long, and can't even be killed), and
+ * promises no more read-ahead than the kernel proposes.
  */
 static void
 amend_init(const struct iovec *iov, int count)
@@ -100,7 +101,7 @@ amend_init(const struct iovec *iov, int count)
 	if (header->error == 0 && count > 1 && iov[1].iov_len >= offsetof(struct fuse_init_out, max_background)) {
 		struct fuse_init_out *init = iov[1].iov_base;
 
-		init->flags |= self->init_offered & FUSE_HANDLE_KILLPRIV_V2;
+		init->flags |= self->init_offered & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_PARALLEL_DIROPS);
 		init->max_readahead = FUSE_READ_AHEAD_LEN;
 	}
 }
