@@ -1,22 +1,56 @@
-/* The past by names, for the mount. */
+/*
+ * The past by names, for the mount.
+ *
+ * What needs the store is an errand, run by a thread of its own: it goes on when nobody waits any more, and who comes next for the same
+ * waits with the others.
+ */
 #include "moments.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include <utlist.h>
+
+#include "interrupt.h"
 #include "log.h"
 
 /* So many commits are looked at for a listing. */
 #define LISTED_COMMITS 200u
+
+/* Once somebody was called off: so often it is looked at whether that was meant. */
+#define LOOK_MS 100u
+
+struct errand {
+	struct moments *l;
+	struct hidden_key key;
+	bool is_listing; /* has no key */
+	/* its thread's, until it is done */
+	uint64_t commit;
+	struct history_view *view;
+	char *names[LISTED_COMMITS];
+	size_t name_count;
+	/* under the lock */
+	unsigned holders;
+	bool done;
+	err_t err;
+	struct errand *prev, *next; /* until it is done */
+};
 
 struct moments {
 	struct history *history;
 	struct uplink *uplink;
 	struct hidden_source source;
 	atomic_bool ended;
+
+	pthread_mutex_t lock;
+	/* under lock */
+	pthread_cond_t moved;
+	struct errand *errands;
+	unsigned running;
 };
 
 static bool
@@ -42,16 +76,42 @@ parse(void *ctx, const char *name, struct hidden_key *out)
 	return err;
 }
 
-/* What runs with the sync engine. */
-struct errand {
-	struct moments *l;
-	const struct hidden_key *key;
-	uint64_t *commit;
-	struct history_view *view;
-	int (*fn)(void *ctx, const char *name);
-	void *fn_ctx;
-	err_t (*run)(struct errand *e, struct sync *s, struct past *p);
-};
+/* Errands. */
+
+static err_t
+find_and_get(struct errand *e, struct sync *s, struct past *p)
+{
+	err_t err = 0;
+
+	if (e->commit == UINT64_MAX && e->key.is_commit && e->key.value > past_head(p))
+		return -ENOENT;
+	if (e->commit == UINT64_MAX && e->key.is_commit)
+		e->commit = e->key.value;
+	else if (e->commit == UINT64_MAX)
+		err = past_find(p, e->key.value, &e->commit);
+	return err != 0 ? err : history_view_get(e->l->history, s, p, e->commit, &e->view);
+}
+
+static err_t
+list_times(struct errand *e, struct past *p)
+{
+	uint64_t head = past_head(p);
+	char last[HISTORY_TIME_LEN] = "";
+
+	for (uint64_t i = 0; i <= head && i < LISTED_COMMITS; i++) {
+		char name[HISTORY_TIME_LEN];
+		uint64_t time_ns;
+		err_t err = past_time(p, head - i, &time_ns);
+
+		if (err != 0)
+			return err;
+		history_time_print(time_ns, name);
+		if (strcmp(name, last) != 0 && (e->names[e->name_count++] = strdup(name)) == NULL)
+			return -ENOMEM;
+		memcpy(last, name, sizeof(last));
+	}
+	return 0;
+}
 
 static err_t
 with_sync(struct sync *s, void *ctx)
@@ -63,7 +123,7 @@ with_sync(struct sync *s, void *ctx)
 
 	if (err != 0)
 		return err;
-	err = e->run(e, s, p);
+	err = e->is_listing ? list_times(e, p) : find_and_get(e, s, p);
 	if (err != 0 && past_why(p)[0] != '\0')
 		log_error("the folder as it was can't be read: %s", past_why(p));
 	return err;
@@ -81,31 +141,200 @@ run(struct errand *e)
 	return -EIO;
 }
 
+static void
+errand_free(struct errand *e)
+{
+	if (e->view != NULL)
+		history_view_put(e->l->history, e->view);
+	for (size_t i = 0; i < e->name_count; i++)
+		free(e->names[i]);
+	free(e);
+}
+
+static void
+errand_put(struct errand *e)
+{
+	bool last;
+
+	pthread_mutex_lock(&e->l->lock);
+	last = --e->holders == 0;
+	pthread_mutex_unlock(&e->l->lock);
+	if (last)
+		errand_free(e);
+}
+
+static void *
+errand_main(void *arg)
+{
+	struct errand *e = arg;
+	struct moments *l = e->l;
+	err_t err = run(e);
+
+	pthread_mutex_lock(&l->lock);
+	e->err = err;
+	e->done = true;
+	DL_DELETE(l->errands, e);
+	pthread_cond_broadcast(&l->moved);
+	pthread_mutex_unlock(&l->lock);
+	errand_put(e);
+
+	pthread_mutex_lock(&l->lock);
+	l->running--;
+	pthread_cond_broadcast(&l->moved);
+	pthread_mutex_unlock(&l->lock);
+	return NULL;
+}
+
+/* [lock] One with two holders: the caller, and its thread. */
 static err_t
-find_and_get(struct errand *e, struct sync *s, struct past *p)
+start_errand(struct moments *l, const struct hidden_key *key, uint64_t commit, struct errand **out)
+{
+	struct errand *e = calloc(1, sizeof(*e));
+	pthread_t thread;
+	err_t err;
+
+	if (e == NULL)
+		return -ENOMEM;
+	e->l = l;
+	e->is_listing = key == NULL;
+	if (key != NULL)
+		e->key = *key;
+	e->commit = commit;
+	e->holders = 2;
+	err = -pthread_create(&thread, NULL, errand_main, e);
+	if (err != 0) {
+		free(e);
+		return err;
+	}
+	(void)pthread_detach(thread);
+	DL_APPEND(l->errands, e);
+	l->running++;
+	*out = e;
+	return 0;
+}
+
+/* [lock] The same, under way. */
+static struct errand *
+find_errand(const struct moments *l, const struct hidden_key *key)
+{
+	struct errand *e;
+
+	DL_FOREACH(l->errands, e)
+		if (key == NULL ? e->is_listing :
+		    !e->is_listing && e->key.is_commit == key->is_commit && e->key.value == key->value)
+			return e;
+	return NULL;
+}
+
+struct waiter {
+	struct moments *l;
+	bool called; /* under the lock */
+};
+
+static void
+on_interrupt(void *ctx)
+{
+	struct waiter *w = ctx;
+
+	pthread_mutex_lock(&w->l->lock);
+	w->called = true;
+	pthread_cond_broadcast(&w->l->moved);
+	pthread_mutex_unlock(&w->l->lock);
+}
+
+/* [lock, given up meanwhile] */
+static bool
+is_called_off(const struct waiter *w)
+{
+	bool over;
+
+	if (!w->called)
+		return false;
+	pthread_mutex_unlock(&w->l->lock);
+	over = interrupt_is_over();
+	pthread_mutex_lock(&w->l->lock);
+	return over;
+}
+
+/* [lock, given up meanwhile] */
+static void
+wait_a_little(struct moments *l)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += LOOK_MS * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000L;
+	}
+	(void)pthread_cond_clockwait(&l->moved, &l->lock, CLOCK_MONOTONIC, &until);
+}
+
+static err_t
+errand_await(struct errand *e)
+{
+	struct waiter w = { .l = e->l };
+	err_t err = 0;
+
+	interrupt_listen(on_interrupt, &w);
+	pthread_mutex_lock(&w.l->lock);
+	while (!e->done && err == 0) {
+		if (w.called)
+			wait_a_little(w.l);
+		else
+			pthread_cond_wait(&w.l->moved, &w.l->lock);
+		if (!e->done && is_called_off(&w))
+			err = -EINTR;
+	}
+	if (e->done)
+		err = e->err;
+	pthread_mutex_unlock(&w.l->lock);
+	interrupt_listen(NULL, NULL);
+	return err;
+}
+
+/* key NULL: a listing.  Put *out back if there is one, whatever is returned. */
+static err_t
+do_errand(struct moments *l, const struct hidden_key *key, uint64_t commit, struct errand **out)
 {
 	err_t err = 0;
 
-	if (*e->commit == UINT64_MAX && e->key->is_commit && e->key->value > past_head(p))
-		return -ENOENT;
-	if (*e->commit == UINT64_MAX && e->key->is_commit)
-		*e->commit = e->key->value;
-	else if (*e->commit == UINT64_MAX)
-		err = past_find(p, e->key->value, e->commit);
-	return err != 0 ? err : history_view_get(e->l->history, s, p, *e->commit, &e->view);
+	pthread_mutex_lock(&l->lock);
+	*out = find_errand(l, key);
+	if (*out != NULL)
+		(*out)->holders++;
+	else
+		err = start_errand(l, key, commit, out);
+	pthread_mutex_unlock(&l->lock);
+	return err != 0 ? err : errand_await(*out);
+}
+
+/* What the mount asks. */
+
+static void
+errand_put_ptr(struct errand **e)
+{
+	if (*e != NULL)
+		errand_put(*e);
 }
 
 static err_t
 enter(void *ctx, const struct hidden_key *key, uint64_t *commit, struct vfs **out, void **token_out)
 {
 	struct moments *l = ctx;
-	struct errand e = { .l = l, .key = key, .commit = commit, .run = find_and_get };
-	err_t err = *commit == UINT64_MAX ? -ENOENT : history_view_find(l->history, *commit, &e.view);
+	CLEANUP(errand_put_ptr) struct errand *e = NULL;
+	struct history_view *view;
+	err_t err = *commit == UINT64_MAX ? -ENOENT : history_view_find(l->history, *commit, &view);
 
-	if (err != 0 && (err = run(&e)) != 0)
-		return err;
-	*out = history_view_vfs(e.view);
-	*token_out = e.view;
+	if (err != 0) {
+		/* It keeps the view open until we have it, too. */
+		if ((err = do_errand(l, key, *commit, &e)) != 0 || (err = history_view_find(l->history, e->commit, &view)) != 0)
+			return err;
+		*commit = e->commit;
+	}
+	*out = history_view_vfs(view);
+	*token_out = view;
 	return 0;
 }
 
@@ -118,34 +347,16 @@ leave(void *ctx, void *token)
 }
 
 static err_t
-list_times(struct errand *e, struct sync *s, struct past *p)
-{
-	uint64_t head = past_head(p);
-	char last[HISTORY_TIME_LEN] = "";
-
-	(void)s;
-	for (uint64_t i = 0; i <= head && i < LISTED_COMMITS; i++) {
-		char name[HISTORY_TIME_LEN];
-		uint64_t time_ns;
-		err_t err = past_time(p, head - i, &time_ns);
-
-		if (err != 0)
-			return err;
-		history_time_print(time_ns, name);
-		if (strcmp(name, last) != 0 && e->fn(e->fn_ctx, name) != 0)
-			break;
-		memcpy(last, name, sizeof(last));
-	}
-	return 0;
-}
-
-static err_t
 list(void *ctx, int (*fn)(void *fn_ctx, const char *name), void *fn_ctx)
 {
-	struct errand e = { .l = ctx, .fn = fn, .fn_ctx = fn_ctx, .run = list_times };
-	err_t err = run(&e);
+	CLEANUP(errand_put_ptr) struct errand *e = NULL;
+	err_t err = do_errand(ctx, NULL, UINT64_MAX, &e);
 
-	return err == -ENOENT ? 0 : err; /* nothing was pushed yet */
+	if (err == -ENOENT)
+		return 0; /* nothing was pushed yet */
+	for (size_t i = 0; err == 0 && i < e->name_count && fn(fn_ctx, e->names[i]) == 0; i++)
+		;
+	return err;
 }
 
 static void
@@ -166,6 +377,8 @@ moments_new(struct history *h, struct uplink *u, struct moments **out)
 	l->history = h;
 	l->uplink = u;
 	l->source = (struct hidden_source){ l, parse, enter, leave, list, end };
+	pthread_mutex_init(&l->lock, NULL);
+	pthread_cond_init(&l->moved, NULL);
 	*out = l;
 	return 0;
 }
@@ -173,6 +386,14 @@ moments_new(struct history *h, struct uplink *u, struct moments **out)
 void
 moments_free(struct moments *l)
 {
+	if (l == NULL)
+		return;
+	pthread_mutex_lock(&l->lock);
+	while (l->running > 0)
+		pthread_cond_wait(&l->moved, &l->lock);
+	pthread_mutex_unlock(&l->lock);
+	pthread_cond_destroy(&l->moved);
+	pthread_mutex_destroy(&l->lock);
 	free(l);
 }
 

@@ -30,6 +30,19 @@ present(void)
 	return fuse_ops_handlers();
 }
 
+/* hidden_enter for a request: to make the tree may take the store. */
+static err_t
+enter(fuse_req_t req, fuse_ino_t ino, struct hidden_visit *v)
+{
+	struct fuse_interrupt source;
+	err_t err;
+
+	fuse_interrupt_begin(&source, req);
+	err = hidden_enter(hidden_of(req), ino, v);
+	fuse_interrupt_end();
+	return err;
+}
+
 static void
 reply_entry(fuse_req_t req, err_t err, const struct stat *attr)
 {
@@ -49,6 +62,7 @@ reply_entry(fuse_req_t req, err_t err, const struct stat *attr)
 static void
 op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	struct fuse_interrupt source;
 	struct stat attr;
 	err_t err;
 
@@ -56,7 +70,9 @@ op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		present()->lookup(req, parent, name);
 		return;
 	}
+	fuse_interrupt_begin(&source, req);
 	err = hidden_lookup(hidden_of(req), parent, name, &attr);
+	fuse_interrupt_end();
 	reply_entry(req, err, &attr);
 }
 
@@ -90,6 +106,7 @@ op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 static void
 op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct fuse_interrupt source;
 	struct stat attr;
 	err_t err;
 
@@ -97,7 +114,9 @@ op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		present()->getattr(req, ino, fi);
 		return;
 	}
+	fuse_interrupt_begin(&source, req);
 	err = hidden_attr(hidden_of(req), ino, &attr);
+	fuse_interrupt_end();
 	if (err != 0)
 		fuse_reply_err(req, -err);
 	else
@@ -115,7 +134,10 @@ op_readlink(fuse_req_t req, fuse_ino_t ino)
 		present()->readlink(req, ino);
 		return;
 	}
-	if ((err = hidden_enter(hidden_of(req), ino, &v)) != 0 || (err = vfs_readlink(v.vfs, v.ino, target, sizeof(target))) != 0)
+	err = enter(req, ino, &v);
+	if (err == 0)
+		err = vfs_readlink(v.vfs, v.ino, target, sizeof(target));
+	if (err != 0)
 		fuse_reply_err(req, -err);
 	else
 		fuse_reply_readlink(req, target);
@@ -134,7 +156,7 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file
 		present()->read(req, ino, size, off, fi);
 		return;
 	}
-	err = off < 0 ? -EINVAL : hidden_enter(hidden_of(req), ino, &v);
+	err = off < 0 ? -EINVAL : enter(req, ino, &v);
 	fuse_interrupt_begin(&source, req);
 	if (err == 0)
 		err = vfs_read(v.vfs, v.ino, (uint64_t)off, size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX, (uint8_t *)data, &len);
@@ -156,7 +178,7 @@ op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file
 		present()->lseek(req, ino, off, whence, fi);
 		return;
 	}
-	err = off < 0 ? -ENXIO : hidden_enter(hidden_of(req), ino, &v);
+	err = off < 0 ? -ENXIO : enter(req, ino, &v);
 	if (err == 0)
 		err = vfs_seek(v.vfs, v.ino, (uint64_t)off, whence, &found);
 	if (err != 0)
@@ -188,7 +210,7 @@ op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 		present()->getxattr(req, ino, name, size);
 		return;
 	}
-	err = hidden_is_folder(ino) ? -ENODATA : hidden_enter(hidden_of(req), ino, &v);
+	err = hidden_is_folder(ino) ? -ENODATA : enter(req, ino, &v);
 	if (err == 0)
 		err = vfs_getxattr(v.vfs, v.ino, name, value, size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX, &len);
 	reply_xattr(req, err, value, size, len);
@@ -206,7 +228,7 @@ op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 		present()->listxattr(req, ino, size);
 		return;
 	}
-	if (!hidden_is_folder(ino) && (err = hidden_enter(hidden_of(req), ino, &v)) == 0)
+	if (!hidden_is_folder(ino) && (err = enter(req, ino, &v)) == 0)
 		err = vfs_listxattr(v.vfs, v.ino, list, size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX, &len);
 	reply_xattr(req, err, list, size, len);
 }
@@ -247,11 +269,14 @@ read_entries(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 	CLEANUP(hidden_leave) struct hidden_visit v = { 0 };
 	struct entries e = { .req = req, .plus = plus, .data = fuse_wire_reply_buffer(),
 		.max = size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX };
+	struct fuse_interrupt source;
 	err_t err;
 
 	if (ino == HIDDEN_TOP || ino == HIDDEN_AT) {
+		fuse_interrupt_begin(&source, req);
 		err = hidden_list(hidden_of(req), ino, (uint64_t)off, add_entry, &e);
-	} else if ((err = hidden_enter(hidden_of(req), ino, &v)) == 0) {
+		fuse_interrupt_end();
+	} else if ((err = enter(req, ino, &v)) == 0) {
 		e.v = &v;
 		err = vfs_readdir(v.vfs, v.ino, (uint64_t)off, false, add_entry, &e);
 	}

@@ -15,9 +15,9 @@
 #define LIST_MAX 512u
 
 struct moment {
-	uint64_t lookups; /* of all its inodes together; under the lock, as is the key */
+	/* under the lock */
+	uint64_t lookups; /* of all its inodes together */
 	struct hidden_key key;
-	pthread_mutex_t finding; /* for the next */
 	uint64_t commit;  /* UINT64_MAX: not found yet */
 };
 
@@ -34,13 +34,6 @@ struct hidden {
 
 /* Moments. */
 
-static void
-moment_free(struct moment *m)
-{
-	pthread_mutex_destroy(&m->finding);
-	free(m);
-}
-
 static struct moment *
 moment_new(const struct hidden_key *key)
 {
@@ -50,7 +43,6 @@ moment_new(const struct hidden_key *key)
 		return NULL;
 	m->key = *key;
 	m->commit = UINT64_MAX;
-	pthread_mutex_init(&m->finding, NULL);
 	return m;
 }
 
@@ -87,18 +79,25 @@ hidden_leave(struct hidden_visit *v)
 err_t
 hidden_enter(struct hidden *p, uint64_t ino, struct hidden_visit *v)
 {
+	struct hidden_key key = { 0 };
+	uint64_t commit = UINT64_MAX;
 	struct moment *m;
 	err_t err;
 
 	*v = (struct hidden_visit){ .hidden = p, .number = (unsigned)((ino & ~HIDDEN_FLAG) >> HIDDEN_MOMENT_SHIFT), .ino = ino & INO_MASK };
 	pthread_mutex_lock(&p->lock);
 	m = p->moments[v->number];
+	if (m != NULL) {
+		key = m->key;
+		commit = m->commit;
+	}
 	pthread_mutex_unlock(&p->lock);
 	if (m == NULL)
 		return -ESTALE;
-	pthread_mutex_lock(&m->finding);
-	err = p->source->enter(p->source->ctx, &m->key, &m->commit, &v->vfs, &v->token);
-	pthread_mutex_unlock(&m->finding);
+	err = p->source->enter(p->source->ctx, &key, &commit, &v->vfs, &v->token);
+	pthread_mutex_lock(&p->lock);
+	m->commit = commit;
+	pthread_mutex_unlock(&p->lock);
 	return err;
 }
 
@@ -129,7 +128,7 @@ hidden_forget(struct hidden *p, uint64_t ino, uint64_t n)
 		m = NULL;
 	pthread_mutex_unlock(&p->lock);
 	if (m != NULL)
-		moment_free(m);
+		free(m);
 }
 
 /* Attributes. */
@@ -345,8 +344,7 @@ hidden_free(struct hidden *p)
 	if (p == NULL)
 		return;
 	for (unsigned i = 0; i < MOMENTS; i++)
-		if (p->moments[i] != NULL)
-			moment_free(p->moments[i]);
+		free(p->moments[i]);
 	drop_names(p);
 	pthread_mutex_destroy(&p->lock);
 	free(p);

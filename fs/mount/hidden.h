@@ -27,7 +27,9 @@ struct hidden_key {
 	bool is_commit;
 	uint64_t value;
 };
-/* Who knows the past, for the hidden folder.  Any thread; may take long. */
+/*
+ * Who knows the past, for the hidden folder.  Any thread; may take long.  -EINTR: nobody waits for it any more (interrupt.h).
+ */
 struct hidden_source {
 	void *ctx;
 	/* What a name in .snugfs/at means.  -EINVAL: nothing. */

@@ -3,7 +3,10 @@ import datetime
 import errno
 import json
 import os
+import pathlib
+import re
 import shutil
+import signal
 import subprocess
 import time
 
@@ -306,6 +309,35 @@ def test_no_listing_shows_the_hidden_folder_and_nobody_can_take_its_name(compute
         with pytest.raises(OSError):
             attempt()
     assert os.listdir(alpha.mountpoint) == ["file"]
+
+
+def test_who_waits_for_the_past_can_be_killed_and_who_comes_later_gets_it(computers):
+    """The store lies in the folder of another vault, whose daemon is stopped: who touches it waits."""
+    outer = computers.another()
+    outer.up()
+    computers.remote = f"dir:{outer.mountpoint}/store"
+    alpha = computers.first()
+    for text in ("one", "two"):
+        write(alpha, "file", text)
+        computers.sync(alpha)
+    beta = computers.join()
+    outer.signal(signal.SIGSTOP)
+    try:
+        waiting = [subprocess.Popen(["ls", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                   for path in (past(beta, "commit 0"), past(beta, "commit 0"), past(beta, "commit 1") / "file")]
+        for process in waiting:
+            wchan = pathlib.Path(f"/proc/{process.pid}/wchan")
+            conftest.wait_until(lambda w=wchan: re.search("fuse|request_wait_answer|down_read|rwsem", w.read_text()), "it to wait")
+        for process in waiting:
+            process.kill()
+            assert process.wait(timeout=60) < 0
+        assert os.listdir(beta.mountpoint) == ["file"]
+    finally:
+        outer.signal(signal.SIGCONT)
+    assert os.listdir(past(beta, "commit 0")) == ["file"]
+    assert (past(beta, "commit 0") / "file").read_text() == "one"
+    for vault in (alpha, beta):  # before what their store is in
+        vault.unmount()
 
 
 def test_nothing_in_the_past_can_be_changed(computers):
