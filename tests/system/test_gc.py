@@ -14,7 +14,7 @@ import conftest
 import crashers
 import trees
 from test_crash_daemon import die
-from test_main_job import computers  # pylint: disable=unused-import
+from test_main_job import asked as computers  # pylint: disable=unused-import
 
 KILLS = 12
 SEED = int(os.environ.get("CRASH_SEED", "1"))

@@ -14,7 +14,7 @@ import pytest
 
 import conftest
 import trees
-from test_main_job import computers  # pylint: disable=unused-import
+from test_main_job import asked as computers  # pylint: disable=unused-import
 
 
 def versions(vault, path, *args):

@@ -59,9 +59,30 @@ class Computers:
         assert not errors, errors
 
 
+class Asked(Computers):
+    """They sync when they are asked to, and never by themselves: then it is known what a commit has in it, and a segment."""
+
+    def _paused(self, vault):
+        vault.run("pause", vault.mountpoint, "--vault", vault.dir)
+        return vault
+
+    def first(self, *args):
+        return self._paused(super().first(*args))
+
+    def join(self, name="beta"):
+        return self._paused(super().join(name))
+
+
 @pytest.fixture
 def computers():
     c = Computers()
+    yield c
+    c.clean_up()
+
+
+@pytest.fixture
+def asked():
+    c = Asked()
     yield c
     c.clean_up()
 

@@ -18,6 +18,7 @@ class Counted:
         self.vault = conftest.Vault(self.root)
         self.vault.up("--remote", f"dir:{self.store}", "--recovery-key-file", self.root / "key")
         self.mnt = self.vault.mountpoint
+        self.vault.run("pause", self.mnt, "--vault", self.vault.dir)  # work that takes long would be sent in several parts
         self.sync()
 
     def sync(self):
