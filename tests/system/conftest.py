@@ -121,7 +121,7 @@ class Vault:
             self.detach()
             self.signal(signal.SIGTERM)
             try:
-                wait_until(lambda: not self.daemons(), "the daemon's end", 20)
+                wait_until(lambda: not self.daemons(), "the daemon's end")
             except TimeoutError:
                 self.signal(signal.SIGKILL)
                 raise

@@ -91,7 +91,7 @@ class Cli:
         for pid in self.daemons():
             os.kill(pid, signal.SIGTERM)
         try:
-            wait_until(lambda: not self.daemons(), "the daemons' end", 30)
+            wait_until(lambda: not self.daemons(), "the daemons' end")
         finally:
             for pid in self.daemons():
                 os.kill(pid, signal.SIGKILL)
