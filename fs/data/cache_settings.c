@@ -145,8 +145,8 @@ pin(struct meta *m, uint64_t ino)
 	if (s.pin_count == CACHE_PINS_MAX)
 		return -E2BIG;
 
-	uint64_t *grown = reallocarray(s.pins, (size_t)s.pin_count + 1, sizeof(*grown));
 	uint32_t at = place_of(&s, ino);
+	uint64_t *grown = reallocarray(s.pins, (size_t)s.pin_count + 1, sizeof(*grown));
 
 	if (!grown)
 		return -ENOMEM;

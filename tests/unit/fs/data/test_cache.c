@@ -158,6 +158,31 @@ what_is_in_a_pinned_folder_is_never_given_up_and_comes_back(void **state)
 	shelf_clear(&k);
 }
 
+static void
+pins_are_found_in_whatever_order_they_came(void **state)
+{
+	static const unsigned order[] = {5, 2, 7, 0, 6, 1, 4, 3};
+	struct fixture *f = *state;
+	uint64_t inos[ARRAY_LEN(order)], *pins;
+	size_t count;
+
+	for (size_t k = 0; k < ARRAY_LEN(order); k++)
+		inos[k] = new_file(f);
+	for (size_t k = 0; k < ARRAY_LEN(order); k++) {
+		assert_int_equal(cache_pin(f->meta, inos[order[k]]), 0);
+		assert_int_equal(cache_pin(f->meta, inos[order[k]]), -EEXIST);
+	}
+	assert_int_equal(cache_list_pins(f->meta, &pins, &count), 0);
+	assert_int_equal(count, ARRAY_LEN(order));
+	assert_memory_equal(pins, inos, sizeof(inos));
+	free(pins);
+	for (size_t k = 0; k < ARRAY_LEN(order); k++)
+		assert_int_equal(cache_unpin(f->meta, inos[k]), 0);
+	assert_int_equal(cache_list_pins(f->meta, &pins, &count), 0);
+	assert_int_equal(count, 0);
+	free(pins);
+}
+
 static enum cache_state
 state_of(struct shelf_store *k, uint64_t ino, bool pinned)
 {
@@ -245,6 +270,7 @@ main(void)
 		TEST(what_was_read_the_longest_time_ago_is_given_up_first_and_no_more_than_needed),
 		TEST(what_the_store_has_not_is_never_given_up),
 		TEST(what_is_in_a_pinned_folder_is_never_given_up_and_comes_back),
+		TEST(pins_are_found_in_whatever_order_they_came),
 		TEST(where_a_file_is_shows_in_its_state),
 		TEST(the_limit_is_kept_while_everything_is_read),
 	};
