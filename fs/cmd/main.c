@@ -167,7 +167,7 @@ main(int argc, char **argv)
 	const char *name = program_name(argc > 0 ? argv[0] : NULL);
 
 	if (strcmp(name, SUSPENDWATCH_NAME) == 0)
-		return suspendwatch_main();
+		suspendwatch_main();
 	if (strcmp(name, MOUNTWATCH_NAME) == 0)
 		return mountwatch_main();
 	if (strncmp(name, "mount.", 6) == 0)

@@ -42,7 +42,7 @@ on_sleep(void *ctx)
 	say("s");
 }
 
-int
+_Noreturn void
 suspendwatch_main(void)
 {
 	static const struct logind_hooks hooks = { NULL, on_ready, on_sleep };
@@ -52,12 +52,12 @@ suspendwatch_main(void)
 	(void)prctl(PR_SET_NAME, SUSPENDWATCH_NAME);
 	(void)close_range(STDERR_FILENO + 1, ~0u, 0); /* the daemon lets go of what it has inherited; so must this */
 	err = logind_watch(STDIN_FILENO, &hooks, &why);
-	if (err == 0)
-		return EXIT_SUCCESS;
-	say("f");
-	say(why != NULL ? why : strerror(-err));
-	free(why);
-	return EXIT_TOLD;
+	if (err != 0) {
+		say("f");
+		say(why != NULL ? why : strerror(-err));
+		free(why);
+	}
+	_exit(err == 0 ? EXIT_SUCCESS : EXIT_TOLD); /* GLib's own thread is still at work: nothing is torn down under it */
 }
 
 /* Here. */

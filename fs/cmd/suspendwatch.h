@@ -11,8 +11,8 @@
 
 /* What the program is called when it is that process. */
 #define SUSPENDWATCH_NAME "snugfs-suspend-watch"
-/* That process: its standard input is the socket.  An exit status. */
-int suspendwatch_main(void);
+/* That process: its standard input is the socket. */
+_Noreturn void suspendwatch_main(void);
 
 /* The daemon's side; fd -1: none runs.  Begin with SUSPENDWATCH_NONE. */
 struct suspendwatch {
