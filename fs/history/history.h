@@ -18,6 +18,7 @@ struct history;
 /* v is borrowed, and not closed before history_free. Removes what is left of earlier views. */
 MUST_CHECK err_t history_new(struct vault *v, struct history **out);
 void history_free(struct history *h); /* all views have been put back */
+struct meta *history_present(struct history *h); /* of the folder as it is now; borrowed */
 
 struct history_view;
 /*

@@ -203,6 +203,7 @@ struct trail {
 	char name[NAME_LEN_MAX + 1];
 	struct history_version holder;  /* who has it as of that commit: ino (0: nobody), size */
 	struct history_version removal; /* if the folder is gone now: who took it away */
+	bool unheard;                   /* it is gone here, and the store has not heard of that */
 };
 
 static bool
@@ -292,6 +293,27 @@ look_up_then(const struct looking *k, uint64_t seq, struct trail *t)
 	return err;
 }
 
+/* What was taken away here, and is still there in the newest commit: no commit tells of that. */
+static err_t
+look_for_unheard(const struct looking *k, const char *folder, struct trail *t)
+{
+	struct meta_pending_summary sum;
+	struct trail last = *t;
+	const char *rest = NULL;
+	err_t err;
+
+	meta_pending_summary(history_present(k->h), &sum);
+	if (sum.dentry_count == 0)
+		return 0;
+	if ((err = look_then(k, t->from, folder, &last, &rest)) != 0)
+		return err;
+	if (*rest != '\0' || last.holder.ino == 0)
+		return 0;
+	last.unheard = true;
+	*t = last;
+	return 0;
+}
+
 /* Folders above it may be gone, too, one commit after the other: each time the tree before that is looked at. */
 static err_t
 find_trail(const struct looking *k, struct vfs *now, const char *path, struct trail *t)
@@ -309,7 +331,9 @@ find_trail(const struct looking *k, struct vfs *now, const char *path, struct tr
 	memcpy(t->name, name, strlen(name) + 1);
 	t->from = past_head(k->p);
 	err = look(now, folder, t, &rest);
-	while (err == 0 && *rest != '\0') {
+	if (err == 0 && t->holder.ino == 0)
+		err = look_for_unheard(k, folder, t);
+	while (err == 0 && *rest != '\0' && !t->unheard) {
 		if ((err = find_taken(k, t->from, t->folder, rest, &t->removal)) != 0)
 			return err;
 		t->from = t->removal.seq - 1;
@@ -453,7 +477,7 @@ history_versions_of(struct history *h, struct sync *s, struct past *p, struct vf
 
 	if ((err = find_trail_or_top(&k, now, path, &t)) != 0 || (err = add_removal(&t, &l)) != 0)
 		return err;
-	l.deleted = t.removal.changes != 0 || t.holder.ino == 0;
+	l.deleted = t.removal.changes != 0 || t.holder.ino == 0 || t.unheard;
 	if ((err = find_holders(&k, &t, &holders, &l)) != 0 || (err = find_versions(&k, &t, &holders, &l)) != 0)
 		return err;
 	if (l.count > 0)

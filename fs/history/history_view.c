@@ -460,3 +460,9 @@ history_free(struct history *h)
 	free(h->dir);
 	free(h);
 }
+
+struct meta *
+history_present(struct history *h)
+{
+	return h->v->meta;
+}

@@ -731,6 +731,48 @@ a_deleted_file_and_one_in_deleted_folders_have_versions(void **state)
 	look_away(&b);
 }
 
+static void
+assert_last(struct side *s, const char *path, uint64_t want)
+{
+	uint64_t seq = UINT64_MAX;
+	struct back b;
+
+	look_back(s, &b);
+	assert_int_equal(history_versions_last(b.h, s->sync, b.p, s->fs, path, 0, &seq), 0);
+	look_away(&b);
+	assert_int_equal(seq, want);
+}
+
+static void
+what_was_deleted_a_moment_ago_is_found_before_the_store_has_heard_of_it(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t folder = make_dir(&f->a, INODE_ROOT, "folder");
+	const struct expected e[] = { { 2, HISTORY_CREATED | HISTORY_CONTENT | HISTORY_NAMED, 5 }, { 1, HISTORY_UNNAMED, -1 },
+		{ 0, HISTORY_CREATED | HISTORY_CONTENT | HISTORY_NAMED, 4 } };
+	const struct expected deep[] = { { 0, HISTORY_CREATED | HISTORY_CONTENT | HISTORY_NAMED, 4 } };
+	struct history_versions l;
+
+	make_text(&f->a, "twice", "text");
+	make_file(&f->a, folder, "deep", "text", 4);
+	sync_ok(&f->a);
+	assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "twice"), 0);
+	sync_ok(&f->a);
+	make_text(&f->a, "twice", "again");
+	sync_ok(&f->a);
+	assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "twice"), 0);
+	assert_int_equal(vfs_unlink(f->a.fs, folder, "deep"), 0);
+	assert_int_equal(vfs_rmdir(f->a.fs, INODE_ROOT, "folder"), 0);
+	assert_last(&f->a, "twice", 2); /* and not before the time that it was deleted earlier */
+	assert_last(&f->a, "folder/deep", 2);
+	assert_last(&f->a, "folder", 2);
+	assert_versions(&f->a, "twice", e, ARRAY_LEN(e));
+	assert_versions(&f->a, "folder/deep", deep, ARRAY_LEN(deep));
+	l = versions(&f->a, "twice");
+	assert_true(l.deleted);
+	history_versions_clear(&l);
+}
+
 /* Restoring. */
 
 static uint64_t
@@ -887,6 +929,7 @@ main(void)
 		EACH(the_versions_of_a_file_are_listed_also_under_its_earlier_names),
 		EACH(a_file_that_was_saved_by_renaming_has_the_versions_of_all_that_had_its_name),
 		EACH(a_deleted_file_and_one_in_deleted_folders_have_versions),
+		EACH(what_was_deleted_a_moment_ago_is_found_before_the_store_has_heard_of_it),
 		EACH(a_restored_tree_is_the_tree_that_it_was),
 		EACH(restoring_replaces_nothing_unless_told_to),
 		EACH(a_folder_is_filled_up_and_keeps_what_is_newer),
