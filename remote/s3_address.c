@@ -14,6 +14,7 @@
 
 #define DEFAULT_REGION "us-east-1"
 #define AMAZON ".amazonaws.com"
+#define HOST_WORD "abcdefghijklmnopqrstuvwxyz0123456789-"
 #define WORD "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._"
 
 static bool ends_with(const char *s, const char *end)
@@ -203,9 +204,9 @@ err_t s3_address_parse(const char *url, struct s3_address *out, char **why_out)
 		return err;
 	if (!a.region_given)
 		set_default_region(u.host, &a);
-	/* A certificate for *.s3.amazonaws.com does not hold for a bucket with a dot. */
+	/* A certificate for *.s3.amazonaws.com does not hold for a bucket with a dot; old ones have names that no host has. */
 	if (!a.style_given)
-		a.virtual_style = a.amazon && strchr(a.bucket, '.') == NULL;
+		a.virtual_style = a.amazon && strspn(a.bucket, HOST_WORD) == strlen(a.bucket);
 	*out = a;
 	return 0;
 }

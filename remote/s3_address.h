@@ -2,8 +2,8 @@
  * s3_address.h: what "s3:https://host[:port]/bucket[/prefix][?region=…&style=path|virtual&plain-http=yes]" means.
  *
  * The region is the one in the address, else that of an amazonaws.com host's name, else AWS_REGION or AWS_DEFAULT_REGION,
- * else us-east-1.  The style is the one in the address, else "virtual" (the bucket in the host's name) for amazonaws.com
- * unless the bucket has a dot, else "path".  http:// is for this computer alone (loopback), unless plain-http=yes.
+ * else us-east-1, until the service names another (s3_client.c).  The style is the one in the address, else "virtual" (the bucket in
+ * the host's name) for amazonaws.com if the bucket is called like a host, without a dot, else "path".  http:// is for this computer alone (loopback), unless plain-http=yes.
  * Uses http.h, store.h.
  */
 #ifndef SNUGFS_S3_ADDRESS_H

@@ -38,6 +38,7 @@ struct s3_client {
 
 	pthread_mutex_t lock;
 	struct s3_credentials *credentials;      /* under lock */
+	char region[S3_REGION_MAX + 1];          /* the same; to sign for */
 	struct failure failures[FAILURES_MAX];   /* under lock */
 };
 
@@ -76,6 +77,7 @@ err_t s3_client_new(const struct s3_address *address, const struct store_options
 	if (!c)
 		return -ENOMEM;
 	c->address = *address;
+	memcpy(c->region, address->region, sizeof(c->region));
 	c->given = options->credentials != NULL;
 	pthread_mutex_init(&c->lock, NULL);
 	if ((err = s3_credentials_find(options->credentials, &c->credentials, why_out)) != 0 ||
@@ -186,26 +188,28 @@ static void note_wait(struct s3_client *c, const struct http_answer *answer)
 		atomic_store(&c->not_before_ms, (uint64_t)clock_ms(CLOCK_BOOTTIME) + wait_s * UINT64_C(1000));
 }
 
-static struct s3_error judge_answer(struct s3_client *c, const struct http_answer *answer)
+/* *out: with the region that the answer names in whatever way. */
+static struct s3_error judge_answer(struct s3_client *c, const struct http_answer *answer, struct s3_xml_error *out)
 {
 	struct s3_xml_error document;
 	struct s3_error error;
 	char detail[S3_XML_CODE_MAX + S3_XML_CODE_MAX + 16];
-	const char *region;
 	int len;
 
 	s3_xml_parse_error(answer->body.data, answer->body.len, &document);
 	error = s3_error_judge(answer->status, document.code);
-	region = document.region[0] != '\0' ? document.region : answer->wanted;
+	if (document.region[0] == '\0')
+		(void)snprintf(document.region, sizeof(document.region), "%.*s", S3_XML_CODE_MAX - 1, answer->wanted);
 	if (document.code[0] != '\0')
 		len = snprintf(detail, sizeof(detail), "%s", document.code);
 	else
 		len = snprintf(detail, sizeof(detail), "status %d", answer->status);
-	if (region[0] != '\0' && strcmp(region, c->address.region) != 0)
-		(void)snprintf(detail + len, sizeof(detail) - (size_t)len, ", region %.*s", S3_XML_CODE_MAX - 1, region);
+	if (document.region[0] != '\0' && strcmp(document.region, c->address.region) != 0)
+		(void)snprintf(detail + len, sizeof(detail) - (size_t)len, ", region %s", document.region);
 	if (error.err == -EAGAIN)
 		note_wait(c, answer);
 	remember(c, error.err, error.words, detail);
+	*out = document;
 	return error;
 }
 
@@ -282,7 +286,7 @@ static err_t sign_locked(struct s3_client *c, struct signing *s, struct bytes *a
 	const struct sigv4_key key = {
 		.access_key = c->credentials->access_key,
 		.secret_key = c->credentials->secret_key,
-		.region = c->address.region,
+		.region = c->region,
 		.service = "s3",
 		.date = s->date,
 	};
@@ -379,13 +383,29 @@ static bool set_clock(struct s3_client *c, const struct http_answer *answer)
 	return true;
 }
 
-static bool mend(struct s3_client *c, enum s3_remedy remedy, const struct http_answer *answer)
+/* true: the bucket's region is now known.  One that the address names is the user's word. */
+static bool set_region(struct s3_client *c, const char *region)
+{
+	bool other;
+
+	if (c->address.region_given || region[0] == '\0')
+		return false;
+	pthread_mutex_lock(&c->lock);
+	other = strcmp(c->region, region) != 0;
+	(void)snprintf(c->region, sizeof(c->region), "%s", region);
+	pthread_mutex_unlock(&c->lock);
+	return other;
+}
+
+static bool mend(struct s3_client *c, enum s3_remedy remedy, const struct http_answer *answer, const char *region)
 {
 	switch (remedy) {
 	case S3_REMEDY_NEW_KEYS:
 		return renew_credentials(c);
 	case S3_REMEDY_SET_CLOCK:
 		return set_clock(c, answer);
+	case S3_REMEDY_REGION:
+		return set_region(c, region);
 	case S3_REMEDY_NONE:
 		break;
 	}
@@ -399,6 +419,7 @@ err_t s3_client_call(struct s3_client *c, const struct s3_call *call, struct htt
 	err_t err = prepare(c, call, &s);
 
 	for (bool again = true; err == 0; again = false) {
+		struct s3_xml_error document;
 		struct s3_error error;
 
 		err = ask(c, call, &s, answer);
@@ -408,8 +429,8 @@ err_t s3_client_call(struct s3_client *c, const struct s3_call *call, struct htt
 			return judge_transfer(c, err, answer);
 		if (answer->status >= 200 && answer->status < 300)
 			return 0;
-		error = judge_answer(c, answer);
-		if (!again || !mend(c, error.remedy, answer))
+		error = judge_answer(c, answer, &document);
+		if (!again || !mend(c, error.remedy, answer, document.region))
 			return error.err;
 		http_answer_clear(answer);
 	}

@@ -39,7 +39,7 @@ static const struct {
 	{"RequestExpired", {-EACCES, S3_REMEDY_SET_CLOCK, CLOCK}},
 	{"PermanentRedirect", {-EACCES, S3_REMEDY_NONE, OTHER_REGION}},
 	{"TemporaryRedirect", {-EACCES, S3_REMEDY_NONE, OTHER_REGION}},
-	{"AuthorizationHeaderMalformed", {-EACCES, S3_REMEDY_NONE, OTHER_REGION}},
+	{"AuthorizationHeaderMalformed", {-EACCES, S3_REMEDY_REGION, OTHER_REGION}},
 	{"IllegalLocationConstraintException", {-EACCES, S3_REMEDY_NONE, OTHER_REGION}},
 	{"PreconditionFailed", {-EEXIST, S3_REMEDY_NONE, NULL}},
 	{"ConditionalRequestConflict", {-EAGAIN, S3_REMEDY_NONE, BUSY}},

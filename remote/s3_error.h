@@ -11,6 +11,7 @@ enum s3_remedy {
 	S3_REMEDY_NONE,
 	S3_REMEDY_NEW_KEYS,  /* look for the credentials again: they may have been replaced */
 	S3_REMEDY_SET_CLOCK, /* sign with the time of the answer */
+	S3_REMEDY_REGION,    /* sign for the region of the answer: the right service was asked */
 };
 
 struct s3_error {

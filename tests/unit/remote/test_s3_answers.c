@@ -425,6 +425,32 @@ static void a_redirect_is_not_followed(void **state)
 	expect_sentence(f, -EACCES, "moon-2");
 }
 
+#define MALFORMED(region) "HTTP/1.1 400 Bad\r\nConnection: close\r\n\r\n<Error><Code>AuthorizationHeaderMalformed</Code>" region "</Error>"
+
+/* As Amazon answers at the address that serves all regions. */
+static void a_region_that_was_not_given_is_learnt_from_the_answer(void **state)
+{
+	struct fixture *f = *state;
+	struct store *given = open_at(&f->stub, "127.0.0.1", "/p?region=here-1", &options);
+	struct bytes got = {0};
+
+	SAY(f, last(MALFORMED("<Region>mars-1</Region>")), last(OK("Content-Length: 1\r\n", "1")), keep(OK("Content-Length: 1\r\n", "1")));
+	assert_int_equal(get(f, 100), 0);
+	assert_int_equal(get(f, 100), 0); /* for good */
+	assert_int_equal(requests(f), 3);
+	assert_non_null(strstr(f->stub.last, "/mars-1/s3/aws4_request"));
+	SAY(f, last(MALFORMED("<Region>mars-1</Region>")));
+	assert_int_equal(get(f, 100), -EACCES);
+	expect_sentence(f, -EACCES, "region");
+	SAY(f, last(MALFORMED("")));
+	assert_int_equal(get(f, 100), -EACCES);
+	assert_int_equal(requests(f), 1);
+	SAY(f, last(MALFORMED("<Region>mars-1</Region>")));
+	assert_int_equal(store_get(given, "s/ab/x", 100, &got), -EACCES);
+	assert_int_equal(requests(f), 1);
+	store_free(given);
+}
+
 static void what_the_service_wishes_is_remembered(void **state)
 {
 	struct fixture *f = *state;
@@ -736,6 +762,7 @@ int main(void)
 		T(an_answer_comes_into_the_memory_that_is_there_for_it),
 		T(the_size_is_what_the_service_says_of_a_range_or_the_whole),
 		T(a_redirect_is_not_followed),
+		T(a_region_that_was_not_given_is_learnt_from_the_answer),
 		T(what_the_service_wishes_is_remembered),
 		T(a_refused_write_has_its_meaning),
 		T(a_put_carries_its_hash_its_signature_and_no_secret),

@@ -109,6 +109,7 @@ static void region_and_style_come_from_the_address_the_host_or_the_environment(v
 	assert_false(parsed("s3:https://host/b").virtual_style);
 	assert_true(parsed("s3:https://s3.eu-central-1.amazonaws.com/b").virtual_style);
 	assert_false(parsed("s3:https://s3.eu-central-1.amazonaws.com/b.c").virtual_style);
+	assert_false(parsed("s3:https://s3.amazonaws.com/Old_Bucket").virtual_style);
 	assert_false(parsed("s3:https://s3.eu-central-1.amazonaws.com/b?style=path").virtual_style);
 	assert_true(parsed("s3:https://host/b?style=virtual").virtual_style);
 	assert_false(parsed("s3:https://amazonaws.com.evil/b").amazon);
