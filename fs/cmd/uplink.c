@@ -14,6 +14,7 @@
 #include "log.h"
 
 #define LOOK_INTERVAL_MS 10000
+#define LOOK_AT_FOLDER_MS 1000
 
 struct uplink {
 	struct vault *v;
@@ -230,11 +231,18 @@ uplink_free(struct uplink *u)
 	free(u);
 }
 
+/* A disk that is plugged in: to look whether it is there costs nothing. */
+static bool
+is_folder(const struct uplink *u)
+{
+	return strncmp(u->url, "dir:", 4) == 0;
+}
+
 /* false: stop. */
 static bool
 pause_looking(struct uplink *u)
 {
-	const struct timespec until = clock_deadline(LOOK_INTERVAL_MS);
+	const struct timespec until = clock_deadline(is_folder(u) ? LOOK_AT_FOLDER_MS : LOOK_INTERVAL_MS);
 	bool go_on;
 
 	pthread_mutex_lock(&u->lock);

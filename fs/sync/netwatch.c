@@ -2,8 +2,10 @@
 #include "netwatch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -56,4 +58,19 @@ netwatch_has_news(int fd)
 			news = news || is_news(h);
 	}
 	return news;
+}
+
+int
+netwatch_open_mounts(void)
+{
+	return open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+}
+
+/* The kernel notes for each descriptor what it has told (proc(5)). */
+bool
+netwatch_has_new_mounts(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLPRI };
+
+	return fd >= 0 && poll(&p, 1, 0) == 1 && (p.revents & POLLPRI) != 0;
 }

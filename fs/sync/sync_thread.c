@@ -1,5 +1,6 @@
 /* The thread that pushes and pulls by itself: it looks at the world and does what schedule.c says. */
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -20,7 +21,8 @@ struct background {
 	struct sync *s;
 	struct schedule schedule;
 	struct schedule_view view; /* of the last look */
-	int network;
+	int network;           /* netwatch.h; where the store is a folder, of mounts */
+	bool is_folder;
 	int64_t quiet_ms;      /* since when nothing was done here */
 	int64_t next_idle_ms;  /* when chores are looked for again */
 	int64_t next_rekey_ms; /* the same of content under old keys; of a clock that never jumps */
@@ -97,7 +99,7 @@ look(struct background *b)
 	b->view.change = sum.change;
 	b->view.pending = sum.inode_count > 0 || sum.dentry_count > 0;
 	b->view.use = s->hooks.use != NULL ? s->hooks.use(s->hooks.ctx) : 0;
-	b->view.network = netwatch_has_news(b->network);
+	b->view.network = b->is_folder ? netwatch_has_new_mounts(b->network) : netwatch_has_news(b->network);
 	b->view.held = is_held(s);
 	note_pending(s, b->view.pending);
 }
@@ -168,9 +170,11 @@ round_finish(struct background *b, uint64_t round, err_t err)
 static void *
 thread_main(void *arg)
 {
-	struct background b = { .s = arg, .network = netwatch_open() };
+	struct background b = { .s = arg };
 	uint64_t round;
 
+	b.is_folder = strncmp(b.s->store->url, "dir:", 4) == 0;
+	b.network = b.is_folder ? netwatch_open_mounts() : netwatch_open();
 	while (wait_a_while(&b, &round)) {
 		uint64_t use = b.view.use, change = b.view.change;
 		enum schedule_action action;

@@ -6,7 +6,13 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "netwatch.h"
 #include "schedule.h"
 
 #define STEP_MS 250
@@ -306,6 +312,41 @@ what_was_interrupted_is_taken_up_again(void **state)
 	assert_int_equal(until_more(&w, &w.pushes, 60000), STEP_MS);
 }
 
+enum { MOUNTS_SEEN, MOUNTS_MISSED, MOUNTS_NOT_PERMITTED };
+
+/* In a table of mounts of its own. */
+static int
+watch_mounts(void)
+{
+	int fd;
+
+	if (unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
+		return MOUNTS_NOT_PERMITTED;
+	fd = netwatch_open_mounts();
+	if (netwatch_has_new_mounts(fd))
+		return MOUNTS_MISSED;
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount("none", "/tmp", "tmpfs", 0, NULL) != 0)
+		return MOUNTS_NOT_PERMITTED;
+	return netwatch_has_new_mounts(fd) && !netwatch_has_new_mounts(fd) ? MOUNTS_SEEN : MOUNTS_MISSED;
+}
+
+static void
+a_disk_that_is_mounted_is_news_once(void **state)
+{
+	int ended = 0;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0)
+		_exit(watch_mounts());
+	assert_int_equal(waitpid(pid, &ended, 0), pid);
+	assert_true(WIFEXITED(ended));
+	if (WEXITSTATUS(ended) == MOUNTS_NOT_PERMITTED)
+		skip();
+	assert_int_equal(WEXITSTATUS(ended), MOUNTS_SEEN);
+	assert_false(netwatch_has_new_mounts(-1));
+}
+
 int
 main(void)
 {
@@ -323,6 +364,7 @@ main(void)
 		cmocka_unit_test(waking_from_sleep_starts_at_once),
 		cmocka_unit_test(sleep_alone_is_reason_enough_to_ask),
 		cmocka_unit_test(a_returning_network_starts_at_once),
+		cmocka_unit_test(a_disk_that_is_mounted_is_news_once),
 		cmocka_unit_test(nothing_happens_while_it_is_held_but_what_somebody_waits_for),
 		cmocka_unit_test(somebody_who_waits_ends_a_pause_after_errors),
 		cmocka_unit_test(what_was_interrupted_is_taken_up_again),
