@@ -301,13 +301,13 @@ release_dead(struct content *c, const struct chunk *ch, const struct gone *g)
 
 /* [meta lock] */
 static void
-swap_in(struct content *c, struct inode *i, struct chunk *ch, struct extent_list *next)
+swap_in(struct content *c, struct inode *i, struct chunk *ch, struct extent_list *next, uint64_t from, uint64_t to)
 {
 	i->mapped = i->mapped - mapped_len(&ch->current) + mapped_len(next);
 	extent_list_clear(&ch->current);
 	ch->current = *next;
 	*next = (struct extent_list){0};
-	meta_chunk_dirty(c->meta, i, ch);
+	meta_chunk_dirty_between(c->meta, i, ch, from, to);
 	meta_inode_dirty(c->meta, i);
 }
 
@@ -331,7 +331,7 @@ content_install(struct content *c, struct inode *i, struct chunk *ch, struct ext
 	struct installing n = {c, ch};
 
 	extent_list_gone(&ch->current, next, 0, UINT64_MAX, release_replaced, &n);
-	swap_in(c, i, ch, next);
+	swap_in(c, i, ch, next, 0, UINT64_MAX);
 }
 
 static void
@@ -340,6 +340,20 @@ note_dead(void *ctx, const struct extent *x, uint64_t seg_off, uint32_t len)
 	struct scratch *s = ctx;
 
 	s->dead[s->dead_count++] = (struct gone){*x, seg_off, len};
+}
+
+/* What is cut changes, wherever it begins and ends. */
+static void
+widen(struct change *g, const struct extent_list *before)
+{
+	uint64_t from = g->from, to = g->to;
+
+	for (uint32_t k = extent_list_find(before, from); k < before->count && before->v[k].off < to; k++) {
+		const struct extent *x = &before->v[k];
+
+		g->from = x->off < g->from ? x->off : g->from;
+		g->to = x->off + x->len > g->to ? x->off + x->len : g->to;
+	}
 }
 
 err_t
@@ -360,7 +374,9 @@ change_prepare(struct change *g, struct scratch *s, struct chunk *ch, uint64_t o
 	extent_list_gone(&ch->current, &next, off, off + len, note_dead, s);
 	if (!next.count)
 		extent_list_clear(&next);
-	*g = (struct change){.chunk = ch, .next = next, .dead_from = dead_from, .dead_to = s->dead_count};
+	*g = (struct change){.chunk = ch, .next = next, .from = off, .to = off + len, .dead_from = dead_from,
+		.dead_to = s->dead_count};
+	widen(g, &ch->current);
 	return 0;
 }
 
@@ -385,12 +401,17 @@ change_apply(struct content *c, struct scratch *s, struct inode *i, struct chang
 {
 	uint64_t before = mapped_len(&g->chunk->current);
 
+	/* What the chain has is to be stored, too. */
+	if (!g->chunk->pending) {
+		g->from = 0;
+		g->to = UINT64_MAX;
+	}
 	mark_chunk_pending(i, g->chunk);
 	/* If the old list has become the chain's, swap_in sees none. */
 	i->mapped -= before - mapped_len(&g->chunk->current);
 	for (size_t k = g->dead_from; k < g->dead_to; k++)
 		release_dead(c, g->chunk, &s->dead[k]);
-	swap_in(c, i, g->chunk, &g->next);
+	swap_in(c, i, g->chunk, &g->next, g->from, g->to);
 	/* To the chain, an empty chunk of a file that it does not know is as good as none. */
 	if (!g->chunk->current.count && i->pending & PENDING_NEW) {
 		g->chunk->pending = false;

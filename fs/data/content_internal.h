@@ -75,6 +75,8 @@ MUST_CHECK err_t scratch_reserve_dead(struct scratch *s, size_t count);
 struct change {
 	struct chunk *chunk;
 	struct extent_list next; /* what `current` will be */
+	uint64_t from; /* what was mapped by [from, to) has changed, and nothing else */
+	uint64_t to;
 	size_t dead_from;        /* in scratch->dead: what it will have lost */
 	size_t dead_to;
 };

@@ -312,7 +312,7 @@ collect(struct content *c, struct scratch *s, uint64_t ino, uint64_t off, size_t
 	for (uint64_t no = off / CHUNK_LEN; no <= (off + *len - 1) / CHUNK_LEN && !e; no++) {
 		struct chunk *ch;
 
-		e = meta_chunk_get(c->meta, i, no, false, &ch);
+		e = meta_chunk_get_for_reading(c->meta, i, no, off, off + *len, &ch);
 		if (!e)
 			e = collect_chunk(s, ch, off, off + *len);
 		if (e == -ENOENT)
@@ -425,7 +425,7 @@ static err_t
 read_local(struct content *c, struct scratch *s, struct reading *r)
 {
 	content_lock_file(c, r->ino, false);
-	meta_lock_warm(c->meta, r->ino, r->off / CHUNK_LEN);
+	meta_lock_warm(c->meta, r->ino, r->off);
 
 	err_t e = collect(c, s, r->ino, r->off, &r->len, &r->origin);
 

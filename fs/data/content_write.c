@@ -129,7 +129,7 @@ map_all(struct writing *w)
 
 		e = segstore_note_owner(w->c->ss, x->seg, w->ino);
 		if (!e)
-			e = meta_chunk_get(w->c->meta, i, x->off / CHUNK_LEN, true, &ch);
+			e = meta_chunk_get_for_writing(w->c->meta, i, x->off / CHUNK_LEN, x->off, x->off + x->len, &ch);
 		if (!e)
 			e = change_prepare(&w->changes[k], w->s, ch, x->off, x->len, x);
 	}
@@ -171,7 +171,7 @@ write_once(struct writing *w)
 	if (e && !w->appended)
 		return e;
 	content_lock_file(w->c, w->ino, true);
-	meta_lock_warm(w->c->meta, w->ino, w->off / CHUNK_LEN);
+	meta_lock_warm(w->c->meta, w->ino, w->off);
 	if (!e)
 		e = map_all(w);
 	if (e)

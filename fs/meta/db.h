@@ -25,6 +25,7 @@ enum db_table {
 	DB_KV = 5,      /* a: a number from enum db_key */
 	DB_REDO = 6,    /* a: segment, b: offset: bytes of a hot segment that rode in the journal and are to be written back */
 	DB_STATEMENT = 7, /* a: number of the trust statement */
+	DB_CHUNK_PART = 8, /* a: ino, b: number of the part, counted from the file's beginning */
 };
 
 /* DB_KV keys. */
@@ -86,7 +87,7 @@ MUST_CHECK err_t db_get_many(struct db *db, enum db_table table, const uint64_t 
     void *ctx);
 /* Directory entries of parent with that name hash, any number. */
 MUST_CHECK err_t db_find_dentry(struct db *db, uint64_t parent, int64_t hash, db_row_fn *fn, void *ctx);
-/* Rows of DB_DENTRY or DB_CHUNK with that a and b >= from, ascending; at most limit. A non-zero return of fn ends it
+/* Rows of DB_DENTRY, DB_CHUNK or DB_CHUNK_PART with that a and b >= from, ascending; at most limit. A non-zero return of fn ends it
  * and is handed on.  fn may call db_get but not scan the same table again. */
 MUST_CHECK err_t db_scan(struct db *db, enum db_table table, uint64_t a, uint64_t from, unsigned limit, db_row_fn *fn,
     void *ctx);
@@ -101,7 +102,7 @@ MUST_CHECK err_t db_scan_all(struct db *db, enum db_table table, uint64_t after_
 
 /*
  * Rows that are going to be read: any thread, without the reader's lock, which then does not have to be held while the disk is
- * asked.  DB_INODE and DB_CHUNK; or the names of a directory with that hash, and the first `limit` of it.
+ * asked.  DB_INODE, DB_CHUNK and DB_CHUNK_PART; or the names of a directory with that hash, and the first `limit` of it.
  */
 void db_warm(struct db *db, enum db_table table, uint64_t a, uint64_t b);
 void db_warm_names(struct db *db, uint64_t parent, int64_t hash, unsigned limit);

@@ -27,6 +27,9 @@ static const char *const STEPS[] = {
 	"CREATE TABLE redo(seg INTEGER NOT NULL, off INTEGER NOT NULL, row BLOB NOT NULL, PRIMARY KEY(seg, off)) STRICT;"
 	"CREATE TABLE statement(number INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT;"
 	"CREATE TABLE session(id INTEGER PRIMARY KEY, salt BLOB NOT NULL) STRICT;",
+	/* A chunk in many pieces is a head in `chunk`, and parts. */
+	"CREATE TABLE chunk_part(ino INTEGER NOT NULL, no INTEGER NOT NULL, row BLOB NOT NULL,"
+	" PRIMARY KEY(ino, no)) STRICT, WITHOUT ROWID;",
 };
 
 const struct db_schema db_schema_known = {

@@ -6,7 +6,7 @@
 
 #include "db.h"
 
-#define TABLE_COUNT 8
+#define TABLE_COUNT 9
 
 /*
  * Parameters of puts and deletes: ?1 a, ?2 b, ?3 hash, ?4 mark, ?5 state, ?6 row; of reads: ?1 and ?2 as each says, ?3 limit.
@@ -70,6 +70,11 @@ static const struct table_sql SQL[TABLE_COUNT] = {
 	[DB_REDO] = {
 		TWO_KEYS("redo", "seg", "off", "0"),
 		.put = "INSERT INTO redo(seg, off, row) VALUES(?1, ?2, ?6) ON CONFLICT DO UPDATE SET row = ?6",
+	},
+	[DB_CHUNK_PART] = {
+		TWO_KEYS("chunk_part", "ino", "no", "0"),
+		.scan = "SELECT ino, no, 0, 0, row FROM chunk_part WHERE ino = ?1 AND no >= ?2 ORDER BY no LIMIT ?3",
+		.put = "INSERT INTO chunk_part(ino, no, row) VALUES(?1, ?2, ?6) ON CONFLICT DO UPDATE SET row = ?6",
 	},
 	[DB_STATEMENT] = {ONE_KEY("statement", "number", "0", "0"), ONE_KEY_PUT("statement", "number")},
 };

@@ -13,10 +13,11 @@
 /* What it reads is for the kernel's cache: its own need not be large. */
 static const char PRAGMAS[] = "PRAGMA cache_size = -512; PRAGMA query_only = ON;";
 
-enum statement { READ_INODE, READ_CHUNK, READ_HASH, READ_NAMES, STATEMENTS };
+enum statement { READ_INODE, READ_CHUNK, READ_PART, READ_HASH, READ_NAMES, STATEMENTS };
 static const char *const SQL[STATEMENTS] = {
 	[READ_INODE] = "SELECT row FROM inode WHERE ino = ?1",
 	[READ_CHUNK] = "SELECT row FROM chunk WHERE ino = ?1 AND no = ?2",
+	[READ_PART] = "SELECT row FROM chunk_part WHERE ino = ?1 AND no = ?2",
 	[READ_HASH] = "SELECT row FROM dentry INDEXED BY dentry_hash WHERE parent = ?1 AND hash = ?2",
 	[READ_NAMES] = "SELECT row FROM dentry WHERE parent = ?1 ORDER BY cookie LIMIT ?2",
 };
@@ -119,13 +120,19 @@ read_rows(struct connection *c, enum statement which, uint64_t p1, int64_t p2)
 	sqlite3_reset(s);
 }
 
+static enum statement
+statement_of(enum db_table table)
+{
+	return table == DB_INODE ? READ_INODE : table == DB_CHUNK ? READ_CHUNK : READ_PART;
+}
+
 void
 db_touch_read(struct db_touch *t, enum db_table table, uint64_t a, uint64_t b)
 {
 	struct connection *c = take(t);
 
 	if (is_open(t, c))
-		read_rows(c, table == DB_INODE ? READ_INODE : READ_CHUNK, a, (int64_t)b);
+		read_rows(c, statement_of(table), a, (int64_t)b);
 	pthread_mutex_unlock(&c->lock);
 }
 

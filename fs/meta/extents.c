@@ -112,6 +112,44 @@ extent_list_find(const struct extent_list *l, uint64_t off)
 	return lo;
 }
 
+err_t
+extent_list_make_room(struct extent_list *l, uint32_t more)
+{
+	return reserve(l, l->count + more);
+}
+
+void
+extent_list_insert(struct extent_list *l, const struct extent_list *more)
+{
+	uint32_t at;
+
+	if (more->count == 0)
+		return;
+	assert(l->cap - l->count >= more->count);
+	at = extent_list_find(l, more->v[0].off);
+	if (l->count > at)
+		memmove(&l->v[at + more->count], &l->v[at], (l->count - at) * sizeof(*l->v));
+	memcpy(&l->v[at], more->v, more->count * sizeof(*l->v));
+	l->count += more->count;
+}
+
+static uint32_t
+first_from(const struct extent_list *l, uint64_t off)
+{
+	uint32_t k = extent_list_find(l, off);
+
+	return k < l->count && l->v[k].off < off ? k + 1 : k;
+}
+
+struct extent_list
+extent_list_part(const struct extent_list *l, uint64_t from, uint64_t to)
+{
+	uint32_t first = first_from(l, from);
+	uint32_t count = first_from(l, to) - first;
+
+	return (struct extent_list){count ? l->v + first : NULL, count, count};
+}
+
 /* A mapped range lies within what was sealed, so that only the entries there need looking at. */
 bool
 extent_list_lacks(const struct extent_list *l, const struct extent *x)

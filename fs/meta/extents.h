@@ -12,6 +12,12 @@ MUST_CHECK err_t extent_list_copy(const struct extent_list *from, struct extent_
 bool extent_list_equal(const struct extent_list *a, const struct extent_list *b);
 MUST_CHECK err_t extent_list_append(struct extent_list *l, const struct extent *x); /* x lies behind all the others */
 
+/* All of `more`, in a gap of l: its index there is extent_list_find's.  Room for them must have been made. */
+MUST_CHECK err_t extent_list_make_room(struct extent_list *l, uint32_t more);
+void extent_list_insert(struct extent_list *l, const struct extent_list *more);
+/* The extents of l that begin in [from, to), without a copy. */
+struct extent_list extent_list_part(const struct extent_list *l, uint64_t from, uint64_t to);
+
 /*
  * Unmaps [off, off + len) (ranges are cut), then maps *x (may be NULL: a hole) there.  -ENOMEM: the list is unmodified.
  */

@@ -455,7 +455,7 @@ take_row(struct journal *j, struct cursor *c)
 
 	struct db_row row = {.table = (enum db_table)p[0], .a = get_u64(p + 2), .b = get_u64(p + 10)};
 
-	if (p[0] > DB_STATEMENT || p[1] > ROW_DIFF || row.a > INT64_MAX || row.b > INT64_MAX)
+	if (p[0] > DB_CHUNK_PART || p[1] > ROW_DIFF || row.a > INT64_MAX || row.b > INT64_MAX)
 		return -EBADMSG;
 	row.hash = (int64_t)get_u64(p + 18);
 	row.mark = get_u32(p + 26);

@@ -66,10 +66,10 @@ void meta_free(struct meta *m);
 void meta_lock(struct meta *m);
 void meta_unlock(struct meta *m);
 /*
- * The same for who is going to look at an inode and, if not 0, that chunk of it, or at a name: what is not in memory is read from the
+ * The same for who is going to look at an inode and, if not 0, what it has at that offset, or at a name: what is not in memory is read from the
  * disk before, by itself, so that nobody waits for that.
  */
-void meta_lock_warm(struct meta *m, uint64_t ino, uint64_t no);
+void meta_lock_warm(struct meta *m, uint64_t ino, uint64_t off);
 void meta_lock_warm_name(struct meta *m, uint64_t parent, const char *name);
 /* For those who change much: waits while so many changes wait for the disk that memory would not hold more.  Not with any lock. */
 void meta_throttle(struct meta *m);
@@ -132,6 +132,16 @@ void meta_path(struct meta *m, uint64_t ino, char *out, size_t out_len);
 /* Chunks. [L]  no 0 is the inode's own.  create: an empty one if there is none. */
 MUST_CHECK err_t meta_chunk_get(struct meta *m, struct inode *i, uint64_t no, bool create, struct chunk **out);
 void meta_chunk_dirty(struct meta *m, struct inode *i, struct chunk *c); /* also moves c->change on */
+/*
+ * The same for those who only look at [from, to), or replace what is there: c may lack what is elsewhere.  A chunk that is not
+ * pending, but is to be changed, is whole.  What was changed that way is made known by meta_chunk_dirty_between, with what was
+ * mapped there before, all of it.
+ */
+MUST_CHECK err_t meta_chunk_get_for_reading(struct meta *m, struct inode *i, uint64_t no, uint64_t from, uint64_t to,
+    struct chunk **out); /* -ENOENT */
+MUST_CHECK err_t meta_chunk_get_for_writing(struct meta *m, struct inode *i, uint64_t no, uint64_t from, uint64_t to,
+    struct chunk **out);
+void meta_chunk_dirty_between(struct meta *m, struct inode *i, struct chunk *c, uint64_t from, uint64_t to);
 /* An empty chunk that is not pending has no row: drops c if it is so.  c is dead afterwards. */
 void meta_chunk_tidy(struct meta *m, struct inode *i, struct chunk *c);
 /* Numbers of existing chunks >= from, ascending, until fn returns non-zero. fn may change that chunk. */

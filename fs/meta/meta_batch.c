@@ -34,6 +34,26 @@ batch_row(struct batch *b)
 	return &b->rows[b->row_count++];
 }
 
+err_t
+batch_delete_row(struct batch *b, enum db_table table, uint64_t key_a, uint64_t key_b)
+{
+	struct db_row *row = batch_row(b);
+
+	if (row == NULL)
+		return -ENOMEM;
+	*row = (struct db_row){ .table = table, .a = key_a, .b = key_b };
+	return 0;
+}
+
+void
+batch_end_row(struct batch *b, size_t at)
+{
+	struct db_row *row = &b->rows[b->row_count - 1];
+
+	row->len = b->data.len - at;
+	row->data = (const uint8_t *)1; /* set by freeze, when data stands still */
+}
+
 /* Appends the object's bytes to the batch and fills in the row's marks. */
 static err_t
 encode_node(struct meta *m, struct node *n, struct batch *b, struct db_row *row)
@@ -45,12 +65,6 @@ encode_node(struct meta *m, struct node *n, struct batch *b, struct db_row *row)
 		row->mark = ci->inode.pending;
 		row->state = ci->inode.nlink == 0;
 		return record_put_inode(&b->data, &ci->inode);
-	}
-	case DB_CHUNK: {
-		struct cached_chunk *cc = CONTAINER(n, struct cached_chunk, node);
-
-		row->mark = cc->chunk.pending;
-		return record_put_chunk(&b->data, &cc->chunk);
 	}
 	case DB_DENTRY: {
 		struct cached_dentry *cd = CONTAINER(n, struct cached_dentry, node);
@@ -78,6 +92,9 @@ encode_node(struct meta *m, struct node *n, struct batch *b, struct db_row *row)
 
 		return bytes_append(&b->data, cb->data.data, cb->data.len);
 	}
+	case DB_CHUNK: /* more than a row */
+	case DB_CHUNK_PART:
+		break;
 	}
 	return -EINVAL;
 }
@@ -86,25 +103,18 @@ static err_t
 freeze_node(struct meta *m, struct node *n, struct batch *b)
 {
 	size_t at = b->data.len;
-	struct db_row *row = batch_row(b);
 	err_t err;
 
-	if (row == NULL)
-		return -ENOMEM;
-	row->table = n->table;
-	row->a = n->a;
-	row->b = n->b;
-	if (n->deleted) {
-		row->data = NULL;
-		return 0;
-	}
-	err = encode_node(m, n, b, row);
+	if (n->table == DB_CHUNK)
+		return parts_add_to_batch(b, CONTAINER(n, struct cached_chunk, node));
+	if ((err = batch_delete_row(b, n->table, n->a, n->b)) != 0 || n->deleted)
+		return err;
+	err = encode_node(m, n, b, &b->rows[b->row_count - 1]);
 	if (err != 0) {
 		b->row_count--;
 		return err;
 	}
-	row->len = b->data.len - at;
-	row->data = (const uint8_t *)1; /* set by freeze, when data stands still */
+	batch_end_row(b, at);
 	return 0;
 }
 
@@ -123,46 +133,59 @@ freeze_list(struct meta *m, struct node *first, struct batch *b)
 static err_t
 freeze_counters(struct meta *m, struct batch *b)
 {
-	struct db_row *row;
+	size_t at = b->data.len;
 	err_t err;
 
-	row = batch_row(b);
-	if (row == NULL)
-		return -ENOMEM;
-	row->table = DB_KV;
-	row->a = DB_KEY_COUNTERS;
-	row->len = 48;
-	row->data = (const uint8_t *)1;
-	if ((err = bytes_append_u64(&b->data, m->next_ino)) != 0 ||
+	if ((err = batch_delete_row(b, DB_KV, DB_KEY_COUNTERS, 0)) != 0 ||
+	    (err = bytes_append_u64(&b->data, m->next_ino)) != 0 ||
 	    (err = bytes_append_u64(&b->data, m->next_cookie)) != 0 ||
 	    (err = bytes_append_u64(&b->data, m->next_segment)) != 0 ||
 	    (err = bytes_append_u64(&b->data, m->pending_inodes)) != 0 ||
 	    (err = bytes_append_u64(&b->data, m->pending_dentries)) != 0 ||
 	    (err = bytes_append_u64(&b->data, m->pending_bytes)) != 0)
 		return err;
+	batch_end_row(b, at);
 	return 0;
 }
 
-/* What is dirty; and if that is not for the journal, or does not fit, what is newer there than in the database. */
+/* What is dirty. */
+static err_t
+encode_dirty(struct meta *m, struct batch *b)
+{
+	err_t err = freeze_list(m, m->dirty.first, b);
+
+	return err == 0 && m->counters_dirty ? freeze_counters(m, b) : err;
+}
+
+/* The same for the journal, if it fits there. */
+static err_t
+encode_for_journal(struct meta *m, struct batch *b)
+{
+	size_t room = db_journal_room(m->db);
+	size_t len;
+	err_t err;
+
+	if ((err = encode_dirty(m, b)) != 0)
+		return err;
+	len = b->data.len + b->row_count * DB_JOURNAL_ROW_OVERHEAD;
+	b->to_journal = room >= len + REDO_ROOM;
+	b->room = b->to_journal ? room - len : 0;
+	m->wants_room |= !b->to_journal;
+	return 0;
+}
+
+/* If it is not for the journal, or does not fit there, then what is newer there than in the database, too. */
 static err_t
 encode_all(struct meta *m, struct batch *b)
 {
 	err_t err;
 
-	if ((err = freeze_list(m, m->dirty.first, b)) != 0 ||
-	    (m->counters_dirty && (err = freeze_counters(m, b)) != 0))
+	if (b->to_journal && ((err = encode_for_journal(m, b)) != 0 || b->to_journal))
 		return err;
-	if (b->to_journal) {
-		size_t len = b->data.len + b->row_count * DB_JOURNAL_ROW_OVERHEAD;
-		size_t room = db_journal_room(m->db);
-
-		b->to_journal = room >= len + REDO_ROOM;
-		b->room = room - len;
-		m->wants_room |= !b->to_journal;
-	}
-	if (b->to_journal)
-		return 0;
-	b->room = 0;
+	b->row_count = 0;
+	bytes_reset(&b->data);
+	if ((err = encode_dirty(m, b)) != 0)
+		return err;
 	if ((err = freeze_list(m, m->frozen.first, b)) != 0 ||
 	    (!m->counters_dirty && m->counters_journaled && (err = freeze_counters(m, b)) != 0))
 		return err;
@@ -185,8 +208,11 @@ batch_freeze(struct meta *m, struct batch *b, bool to_journal)
 		b->rows[i].data = b->data.data + at;
 		at += b->rows[i].len;
 	}
-	DL_FOREACH_SAFE (m->dirty.first, n, next)
+	DL_FOREACH_SAFE (m->dirty.first, n, next) {
+		if (n->table == DB_CHUNK)
+			parts_freeze(CONTAINER(n, struct cached_chunk, node));
 		cache_move(m, n, &m->frozen);
+	}
 	if (!b->to_journal) {
 		b->releases = m->releases;
 		m->releases = (struct release_list){ 0 };
@@ -203,6 +229,22 @@ batch_journaled(struct meta *m, const struct batch *b)
 	m->counters_journaled |= b->counters;
 }
 
+static void
+node_stored(struct node *n)
+{
+	n->frozen = false;
+	n->stored = true;
+	if (n->table == DB_CHUNK)
+		parts_stored(CONTAINER(n, struct cached_chunk, node));
+}
+
+static void
+node_failed(struct node *n)
+{
+	if (n->table == DB_CHUNK)
+		parts_failed(CONTAINER(n, struct cached_chunk, node));
+}
+
 void
 batch_stored(struct meta *m, struct batch *b)
 {
@@ -210,10 +252,8 @@ batch_stored(struct meta *m, struct batch *b)
 	struct node *tombstones = NULL;
 
 	DL_FOREACH (m->dirty.first, n)
-		if (n->frozen) {
-			n->frozen = false;
-			n->stored = true;
-		}
+		if (n->frozen)
+			node_stored(n);
 	DL_FOREACH (m->frozen.first, n)
 		n->frozen = false;
 	pins_compact(m);
@@ -226,7 +266,7 @@ batch_stored(struct meta *m, struct batch *b)
 			DL_APPEND(tombstones, n);
 			continue;
 		}
-		n->stored = true;
+		node_stored(n);
 		cache_insert_clean(m, n);
 	}
 	DL_FOREACH_SAFE (tombstones, n, next) {
@@ -245,10 +285,14 @@ batch_failed(struct meta *m, struct batch *b)
 {
 	struct node *n, *next;
 
-	DL_FOREACH (m->dirty.first, n)
+	DL_FOREACH (m->dirty.first, n) {
 		n->frozen = false;
-	DL_FOREACH_SAFE (m->frozen.first, n, next)
+		node_failed(n);
+	}
+	DL_FOREACH_SAFE (m->frozen.first, n, next) {
+		node_failed(n);
 		cache_move(m, n, &m->dirty);
+	}
 	m->counters_dirty = true;
 	/* From here on it is forgotten what the journal has: it could miss the deletion of a row that is there only. */
 	db_journal_suspend(m->db);

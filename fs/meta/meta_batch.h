@@ -20,6 +20,11 @@ struct batch {
 void batch_clear(struct batch *b);
 /* A new row, all zero; NULL when out of memory.  Valid until the next. */
 struct db_row *batch_row(struct batch *b);
+/* A new row of that key without data: to be deleted.  Or with the bytes that `batch_end_row` finds behind `at`. */
+MUST_CHECK err_t batch_delete_row(struct batch *b, enum db_table table, uint64_t key_a, uint64_t key_b);
+void batch_end_row(struct batch *b, size_t at);
+/* The rows of a chunk that has changed (meta_parts.c); deleted ones, too. */
+MUST_CHECK err_t parts_add_to_batch(struct batch *b, struct cached_chunk *cc);
 
 /*
  * [L] Moves what is dirty into the batch.  to_journal is cleared if there is no room for it there.  On failure nothing has

@@ -59,7 +59,7 @@ weigh(struct node *n)
 		weight = inode_weight(&CONTAINER(n, struct cached_inode, node)->inode);
 		break;
 	case DB_CHUNK:
-		weight = chunk_weight(&CONTAINER(n, struct cached_chunk, node)->chunk);
+		weight = sizeof(struct cached_chunk) + chunk_weight(&CONTAINER(n, struct cached_chunk, node)->chunk);
 		break;
 	case DB_DENTRY:
 		weight = sizeof(struct cached_dentry) + 8 + CONTAINER(n, struct cached_dentry, node)->name_len;
@@ -69,6 +69,8 @@ weigh(struct node *n)
 		break;
 	case DB_SEGMENT:
 		return 0; /* stays */
+	case DB_CHUNK_PART: /* no node: it is its chunk's */
+		break;
 	case DB_KV:
 	case DB_STATEMENT:
 	case DB_REDO:
@@ -109,6 +111,12 @@ weigh_again(struct node_list *l, struct node *n)
 	l->weight -= n->weight;
 	n->weight = weigh(n);
 	l->weight += n->weight;
+}
+
+void
+cache_weigh_again(struct meta *m, struct node *n)
+{
+	weigh_again(list_of(m, n), n);
 }
 
 /* Its neighbours in the list are left alone: they are not in the processor's cache. */
@@ -210,6 +218,8 @@ free_object(struct meta *m, struct node *n)
 		free(cs);
 		break;
 	}
+	case DB_CHUNK_PART:
+		break;
 	case DB_KV:
 	case DB_STATEMENT:
 	case DB_REDO: {

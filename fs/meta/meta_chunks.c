@@ -1,4 +1,4 @@
-/* Chunks: a file's extents, 1 MiB of it at a time.  Chunk 0 lives in the inode's own row. */
+/* Chunks: a file's extents, 1 MiB of it at a time.  Chunk 0 lives in the inode's own row, others as meta_parts.c says. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -28,9 +28,30 @@ chunk_insert(struct meta *m, uint64_t ino, uint64_t no, bool stored)
 	cache_init(&cc->node, DB_CHUNK, ino, no, stored);
 	cc->chunk.ino = ino;
 	cc->chunk.no = no;
+	cc->parts.loaded = PARTS_ALL;
 	HASH_ADD(hh, m->chunks, node.a, 16, cc);
 	cache_insert_clean(m, &cc->node);
 	return cc;
+}
+
+/* Its parts are read when they are wanted. */
+static err_t
+chunk_adopt_head(struct meta *m, uint64_t ino, uint64_t no, const uint8_t *data, size_t len, struct cached_chunk **out)
+{
+	struct chunk_head h;
+	struct cached_chunk *cc;
+	err_t err = record_get_chunk_head(data, len, &h);
+
+	if (err != 0)
+		return err;
+	cc = chunk_insert(m, ino, no, true);
+	if (cc == NULL)
+		return -ENOMEM;
+	cc->chunk.pending = h.pending;
+	cc->parts = (struct chunk_parts){ .split = true, .loaded = ~h.rows, .stored = h.rows, .head = h };
+	cc->chunk.change = ++m->stamp;
+	*out = cc;
+	return 0;
 }
 
 static err_t
@@ -38,9 +59,11 @@ chunk_adopt_row(struct meta *m, uint64_t ino, uint64_t no, const uint8_t *data, 
 {
 	struct chunk *c;
 	struct cached_chunk *cc;
-	err_t err = record_get_chunk(data, len, ino, no, &c);
+	err_t err;
 
-	if (err != 0)
+	if (record_is_chunk_head(data, len))
+		return chunk_adopt_head(m, ino, no, data, len, out);
+	if ((err = record_get_chunk(data, len, ino, no, &c)) != 0)
 		return err;
 	cc = chunk_insert(m, ino, no, true);
 	if (cc == NULL) {
@@ -69,16 +92,21 @@ chunk0_get(struct inode *i, bool create, struct chunk **out)
 	return 0;
 }
 
-err_t
-meta_chunk_get(struct meta *m, struct inode *i, uint64_t no, bool create, struct chunk **out)
+static struct cached_chunk *
+cached_of(struct chunk *c)
+{
+	return CONTAINER(c, struct cached_chunk, chunk);
+}
+
+/* Any but chunk 0, with what is in memory of it. */
+static err_t
+chunk_get(struct meta *m, struct inode *i, uint64_t no, bool create, struct cached_chunk **out)
 {
 	struct cached_inode *ci = CONTAINER(i, struct cached_inode, inode);
 	struct cached_chunk *cc;
 	struct bytes b = { 0 };
 	err_t err;
 
-	if (no == 0)
-		return chunk0_get(i, create, out);
 	cc = chunk_cached(m, i->ino, no);
 	if (cc == NULL && (ci->node.stored || ci->node.frozen)) {
 		err = db_get(m->db, DB_CHUNK, i->ino, no, &b);
@@ -94,6 +122,8 @@ meta_chunk_get(struct meta *m, struct inode *i, uint64_t no, bool create, struct
 		extent_list_clear(&cc->chunk.current);
 		extent_list_clear(&cc->chunk.chain);
 		cc->chunk.pending = false;
+		cc->parts.loaded = cc->parts.changed = PARTS_ALL;
+		cc->parts.split = false;
 		cc->node.deleted = false; /* dirty as a tombstone is: stays so */
 	}
 	if (cc == NULL && !create)
@@ -101,31 +131,111 @@ meta_chunk_get(struct meta *m, struct inode *i, uint64_t no, bool create, struct
 	if (cc == NULL && (cc = chunk_insert(m, i->ino, no, false)) == NULL)
 		return -ENOMEM;
 	cache_touch(&cc->node);
+	*out = cc;
+	return 0;
+}
+
+err_t
+meta_chunk_get(struct meta *m, struct inode *i, uint64_t no, bool create, struct chunk **out)
+{
+	struct cached_chunk *cc;
+	err_t err;
+
+	if (no == 0)
+		return chunk0_get(i, create, out);
+	if ((err = chunk_get(m, i, no, create, &cc)) != 0 || (err = parts_load(m, cc, PARTS_ALL)) != 0)
+		return err;
 	*out = &cc->chunk;
 	return 0;
+}
+
+err_t
+meta_chunk_get_for_reading(struct meta *m, struct inode *i, uint64_t no, uint64_t from, uint64_t to, struct chunk **out)
+{
+	struct cached_chunk *cc;
+	err_t err;
+
+	if (no == 0)
+		return chunk0_get(i, false, out);
+	if ((err = chunk_get(m, i, no, false, &cc)) != 0 ||
+	    (err = parts_load(m, cc, parts_between(&cc->chunk, from, to))) != 0)
+		return err;
+	*out = &cc->chunk;
+	return 0;
+}
+
+/* Where all lies of what was sealed together with what is mapped in [from, to). */
+static uint32_t
+parts_sealed(const struct chunk *c, const struct extent_list *l, uint64_t from, uint64_t to)
+{
+	uint32_t parts = 0;
+
+	for (uint32_t k = extent_list_find(l, from); k < l->count && l->v[k].off < to; k++)
+		parts |= parts_between(c, l->v[k].x_off, l->v[k].x_off + l->v[k].x_len);
+	return parts;
+}
+
+err_t
+meta_chunk_get_for_writing(struct meta *m, struct inode *i, uint64_t no, uint64_t from, uint64_t to, struct chunk **out)
+{
+	struct cached_chunk *cc;
+	err_t err;
+
+	if (no == 0)
+		return chunk0_get(i, true, out);
+	if ((err = chunk_get(m, i, no, true, &cc)) != 0)
+		return err;
+
+	uint32_t parts = parts_between(&cc->chunk, from, to);
+
+	/* What the chain has of it is what it is now: all of it. */
+	if (!cc->chunk.pending)
+		parts = PARTS_ALL;
+	if ((err = parts_load(m, cc, parts)) != 0)
+		return err;
+	parts |= parts_sealed(&cc->chunk, &cc->chunk.current, from, to);
+	if ((err = parts_load(m, cc, parts)) != 0)
+		return err;
+	*out = &cc->chunk;
+	return 0;
+}
+
+static void
+chunk_dirty(struct meta *m, struct inode *i, struct chunk *c, uint32_t parts)
+{
+	c->change = ++m->stamp;
+	if (c == i->chunk0) {
+		meta_inode_dirty(m, i);
+		return;
+	}
+	cached_of(c)->parts.changed |= parts;
+	if (cache_dirty(m, &cached_of(c)->node) != 0)
+		meta_poison(m, -ENOMEM);
 }
 
 void
 meta_chunk_dirty(struct meta *m, struct inode *i, struct chunk *c)
 {
-	c->change = ++m->stamp;
-	if (c == i->chunk0)
-		meta_inode_dirty(m, i);
-	else if (cache_dirty(m, &CONTAINER(c, struct cached_chunk, chunk)->node) != 0)
-		meta_poison(m, -ENOMEM);
+	chunk_dirty(m, i, c, PARTS_ALL);
+}
+
+void
+meta_chunk_dirty_between(struct meta *m, struct inode *i, struct chunk *c, uint64_t from, uint64_t to)
+{
+	chunk_dirty(m, i, c, parts_between(c, from, to));
 }
 
 void
 meta_chunk_tidy(struct meta *m, struct inode *i, struct chunk *c)
 {
-	if (c->pending || c->current.count != 0)
+	if (c->pending || c->current.count != 0 || (c != i->chunk0 && cached_of(c)->parts.loaded != PARTS_ALL))
 		return;
 	if (c == i->chunk0) {
 		chunk_free(c);
 		i->chunk0 = NULL;
 		meta_inode_dirty(m, i);
 	} else {
-		cache_delete(m, &CONTAINER(c, struct cached_chunk, chunk)->node);
+		cache_delete(m, &cached_of(c)->node);
 	}
 }
 
@@ -211,23 +321,60 @@ meta_chunk_scan(struct meta *m, struct inode *i, uint64_t from, meta_chunk_fn *f
 	return 0;
 }
 
+/* Those of one inode that the database has as pending, and memory does not know better. */
+struct marked {
+	struct meta *m;
+	uint64_t ino;
+	struct number_list *found;
+};
+
 static err_t
-collect_pending(void *ctx, struct inode *i, struct chunk *c)
+add_marked(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data, size_t len)
 {
-	(void)i;
-	return c->pending ? pending_add_number(ctx, c->no) : 0;
+	struct marked *k = ctx;
+	struct cached_chunk *cc;
+
+	(void)mark, (void)state, (void)data, (void)len;
+	if (a != k->ino)
+		return -ECANCELED;
+	cc = chunk_cached(k->m, a, b);
+	return cc != NULL && (cc->node.dirty || cc->node.frozen) ? 0 : pending_add_number(k->found, b);
+}
+
+static err_t
+add_pinned(struct meta *m, uint64_t ino, struct number_list *found)
+{
+	struct node *n;
+	err_t err = 0;
+
+	for (uint64_t from = 0; err == 0 && (n = pins_next(m, DB_CHUNK, ino, from)) != NULL; from = n->b + 1)
+		if (!n->deleted && CONTAINER(n, struct cached_chunk, node)->chunk.pending)
+			err = pending_add_number(found, n->b);
+	return err;
+}
+
+static err_t
+add_pending(struct meta *m, const struct inode *i, struct number_list *found)
+{
+	struct marked k = { m, i->ino, found };
+	err_t err = i->chunk0 != NULL && i->chunk0->pending ? pending_add_number(found, 0) : 0;
+
+	if (err == 0)
+		err = db_scan_marked(m->db, DB_CHUNK, i->ino, 0, UINT32_MAX, add_marked, &k);
+	return err == 0 || err == -ECANCELED ? add_pinned(m, i->ino, found) : err;
 }
 
 err_t
 meta_pending_chunks(struct meta *m, struct inode *i, uint64_t **nos_out, size_t *count_out)
 {
 	struct number_list l = { 0 };
-	err_t err = meta_chunk_scan(m, i, 0, collect_pending, &l);
+	err_t err = add_pending(m, i, &l);
 
 	if (err != 0) {
 		free(l.v);
 		return err;
 	}
+	pending_sort_numbers(&l);
 	*nos_out = l.v;
 	*count_out = l.count;
 	return 0;

@@ -290,6 +290,8 @@ chunk_remove(void *ctx, struct inode *i, struct chunk *c)
 	if (err != 0)
 		return err;
 	if (c != i->chunk0) {
+		extent_list_clear(&c->current); /* a tombstone has no use for them */
+		extent_list_clear(&c->chain);
 		cache_delete(m, &CONTAINER(c, struct cached_chunk, chunk)->node);
 		return 0;
 	}

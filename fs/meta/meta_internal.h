@@ -52,9 +52,26 @@ struct removed_inode {
 	UT_hash_handle hh;
 };
 
+/*
+ * What is in memory of a chunk, and what the database has (meta_parts.c).  A chunk in many pieces is kept there as a head and parts, so
+ * that whoever writes a block reads, seals and writes little.  A bit for each part.
+ */
+#define PARTS_ALL UINT32_MAX
+struct chunk_parts {
+	bool split;             /* in parts, as of the last freeze */
+	bool head_changed;      /* since the last freeze */
+	bool head_frozen;       /* and not in the database yet */
+	uint32_t loaded;        /* in memory: all, unless split */
+	uint32_t changed;       /* since the last freeze; these are in memory */
+	uint32_t frozen;        /* and not in the database yet */
+	uint32_t stored;        /* the database or the journal may have a row of it */
+	struct chunk_head head; /* as of the last freeze, if split */
+};
+
 struct cached_chunk {
 	struct node node;
-	struct chunk chunk;
+	struct chunk chunk; /* of what is loaded */
+	struct chunk_parts parts;
 	UT_hash_handle hh; /* by node.a, node.b */
 };
 
@@ -220,6 +237,24 @@ void cache_delete(struct meta *m, struct node *n);
 void cache_move(struct meta *m, struct node *n, struct node_list *to);
 void cache_free_node(struct meta *m, struct node *n); /* out of all lists and hashes */
 void cache_evict(struct meta *m);
+
+/* It has become larger. */
+void cache_weigh_again(struct meta *m, struct node *n);
+
+/* meta_parts.c */
+static inline uint64_t
+part_number(uint64_t no, unsigned part)
+{
+	return no * CHUNK_PARTS + part;
+}
+/* Into memory: what begins in these parts, and what reaches into them. */
+MUST_CHECK err_t parts_load(struct meta *m, struct cached_chunk *cc, uint32_t parts);
+/* The parts that [from, to) touches; offsets in the file, cut at the chunk's ends. */
+uint32_t parts_between(const struct chunk *c, uint64_t from, uint64_t to);
+/* From here on memory is the same as what a commit has just frozen, what the database has; or neither. */
+void parts_freeze(struct cached_chunk *cc);
+void parts_stored(struct cached_chunk *cc);
+void parts_failed(struct cached_chunk *cc);
 
 /* meta_pins.c */
 MUST_CHECK err_t pins_add(struct meta *m, struct node *n);

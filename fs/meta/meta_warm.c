@@ -28,31 +28,33 @@ disk_was_asked(void)
 }
 
 static bool
-is_cold_chunk(struct meta *m, uint64_t ino, uint64_t no)
+is_cold_chunk(struct meta *m, uint64_t ino, uint64_t off)
 {
-	uint64_t key[2] = { ino, no };
+	uint64_t key[2] = { ino, off / CHUNK_LEN };
 	struct cached_chunk *cc;
 
 	HASH_FIND(hh, m->chunks, key, sizeof(key), cc);
-	return cc == NULL;
+	return cc == NULL || (parts_between(&cc->chunk, off, off + 1) & ~cc->parts.loaded) != 0;
 }
 
 void
-meta_lock_warm(struct meta *m, uint64_t ino, uint64_t no)
+meta_lock_warm(struct meta *m, uint64_t ino, uint64_t off)
 {
 	struct cached_inode *ci;
 	bool cold_chunk;
 
 	meta_lock(m);
 	ci = inode_cached(m, ino);
-	cold_chunk = no != 0 && (ci == NULL || ci->node.stored) && is_cold_chunk(m, ino, no);
+	cold_chunk = off >= CHUNK_LEN && (ci == NULL || ci->node.stored) && is_cold_chunk(m, ino, off);
 	if ((ci != NULL && !cold_chunk) || !disk_was_asked())
 		return;
 	meta_unlock(m);
 	if (ci == NULL)
 		db_warm(m->db, DB_INODE, ino, 0);
-	if (cold_chunk)
-		db_warm(m->db, DB_CHUNK, ino, no);
+	if (cold_chunk) {
+		db_warm(m->db, DB_CHUNK, ino, off / CHUNK_LEN);
+		db_warm(m->db, DB_CHUNK_PART, ino, off / CHUNK_PART_LEN);
+	}
 	meta_lock(m);
 }
 

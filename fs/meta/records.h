@@ -17,6 +17,21 @@ MUST_CHECK err_t record_put_chunk(struct bytes *b, const struct chunk *c);
 MUST_CHECK err_t record_get_chunk(const uint8_t *data, size_t len, uint64_t ino, uint64_t no, struct chunk **out);
 void chunk_free(struct chunk *c);
 
+/*
+ * A chunk in many pieces is a head, in place of the record above, and parts: such records, each with the extents that begin in one
+ * part of the chunk, and with the chunk's pending.
+ */
+#define CHUNK_PART_LEN 32768u
+#define CHUNK_PARTS 32u
+struct chunk_head {
+	bool pending;
+	uint32_t rows;   /* parts that there are: a bit for each */
+	uint32_t enters; /* parts that an extent of an earlier one may reach into */
+};
+bool record_is_chunk_head(const uint8_t *data, size_t len);
+MUST_CHECK err_t record_put_chunk_head(struct bytes *b, const struct chunk_head *h);
+MUST_CHECK err_t record_get_chunk_head(const uint8_t *data, size_t len, struct chunk_head *out);
+
 /* Key (parent, cookie) is not in the record. */
 MUST_CHECK err_t record_put_dentry(struct bytes *b, const struct dentry *d);
 MUST_CHECK err_t record_get_dentry(const uint8_t *data, size_t len, uint64_t parent, uint64_t cookie,

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define VERSION_HEAD 2 /* in place of the chunk's record */
+#define HEAD_LEN (1 + 1 + 4 + 4)
 #define EXTENT_LEN (4 * 4 + 1 + 4 + EXTENT_ID_LEN + 8 + 8 + 4)
 
 /* Extents: offsets are relative to the chunk, the sealed one's to the range (it begins at or before it). */
@@ -177,5 +179,41 @@ record_get_chunk(const uint8_t *data, size_t len, uint64_t ino, uint64_t no, str
 	if (e)
 		return e;
 	*out = STEAL(c);
+	return 0;
+}
+
+/* Heads: pending, which parts there are, and which are entered. */
+
+_Static_assert(CHUNK_PARTS * CHUNK_PART_LEN == CHUNK_LEN && CHUNK_PARTS == 32, "parts are a chunk, and a bit each");
+
+bool
+record_is_chunk_head(const uint8_t *data, size_t len)
+{
+	return len > 0 && data[0] == VERSION_HEAD;
+}
+
+err_t
+record_put_chunk_head(struct bytes *b, const struct chunk_head *h)
+{
+	uint8_t *p;
+	err_t e = bytes_extend(b, HEAD_LEN, &p);
+
+	if (e)
+		return e;
+	w8(&p, VERSION_HEAD);
+	w8(&p, h->pending);
+	w32(&p, h->rows);
+	w32(&p, h->enters);
+	return 0;
+}
+
+err_t
+record_get_chunk_head(const uint8_t *data, size_t len, struct chunk_head *out)
+{
+	if (len > 0 && data[0] != VERSION_HEAD)
+		return -EPROTO;
+	if (len != HEAD_LEN || data[1] > 1)
+		return -EBADMSG;
+	*out = (struct chunk_head){data[1], get_u32(data + 2), get_u32(data + 6)};
 	return 0;
 }

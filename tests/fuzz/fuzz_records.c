@@ -69,10 +69,29 @@ try_inode(const uint8_t *data, size_t len)
 }
 
 static err_t
+try_chunk_head(const uint8_t *data, size_t len)
+{
+	struct bytes b = {0};
+	struct chunk_head h;
+	err_t e = record_get_chunk_head(data, len, &h);
+
+	if (e)
+		return e;
+	FUZZ_REQUIRE(record_put_chunk_head(&b, &h) == 0);
+	require_same(&b, data, len);
+	bytes_clear(&b);
+	return 0;
+}
+
+static err_t
 try_chunk(const uint8_t *data, size_t len)
 {
 	struct bytes b = {0};
 	struct chunk *c;
+
+	if (record_is_chunk_head(data, len))
+		return try_chunk_head(data, len);
+
 	err_t e = record_get_chunk(data, len, INO, CHUNK_NO, &c);
 
 	if (e)

@@ -214,7 +214,7 @@ rows_of_every_table_come_back_after_reopening(void **state)
 	struct db_row rows[8];
 
 	for (unsigned t = 0; t < ARRAY_LEN(rows); t++)
-		rows[t] = text_row((enum db_table)t, 100 + t, t == DB_DENTRY || t == DB_CHUNK || t == DB_REDO ? 5 : 0, "here");
+		rows[t] = text_row((enum db_table)t, 100 + t, t == DB_DENTRY || t == DB_CHUNK || t == DB_REDO || t == DB_CHUNK_PART ? 5 : 0, "here");
 	assert_int_equal(db_write(f->db, rows, ARRAY_LEN(rows)), 0);
 	for (unsigned round = 0; round < 3; round++) {
 		for (unsigned t = 0; t < ARRAY_LEN(rows); t++) {
@@ -486,6 +486,21 @@ another_devices_key_does_not_open_it(void **state)
 }
 
 static void
+a_database_without_the_youngest_tables_is_brought_up(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f->db, DB_CHUNK, 7, 1, "from before");
+	db_close(f->db);
+	f->db = NULL;
+	tamper(f->path, "DROP TABLE chunk_part; PRAGMA user_version = 2");
+	assert_int_equal(db_open(f->path, false, f->rs, &f->db), 0);
+	assert_row(f->db, DB_CHUNK, 7, 1, "from before");
+	put(f->db, DB_CHUNK_PART, 7, 33, "from now on");
+	assert_row(f->db, DB_CHUNK_PART, 7, 33, "from now on");
+}
+
+static void
 opening_tells_what_is_wrong(void **state)
 {
 	struct fixture *f = *state;
@@ -512,9 +527,9 @@ opening_tells_what_is_wrong(void **state)
 
 	db_close(f->db);
 	f->db = NULL;
-	tamper(f->path, "PRAGMA user_version = 3");
+	tamper(f->path, "PRAGMA user_version = 4");
 	assert_int_equal(db_open(f->path, false, f->rs, &db), -EPROTO);
-	tamper(f->path, "PRAGMA user_version = 2; DELETE FROM kv");
+	tamper(f->path, "PRAGMA user_version = 3; DELETE FROM kv");
 	assert_int_equal(db_open(f->path, false, f->rs, &db), -EBADMSG);
 	assert_null(db);
 }
@@ -1108,6 +1123,7 @@ main(void)
 		WITH_FIXTURE(names_with_the_same_hash_are_all_found),
 		WITH_FIXTURE(a_scan_may_look_up_rows),
 		WITH_FIXTURE(another_devices_key_does_not_open_it),
+		WITH_FIXTURE(a_database_without_the_youngest_tables_is_brought_up),
 		WITH_FIXTURE(opening_tells_what_is_wrong),
 		WITH_FIXTURE(nobody_else_opens_what_is_open),
 		WITH_FIXTURE(a_file_that_is_cut_short_while_it_is_open_gives_errors_and_no_signal),

@@ -372,7 +372,7 @@ what_is_here_of_a_segment_comes_back_and_only_of_one_that_is_not_whole(void **st
 
 /* One of each kind, and how to decode and encode it again. */
 
-enum kind { FILE_INODE, SYMLINK_INODE, CHUNK, DENTRY, XATTRS, SEGMENT, KIND_COUNT };
+enum kind { FILE_INODE, SYMLINK_INODE, CHUNK, CHUNK_HEAD, DENTRY, XATTRS, SEGMENT, KIND_COUNT };
 
 static void
 encode_example(enum kind kind, struct bytes *b)
@@ -392,6 +392,9 @@ encode_example(enum kind kind, struct bytes *b)
 		break;
 	case CHUNK:
 		assert_int_equal(record_put_chunk(b, c), 0);
+		break;
+	case CHUNK_HEAD:
+		assert_int_equal(record_put_chunk_head(b, &(struct chunk_head){true, 0x80010003, 0x00f00002}), 0);
 		break;
 	case DENTRY:
 		assert_int_equal(record_put_dentry(b, &d), 0);
@@ -416,6 +419,7 @@ decode(enum kind kind, const uint8_t *data, size_t len, struct bytes *out)
 {
 	struct inode *i = NULL;
 	struct chunk *c = NULL;
+	struct chunk_head h = {.rows = 77};
 	struct dentry d = {.cookie = 77};
 	struct xattr_list l = {.cap = 77};
 	struct segment s = {.id = 77};
@@ -436,6 +440,12 @@ decode(enum kind kind, const uint8_t *data, size_t len, struct bytes *out)
 		if (!e)
 			assert_int_equal(record_put_chunk(out, c), 0);
 		chunk_free(c);
+		break;
+	case CHUNK_HEAD:
+		e = record_get_chunk_head(data, len, &h);
+		assert_true(e == 0 || h.rows == 77);
+		if (!e)
+			assert_int_equal(record_put_chunk_head(out, &h), 0);
 		break;
 	case DENTRY:
 		e = record_get_dentry(data, len, 1, 2, &d);
@@ -544,7 +554,7 @@ decoding_fails_cleanly_at_every_allocation(void **state)
 			assert_true(e == 0 || e == -ENOMEM);
 			failures += e != 0;
 		}
-		assert_int_equal(failures > 0, kind != DENTRY && kind != SEGMENT);
+		assert_int_equal(failures > 0, kind != CHUNK_HEAD && kind != DENTRY && kind != SEGMENT);
 	}
 }
 
