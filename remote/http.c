@@ -35,6 +35,9 @@
 #define WAKE_INTERVAL_MS 1000
 #define CONNECTION_IDLE_MAX_MS 60000
 #define RETRY_AFTER_MAX_S 3600
+/* The clocks part by themselves, while one is read after the other, by less. */
+#define SLEPT_MS 1000
+#define WOKEN_STALL_TIMEOUT_S 5
 
 /* The type check in libcurl's macros of these names calls what the program would be linked with. */
 #undef curl_easy_getinfo
@@ -450,10 +453,29 @@ static void judge_connection(struct slot *s)
 	s->last_used_ms = now;
 }
 
+static int64_t asleep_ms(void)
+{
+	return clock_ms(CLOCK_BOOTTIME) - clock_ms(CLOCK_MONOTONIC);
+}
+
+/*
+ * The computer has slept in the middle of an upload, maybe to wake in another network: what does not move soon never will, and it is
+ * in nobody's way to begin anew.  Whoever reads would get an error; for him it is left to the usual time.
+ */
+static void judge_sleep(const struct http *h, const struct transfer *t, int64_t *asleep)
+{
+	int64_t now = asleep_ms();
+
+	if (now - *asleep > SLEPT_MS && t->request->body_len > 0 && h->options.stall_timeout_s > WOKEN_STALL_TIMEOUT_S)
+		(void)lib.curl_easy_setopt(t->easy, CURLOPT_LOW_SPEED_TIME, (long)WOKEN_STALL_TIMEOUT_S);
+	*asleep = now;
+}
+
 /* CURLE_ABORTED_BY_CALLBACK: cancelled. */
-static CURLcode run(struct http *h, struct slot *s)
+static CURLcode run(struct http *h, struct slot *s, const struct transfer *t)
 {
 	CURLcode result = CURLE_ABORTED_BY_CALLBACK;
+	int64_t asleep = asleep_ms();
 	int running = 1;
 	int left;
 
@@ -465,6 +487,7 @@ static CURLcode run(struct http *h, struct slot *s)
 			result = CURLE_FAILED_INIT;
 			break;
 		}
+		judge_sleep(h, t, &asleep);
 	}
 	if (!running) {
 		const CURLMsg *message = lib.curl_multi_info_read(s->multi, &left);
@@ -592,7 +615,7 @@ err_t http_perform(struct http *h, const struct http_request *request, struct ht
 	err = set_up(h, &t, headers);
 	if (err == 0) {
 		judge_connection(s);
-		err = conclude(&t, run(h, s));
+		err = conclude(&t, run(h, s, &t));
 	}
 	/* It points to what is ours, and holds what was signed. */
 	lib.curl_easy_reset(s->easy);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "chain.h"
+#include "clock.h"
 #include "secmem.h"
 #include "sigv4.h"
 #include "store.h"
@@ -129,6 +130,29 @@ static void *run_stub(void *arg)
 		close(fd);
 	}
 	return NULL;
+}
+
+/* The clocks that the store sees, in place of those of clock.c: of a computer that has slept for so long. */
+static _Atomic int64_t slept_ns;
+
+int64_t clock_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	(void)clock_gettime(clock, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + (clock == CLOCK_BOOTTIME ? slept_ns : 0);
+}
+
+int64_t clock_ms(clockid_t clock)
+{
+	return clock_ns(clock) / 1000000;
+}
+
+struct timespec clock_deadline(unsigned ms)
+{
+	int64_t then = clock_ns(CLOCK_MONOTONIC) + (int64_t)ms * 1000000;
+
+	return (struct timespec){.tv_sec = (time_t)(then / 1000000000), .tv_nsec = (long)(then % 1000000000)};
 }
 
 struct fixture {
@@ -564,6 +588,35 @@ static void a_server_that_says_nothing_is_given_up(void **state)
 	assert_int_equal(get(f, 100), -EAGAIN);
 }
 
+/* When somebody has asked. */
+static void *sleep_for_an_hour(void *arg)
+{
+	struct fixture *f = arg;
+
+	pthread_mutex_lock(&f->stub.lock);
+	while (f->stub.requests == 0)
+		pthread_cond_wait(&f->stub.seen, &f->stub.lock);
+	pthread_mutex_unlock(&f->stub.lock);
+	slept_ns += INT64_C(3600000000000);
+	return NULL;
+}
+
+static void an_upload_that_a_sleep_has_cut_off_is_not_waited_for(void **state)
+{
+	static const struct store_options patient = {.credentials = &keys, .stall_timeout_s = 3600};
+	struct fixture *f = *state;
+	pthread_t sleeper;
+
+	store_free(f->store);
+	f->store = open_at(&f->stub, "127.0.0.1", "", &patient);
+	SAY(f, silence(), keep(OK("Content-Length: 0\r\n", "")));
+	assert_int_equal(pthread_create(&sleeper, NULL, sleep_for_an_hour, f), 0);
+	assert_int_equal(store_put(f->store, "s/ab/x", (const uint8_t *)"data", 4), -EAGAIN);
+	expect_sentence(f, -EAGAIN, "the last 5 seconds"); /* and not the time that all of it may take */
+	assert_int_equal(pthread_join(sleeper, NULL), 0);
+	assert_int_equal(store_put(f->store, "s/ab/x", (const uint8_t *)"data", 4), 0);
+}
+
 static void a_server_that_is_not_there_is_unreachable(void **state)
 {
 	struct fixture *f = *state;
@@ -769,6 +822,7 @@ int main(void)
 		T(virtual_style_puts_the_bucket_into_the_host),
 		T(one_connection_serves_one_request_after_the_other),
 		T(a_server_that_says_nothing_is_given_up),
+		T(an_upload_that_a_sleep_has_cut_off_is_not_waited_for),
 		T(a_server_that_is_not_there_is_unreachable),
 		T(a_canceled_store_ends_what_is_under_way_and_can_go_on_later),
 		T(a_wrong_clock_is_set_by_the_answers_date_once),
