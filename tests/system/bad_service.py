@@ -24,6 +24,7 @@ class BadService:
         self.struck = 0
         self.held = []  # what hold() has held
         self.holds = lambda handler: False
+        self.drops = False
         self.going_on = threading.Condition()
         self.rng = random.Random(1)
         bad = self
@@ -65,8 +66,10 @@ class BadService:
         """Requests with that in their path get no answer until let_go()."""
         self.holds = lambda handler: handler.command == command and part in handler.path
 
-    def let_go(self):
+    def let_go(self, drop=False):
+        """drop: those that were held never get one, and their connections end."""
         with self.going_on:
+            self.drops = drop
             self.holds = lambda handler: False
             self.going_on.notify_all()
 
@@ -81,9 +84,13 @@ class BadService:
     def answer(self, handler):
         body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
         with self.going_on:
-            if self.holds(handler):
+            held = self.holds(handler)
+            if held:
                 self.held.append(handler.path)
             self.going_on.wait_for(lambda: not self.holds(handler))
+            if held and self.drops:
+                handler.close_connection = True
+                return
         for fault, (status, code) in REFUSALS.items():
             if (fault != "full" or handler.command == "PUT") and self.strikes(fault):
                 text = f"<Error><Code>{code}</Code></Error>".encode()
