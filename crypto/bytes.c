@@ -30,9 +30,13 @@ static uint8_t *
 new_memory(size_t cap)
 {
 	size_t align = cap < LARGE_PAGE_LEN ? BYTES_PAGE_LEN : LARGE_PAGE_LEN;
-	uint8_t *data = cap < BYTES_LARGE_LEN ? malloc(cap) : aligned_alloc(align, cap);
+	void *data = NULL;
 
-	if (data && align == LARGE_PAGE_LEN)
+	if (cap < BYTES_LARGE_LEN)
+		return malloc(cap);
+	if (posix_memalign(&data, align, cap) != 0)
+		return NULL;
+	if (align == LARGE_PAGE_LEN)
 		(void)madvise(data, cap, MADV_HUGEPAGE);
 	return data;
 }
