@@ -35,6 +35,12 @@
 #define QUIET_TICKS 10U /* without a message: the steward goes to sleep */
 #define KICK_MS 10
 
+/*
+ * Transfers in hand besides those that the processors are busy with: while some are encrypted, others wait for the disk.  With
+ * more of them all would wait for the disk at once, and then all for a processor, and each has buffers that were never touched.
+ */
+#define TRANSFERS_WAITING 2U
+
 /* A thread looks at every so many of its messages whether more are waiting. */
 #define PROBE_INTERVAL 16U
 
@@ -51,6 +57,7 @@ struct worker {
 	pthread_t thread;
 	enum slot_state state; /* under loop->lock */
 	struct fuse_wire *wire;
+	bool transfers;      /* is at one; own thread only */
 	unsigned probe;      /* messages until the next look at the queue; own thread only */
 	struct worker *next; /* in loop->parked */
 	sem_t unpark;
@@ -74,12 +81,14 @@ struct fuse_loop {
 	atomic_bool traffic;     /* the steward is looking */
 
 	unsigned readers_most;
+	unsigned transfers_most; /* who has the last one of so many calls no reader */
 	pthread_mutex_t lock;
 	/* under lock */
 	pthread_cond_t slot_freed;
 	unsigned running_count;
 	unsigned readers;        /* threads that are reading, or have been told to */
 	unsigned readers_wanted; /* 1, unless messages queue */
+	unsigned transfers;      /* threads that have one in hand */
 	pid_t sender;            /* of the last message, and of so many before it */
 	unsigned sender_streak;
 	struct worker *parked;   /* the last one parked first: the warmest */
@@ -182,7 +191,9 @@ keeps_others_waiting(struct fuse_loop *l, enum fuse_wire_cost cost, pid_t sender
 		l->sender_streak = sender == l->sender ? l->sender_streak + 1 : 0;
 		l->sender = sender;
 	}
-	return cost == FUSE_WIRE_LONG || (cost == FUSE_WIRE_FLUSH && l->sender_streak < ALONE_MESSAGES);
+	if (cost == FUSE_WIRE_FLUSH)
+		return l->sender_streak < ALONE_MESSAGES;
+	return cost != FUSE_WIRE_SHORT;
 }
 
 /* The message in the calling thread's hands waits for the disk: those of others should not. */
@@ -208,20 +219,23 @@ stop_reading(struct worker *w, enum fuse_wire_cost cost, pid_t sender)
 	struct fuse_loop *l = w->loop;
 	bool probed = --w->probe == 0;
 	bool queueing = probed && fuse_wire_has_more();
-	bool alone;
+	bool alone, full;
 
 	if (probed)
 		w->probe = PROBE_INTERVAL;
 	pthread_mutex_lock(&l->lock);
 	l->readers--;
+	w->transfers = cost == FUSE_WIRE_TRANSFER;
+	l->transfers += w->transfers;
+	full = w->transfers && l->transfers >= l->transfers_most;
 	if (queueing && l->readers_wanted < l->readers_most)
 		l->readers_wanted++;
 	else if (probed && !queueing && l->readers_wanted > 1)
 		l->readers_wanted--;
-	if (keeps_others_waiting(l, cost, sender) && l->readers == 0)
+	if (keeps_others_waiting(l, cost, sender) && l->readers == 0 && !full)
 		(void)call_reader(l, THREADS_KEPT); /* if there is none: the steward sees to it */
 	alone = l->sender_streak >= ALONE_MESSAGES;
-	while (queueing && l->readers < l->readers_wanted && call_reader(l, THREADS_KEPT))
+	while (queueing && !full && l->readers < l->readers_wanted && call_reader(l, THREADS_KEPT))
 		;
 	pthread_mutex_unlock(&l->lock);
 	disk_tell_wait(alone ? NULL : replace_reader);
@@ -236,6 +250,8 @@ await_turn(struct worker *w)
 	bool enough, surplus;
 
 	pthread_mutex_lock(&l->lock);
+	l->transfers -= w->transfers;
+	w->transfers = false;
 	enough = l->readers >= l->readers_wanted && !atomic_load(&l->stopping);
 	surplus = enough && l->running_count > THREADS_KEPT;
 	if (!enough) {
@@ -517,6 +533,7 @@ fuse_loop_new(struct fuse_session *se, struct fuse_loop **out)
 	l->se = se;
 	l->readers_wanted = 1;
 	l->readers_most = processors < 2 ? 1 : processors < THREADS_KEPT ? (unsigned)processors : THREADS_KEPT;
+	l->transfers_most = l->readers_most + TRANSFERS_WAITING;
 	sem_init(&l->event, 0, 0);
 	sem_init(&l->alarm, 0, 0);
 	pthread_mutex_init(&l->lock, NULL);

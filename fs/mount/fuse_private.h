@@ -77,6 +77,7 @@ MUST_CHECK err_t fuse_wire_install(struct fuse_session *se);
 enum fuse_wire_cost {
 	FUSE_WIRE_SHORT,
 	FUSE_WIRE_FLUSH, /* waits for the disk, as the sender does meanwhile */
+	FUSE_WIRE_TRANSFER, /* moves much data */
 	FUSE_WIRE_LONG,
 };
 /* Notes what the handler will want to know of the message, and counts it.  What it will probably cost to serve it. */

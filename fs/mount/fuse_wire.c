@@ -165,7 +165,9 @@ fuse_wire_inspect(const void *message, size_t len, pid_t *sender_out)
 	*sender_out = (pid_t)header->pid;
 	if (header->opcode == FUSE_FSYNC || header->opcode == FUSE_FSYNCDIR)
 		return FUSE_WIRE_FLUSH;
-	return copies(header->opcode) || is_large(header, body, body_len) ? FUSE_WIRE_LONG : FUSE_WIRE_SHORT;
+	if (is_large(header, body, body_len))
+		return FUSE_WIRE_TRANSFER;
+	return copies(header->opcode) ? FUSE_WIRE_LONG : FUSE_WIRE_SHORT;
 }
 
 void
