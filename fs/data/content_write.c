@@ -76,6 +76,24 @@ seal_piece(struct writing *w, struct extent *x, uint8_t *out)
 	return frame_seal_raw(w->key.key.b, &id, w->data + (x->off - w->off), out);
 }
 
+/* One behind the other, as they are going to stand in that place. */
+static err_t
+seal_pieces(struct writing *w, size_t from, size_t to, const struct segstore_place *place)
+{
+	uint64_t off = 0;
+
+	for (size_t k = from; k < to; k++) {
+		err_t e = seal_piece(w, &w->pieces[k], w->s->sealed + off);
+
+		if (e)
+			return e;
+		w->pieces[k].seg = place->seg;
+		w->pieces[k].seg_off = place->off + off;
+		off += w->pieces[k].stored_len;
+	}
+	return 0;
+}
+
 /* Seals and appends the pieces that follow, as many as go to the disk at once: as a rule all of them. */
 static err_t
 append_some(struct writing *w)
@@ -89,25 +107,21 @@ append_some(struct writing *w)
 		len += w->pieces[to++].stored_len;
 	} while (to < w->count && to < from + PIECES_AT_ONCE);
 
+	struct segstore_place place;
 	err_t e = scratch_reserve_sealed(w->s, len);
-	uint8_t *at = w->s->sealed;
-
-	for (size_t k = from; k < to && !e; k++) {
-		e = seal_piece(w, &w->pieces[k], at);
-		at += w->pieces[k].stored_len;
-	}
-
-	uint64_t seg, seg_off;
 
 	if (!e)
-		e = segstore_append_blocks(w->c->ss, w->s->sealed, len, &seg, &seg_off);
+		e = segstore_reserve(w->c->ss, len, &place);
 	if (e)
 		return e;
-	for (size_t k = from; k < to; k++) {
-		w->pieces[k].seg = seg;
-		w->pieces[k].seg_off = seg_off;
-		seg_off += w->pieces[k].stored_len;
+	e = seal_pieces(w, from, to, &place);
+	if (e) {
+		segstore_give_up(w->c->ss, &place);
+		return e;
 	}
+	e = segstore_fill(w->c->ss, &place, w->s->sealed);
+	if (e)
+		return e;
 	w->appended = to;
 	return 0;
 }

@@ -192,14 +192,6 @@ begin_next(struct segstore *ss, const struct hot *full)
 	return e;
 }
 
-/* A place in the hot segment that is the caller's to write. */
-struct place {
-	struct hot *hot;
-	struct segfile *file;
-	uint64_t off;
-	unsigned generation;
-};
-
 static uint64_t
 up_to_block(uint64_t n)
 {
@@ -221,8 +213,9 @@ reserve_blocks(struct hot *h, uint32_t len, uint64_t *off_out)
 }
 
 static err_t
-reserve(struct segstore *ss, uint32_t len, bool whole_blocks, struct place *out)
+reserve(struct segstore *ss, uint32_t len, bool blocks, struct segstore_place *out)
 {
+	assert(len > 0 && len <= SEGSTORE_HOT_LEN);
 	if (!meta_has_room(ss->meta))
 		return -ENOSPC;
 	for (;;) {
@@ -230,9 +223,9 @@ reserve(struct segstore *ss, uint32_t len, bool whole_blocks, struct place *out)
 
 		struct hot *h = ss->current;
 
-		if (h && (whole_blocks ? up_to_block(up_to_block(h->end) + len) : h->end + len) <= SEGSTORE_HOT_LEN) {
-			*out = (struct place){h, h->file, h->end, ss->generation};
-			if (whole_blocks)
+		if (h && (blocks ? up_to_block(up_to_block(h->end) + len) : h->end + len) <= SEGSTORE_HOT_LEN) {
+			*out = (struct segstore_place){h->seg, h->end, len, blocks, h, h->file, ss->generation};
+			if (blocks)
 				reserve_blocks(h, len, &out->off);
 			else
 				h->end += len;
@@ -250,35 +243,16 @@ reserve(struct segstore *ss, uint32_t len, bool whole_blocks, struct place *out)
 }
 
 static void
-complete(struct segstore *ss, const struct place *p, uint32_t len, bool failed)
+complete(struct segstore *ss, const struct segstore_place *p, bool failed)
 {
 	uint64_t punch_off, punch_len;
 
 	pthread_mutex_lock(&ss->lock);
 	if (failed)
-		segstore_count_dead(p->hot, p->off, len, &punch_off, &punch_len);
+		segstore_count_dead(p->hot, p->off, p->len, &punch_off, &punch_len);
 	if (--ss->in_flight[p->generation] == 0)
 		pthread_cond_signal(&ss->drained);
 	pthread_mutex_unlock(&ss->lock);
-}
-
-err_t
-segstore_append(struct segstore *ss, const uint8_t *data, uint32_t len, uint64_t *seg_out, uint64_t *off_out)
-{
-	assert(len > 0 && len <= SEGSTORE_HOT_LEN);
-
-	struct place p;
-	err_t e = reserve(ss, len, false, &p);
-
-	if (e)
-		return e;
-	e = disk_pwrite(segfile_fd(p.file), data, len, p.off);
-	if (!e) {
-		*seg_out = p.hot->seg;
-		*off_out = p.off;
-	}
-	complete(ss, &p, len, e != 0);
-	return e;
 }
 
 /* Whole blocks. */
@@ -309,27 +283,49 @@ segstore_write_file(struct segstore *ss, struct segfile *f, const uint8_t *data,
 }
 
 err_t
-segstore_append_blocks(struct segstore *ss, uint8_t *data, uint32_t len, uint64_t *seg_out, uint64_t *off_out)
+segstore_append(struct segstore *ss, const uint8_t *data, uint32_t len, uint64_t *seg_out, uint64_t *off_out)
 {
-	assert((uintptr_t)data % SEGSTORE_BLOCK_LEN == 0);
-	if (len < SEGSTORE_DIRECT_MIN)
-		return segstore_append(ss, data, len, seg_out, off_out);
-	assert(len <= SEGSTORE_HOT_LEN);
-
-	size_t whole = up_to_block(len);
-	struct place p;
-	err_t e = reserve(ss, len, true, &p);
+	struct segstore_place p;
+	err_t e = reserve(ss, len, false, &p);
 
 	if (e)
 		return e;
-	memset(data + len, 0, whole - len);
-	e = write_blocks(ss, p.file, data, whole, p.off);
+	e = disk_pwrite(segfile_fd(p.file), data, len, p.off);
 	if (!e) {
-		*seg_out = p.hot->seg;
+		*seg_out = p.seg;
 		*off_out = p.off;
 	}
-	complete(ss, &p, len, e != 0);
+	complete(ss, &p, e != 0);
 	return e;
+}
+
+err_t
+segstore_reserve(struct segstore *ss, uint32_t len, struct segstore_place *out)
+{
+	return reserve(ss, len, len >= SEGSTORE_DIRECT_MIN, out);
+}
+
+err_t
+segstore_fill(struct segstore *ss, const struct segstore_place *p, uint8_t *data)
+{
+	size_t whole = up_to_block(p->len);
+	err_t e;
+
+	assert((uintptr_t)data % SEGSTORE_BLOCK_LEN == 0);
+	if (p->blocks) {
+		memset(data + p->len, 0, whole - p->len);
+		e = write_blocks(ss, p->file, data, whole, p->off);
+	} else {
+		e = disk_pwrite(segfile_fd(p->file), data, p->len, p->off);
+	}
+	complete(ss, p, e != 0);
+	return e;
+}
+
+void
+segstore_give_up(struct segstore *ss, const struct segstore_place *p)
+{
+	complete(ss, p, true);
 }
 
 bool

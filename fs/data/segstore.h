@@ -35,11 +35,24 @@ MUST_CHECK err_t segstore_apply_redo(struct segstore *ss, struct db *db);
 MUST_CHECK err_t segstore_append(struct segstore *ss, const uint8_t *data, uint32_t len, uint64_t *seg_out,
     uint64_t *off_out);
 /*
- * The same, past the kernel's cache if it is long enough: filling that costs as much as encrypting.  data begins at a multiple
- * of SEGSTORE_BLOCK_LEN and has room up to the next one, which is zeroed.
+ * The same in two steps, so that what several threads seal at once stands in the order in which it came.  A place that was reserved
+ * is filled, or given up, soon: commits wait for that.  It is past the kernel's cache if it is long enough: filling that
+ * costs as much as encrypting.
  */
-MUST_CHECK err_t segstore_append_blocks(struct segstore *ss, uint8_t *data, uint32_t len, uint64_t *seg_out,
-    uint64_t *off_out);
+struct segstore_place {
+	uint64_t seg;
+	uint64_t off;
+	uint32_t len;
+	/* its own */
+	bool blocks;
+	struct hot *hot;
+	struct segfile *file;
+	unsigned generation;
+};
+MUST_CHECK err_t segstore_reserve(struct segstore *ss, uint32_t len, struct segstore_place *out);
+/* data begins at a multiple of SEGSTORE_BLOCK_LEN and has room up to the next one behind its end, which is zeroed. */
+MUST_CHECK err_t segstore_fill(struct segstore *ss, const struct segstore_place *p, uint8_t *data);
+void segstore_give_up(struct segstore *ss, const struct segstore_place *p);
 /* Is it a hot segment?  Only such bytes may be handed to meta_release. [meta lock] */
 bool segstore_is_hot(struct segstore *ss, uint64_t seg);
 /*

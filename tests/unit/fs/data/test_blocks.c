@@ -21,7 +21,7 @@ struct item {
 	uint64_t off;
 };
 
-/* As segstore_append_blocks and segstore_read_blocks want it. */
+/* As segstore_fill and segstore_read_blocks want it. */
 static uint8_t *
 new_buffer(uint32_t len)
 {
@@ -32,14 +32,27 @@ new_buffer(uint32_t len)
 }
 
 static err_t
+append_place(struct fixture *f, struct item *t, uint8_t *data)
+{
+	struct segstore_place p;
+	err_t e = segstore_reserve(f->ss, t->len, &p);
+
+	if (!e) {
+		t->seg = p.seg;
+		t->off = p.off;
+		e = segstore_fill(f->ss, &p, data);
+	}
+	return e;
+}
+
+static err_t
 append(struct fixture *f, struct item *t, uint64_t seed)
 {
 	uint8_t *p = new_buffer(t->len);
 
 	fill(p, t->len, seed);
 
-	err_t e = t->blocks ? segstore_append_blocks(f->ss, p, t->len, &t->seg, &t->off)
-	                    : segstore_append(f->ss, p, t->len, &t->seg, &t->off);
+	err_t e = t->blocks ? append_place(f, t, p) : segstore_append(f->ss, p, t->len, &t->seg, &t->off);
 
 	free(p);
 	return e;
@@ -404,6 +417,36 @@ segments_go_past_the_cache_where_that_can_be_done(void **state)
 		assert_int_equal(w.through_cache, 0);
 }
 
+static void
+what_is_filled_in_any_order_stands_in_the_order_in_which_it_was_reserved(void **state)
+{
+	struct fixture *f = *state;
+	struct item t[] = {{.len = 300 * KIB}, {.len = 77}, {.len = MIB}, {.len = 300 * KIB}};
+	struct segstore_place p[ARRAY_LEN(t)];
+
+	for (size_t k = 0; k < ARRAY_LEN(t); k++) {
+		assert_int_equal(segstore_reserve(f->ss, t[k].len, &p[k]), 0);
+		t[k].seg = p[k].seg;
+		t[k].off = p[k].off;
+		assert_true(k == 0 || t[k].off >= t[k - 1].off + t[k - 1].len);
+	}
+	/* One of them is not filled at all. */
+	segstore_give_up(f->ss, &p[2]);
+	for (size_t k = ARRAY_LEN(t); k-- > 0;) {
+		uint8_t *data = new_buffer(t[k].len);
+
+		fill(data, t[k].len, k);
+		if (k != 2)
+			assert_int_equal(segstore_fill(f->ss, &p[k], data), 0);
+		free(data);
+	}
+	commit(f);
+	fixture_reopen(f, true);
+	assert_reads(f, &t[0], 0, 0, t[0].len);
+	assert_reads(f, &t[1], 1, 0, t[1].len);
+	assert_reads(f, &t[3], 3, 0, t[3].len);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -420,6 +463,7 @@ main(void)
 		TEST(a_hot_segment_that_ends_within_a_block_has_what_was_added),
 		TEST(segments_go_past_the_cache_where_that_can_be_done),
 		TEST(a_long_append_that_fails_harms_neither_the_next_one_nor_the_commit),
+		TEST(what_is_filled_in_any_order_stands_in_the_order_in_which_it_was_reserved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
