@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 
+#include "aead.h"
 #include "content.h"
 #include "extents.h"
 
@@ -42,10 +43,19 @@ struct gone {
 	uint32_t len;
 };
 
+/* Part of a segment that was read at once. */
+struct run {
+	uint64_t seg;
+	uint64_t off;
+	uint32_t len; /* 0: none */
+	uint8_t *at;  /* in scratch->sealed */
+};
+
 /* Buffers that each thread keeps, so that no read or write has to allocate its own. */
 struct scratch {
 	uint8_t *sealed; /* ciphertext on its way from or to a segment: as segstore_read_blocks wants it */
 	size_t sealed_cap; /* what fits between two blocks to spare */
+	struct run run;    /* what of several pieces is in sealed */
 	struct piece *pieces;
 	size_t piece_count;
 	size_t piece_cap;
@@ -67,6 +77,26 @@ MUST_CHECK err_t scratch_reserve_pieces(struct scratch *s, size_t count);
 MUST_CHECK err_t scratch_reserve_keys(struct scratch *s, size_t count);
 MUST_CHECK err_t scratch_reserve_held(struct scratch *s, size_t count);
 MUST_CHECK err_t scratch_reserve_dead(struct scratch *s, size_t count);
+
+/*
+ * content_sealed.c: what is read of segments.
+ *
+ * Part of a sealed extent, from off bytes behind its start: into s->sealed, if it is not there.  *at_out is where.
+ */
+MUST_CHECK err_t sealed_read(struct content *c, struct scratch *s, const struct extent *x, uint32_t off, uint32_t len,
+    uint8_t **at_out);
+/* The database is authentic, but not so sure to be right that a read of [off, off + len) may go astray for it. */
+bool sealed_is_sound(const struct extent *x, uint64_t off, uint32_t len);
+#define SEALED_RAW_STEP (FRAME_RAW_LEN + AEAD_TAG_LEN)
+/* Where the frames are that a part of a raw extent's plaintext is in, counted from the extent's start. */
+void sealed_span(const struct extent *x, uint32_t from, uint32_t to, uint32_t *off_out, uint32_t *len_out);
+/*
+ * Reads what follows piece k closely in the same segment together with it, for sealed_read to find.  Returns the first piece behind
+ * all that.  If nothing follows, or it can't be read in this way, each piece is read when it is opened, and says what is
+ * wrong with it.
+ */
+size_t sealed_read_run(struct content *c, struct scratch *s, size_t k);
+void sealed_forget_run(struct scratch *s);
 
 /*
  * A change of a chunk in two steps, so that a change of several chunks happens wholly or not at all: change_prepare may

@@ -17,15 +17,6 @@
 #define LOOKS_MAX 2u
 #define ZSTD_FRAMES_MAX (EXTENT_MAX_LEN / FRAME_ZSTD_LEN)
 
-/* Part of a sealed extent, from off bytes behind its start: into s->sealed, *at_out is where. */
-static err_t
-read_sealed(struct content *c, struct scratch *s, const struct extent *x, uint32_t off, uint32_t len, uint8_t **at_out)
-{
-	err_t e = scratch_reserve_sealed(s, len);
-
-	return e ? e : segstore_read_blocks(c->ss, x->seg, x->seg_off + off, len, s->sealed, at_out);
-}
-
 /* Opening extents. */
 
 /* The part [from, to) of an extent's plaintext, and where frame i meets it. */
@@ -54,19 +45,21 @@ static err_t
 open_raw(struct content *c, struct scratch *s, struct frame_cipher *fc, const struct extent_identity *id,
     const struct extent *x, const struct range *r)
 {
-	const uint32_t step = FRAME_RAW_LEN + AEAD_TAG_LEN;
 	uint32_t first = r->from / FRAME_RAW_LEN;
 	uint32_t last = (r->to - 1) / FRAME_RAW_LEN;
-	uint32_t stored_off = first * step;
-	uint32_t stored_end = last * step + frame_plain_len(id, last) + AEAD_TAG_LEN;
+	uint32_t off, len;
 	uint8_t *sealed = NULL;
-	err_t e = read_sealed(c, s, x, stored_off, stored_end - stored_off, &sealed);
+
+	sealed_span(x, r->from, r->to, &off, &len);
+
+	err_t e = sealed_read(c, s, x, off, len, &sealed);
 
 	for (uint32_t k = first; k <= last && !e; k++) {
-		uint32_t len = frame_plain_len(id, k);
-		struct meeting m = meet(r, k * FRAME_RAW_LEN, len);
+		uint32_t plain_len = frame_plain_len(id, k);
+		struct meeting m = meet(r, k * FRAME_RAW_LEN, plain_len);
 
-		e = frame_open(fc, k, sealed + (size_t)(k - first) * step, len + AEAD_TAG_LEN, m.whole ? m.at : s->frame);
+		e = frame_open(fc, k, sealed + (size_t)(k - first) * SEALED_RAW_STEP, plain_len + AEAD_TAG_LEN,
+		    m.whole ? m.at : s->frame);
 		if (!e && !m.whole)
 			memcpy(m.at, s->frame + m.skip, m.len);
 	}
@@ -134,7 +127,7 @@ open_packed(struct content *c, struct scratch *s, struct frame_cipher *fc, const
 	if (x->stored_len < index_len)
 		return -EBADMSG;
 
-	err_t e = read_sealed(c, s, x, 0, have, &sealed);
+	err_t e = sealed_read(c, s, x, 0, have, &sealed);
 
 	if (!e)
 		e = open_index(fc, id, x->stored_len, sealed, &index);
@@ -147,7 +140,7 @@ open_packed(struct content *c, struct scratch *s, struct frame_cipher *fc, const
 
 	if (have < x->stored_len) {
 		base = index.off[first];
-		e = read_sealed(c, s, x, base, index.off[last + 1] - base, &sealed);
+		e = sealed_read(c, s, x, base, index.off[last + 1] - base, &sealed);
 	}
 	for (uint32_t k = first; k <= last && !e; k++)
 		e = open_packed_frame(s, fc, id, k, sealed + (index.off[k] - base), index.off[k + 1] - index.off[k], r);
@@ -163,10 +156,7 @@ open_range(struct content *c, uint64_t origin, const struct key32 *key, const st
 
 	if (!s)
 		return -ENOMEM;
-	/* The database is authentic, but not so sure to be right that a read may go astray for it. */
-	if (!len || off < x->x_off || off - x->x_off > x->x_len || len > x->x_len - (off - x->x_off))
-		return -EBADMSG;
-	if (x->x_encoding == FRAME_RAW && x->stored_len != frame_raw_stored_len(x->x_len))
+	if (!sealed_is_sound(x, off, len))
 		return -EBADMSG;
 
 	const struct extent_identity id = content_identity(origin, x);
@@ -401,23 +391,26 @@ struct reading {
 
 /* [file lock, shared] */
 static err_t
-read_pieces(struct content *c, const struct scratch *s, struct reading *r)
+read_pieces(struct content *c, struct scratch *s, struct reading *r)
 {
 	CLEANUP(writing_key_wipe) struct writing_key open = {0}; /* version 0: none is open */
+	size_t run_end = 0;
+	err_t e = 0;
 
-	for (size_t k = 0; k < s->piece_count; k++) {
+	for (size_t k = 0; k < s->piece_count && !e; k++) {
 		const struct piece *p = &s->pieces[k];
-		err_t e = use_key(c, s, r->ino, p->x.key_version, &open);
 
+		if (k == run_end)
+			run_end = sealed_read_run(c, s, k);
+		e = use_key(c, s, r->ino, p->x.key_version, &open);
 		if (e)
-			return e;
+			break;
 		e = open_range(c, r->origin, &open.key, &p->x, p->off, p->len, r->buf + (p->off - r->off));
-		if (e) {
+		if (e)
 			r->failed = *p;
-			return e;
-		}
 	}
-	return 0;
+	sealed_forget_run(s);
+	return e;
 }
 
 /* One try, with what is here. */
