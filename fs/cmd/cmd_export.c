@@ -16,6 +16,7 @@
 #include "create.h"
 #include "export.h"
 #include "folder.h"
+#include "hex.h"
 #include "human.h"
 #include "progress.h"
 #include "random.h"
@@ -117,8 +118,7 @@ make_scratch(struct run *r)
 
 	if (err != 0)
 		return err;
-	for (size_t i = 0; i < sizeof(key); i++)
-		snprintf(r->passphrase + 2 * i, 3, "%02x", key[i]);
+	hex_format(key, sizeof(key), r->passphrase);
 	explicit_bzero(key, sizeof(key));
 	if ((size_t)snprintf(r->scratch, sizeof(r->scratch), "%s/snugfs-export-XXXXXX", tmp != NULL ? tmp : "/tmp") >=
 	    sizeof(r->scratch))

@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "commands.h"
 #include "handles.h"
+#include "hex.h"
 #include "place.h"
 #include "prompt.h"
 #include "secmem.h"
@@ -86,8 +87,7 @@ sign(const json_t *list, const uint8_t key[static RECOVERY_KEY_LEN], char **hex_
 		return err;
 	if ((hex = malloc(b.len * 2 + 1)) == NULL)
 		return -ENOMEM;
-	for (size_t i = 0; i < b.len; i++)
-		snprintf(hex + i * 2, 3, "%02x", b.data[i]);
+	hex_format(b.data, b.len, hex);
 	*hex_out = hex;
 	return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "handles.h"
+#include "hex.h"
 #include "holder.h"
 #include "keyfile.h"
 #include "method.h"
@@ -21,8 +22,7 @@
 static void
 format_id(const struct slot_tag *tag, char out[static ID_TEXT_LEN + 1])
 {
-	for (size_t i = 0; i < SLOT_ID_LEN; i++)
-		snprintf(out + 2 * i, 3, "%02x", tag->id[i]);
+	hex_format(tag->id, SLOT_ID_LEN, out);
 }
 
 static void

@@ -1,6 +1,7 @@
 /* The daemon describes itself. */
 #include "daemon_report.h"
 
+#include "hex.h"
 #include "op.h"
 
 #include <stdio.h>
@@ -23,8 +24,7 @@ device(struct vault *v, const struct trust_member *m)
 {
 	char id[IDENTITY_ID_LEN * 2 + 1];
 
-	for (size_t i = 0; i < IDENTITY_ID_LEN; i++)
-		snprintf(id + i * 2, 3, "%02x", m->id[i]);
+	hex_format(m->id, IDENTITY_ID_LEN, id);
 	return json_pack("{s:s, s:s, s:s, s:b, s:I, s:b}", "name", m->kind == MEMBER_RECOVERY ? "recovery key" : m->name, "id", id,
 	    "kind", m->kind == MEMBER_RECOVERY ? "recovery-key" : "computer", "this",
 	    memcmp(m->id, v->my_id, IDENTITY_ID_LEN) == 0, "added", (json_int_t)(m->added_ns / 1000000000u), "verified",

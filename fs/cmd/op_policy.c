@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hex.h"
 #include "log.h"
 #include "members.h"
 #include "op.h"
@@ -32,8 +33,7 @@ hex(const uint8_t *data, size_t len)
 
 	if (text == NULL)
 		return NULL;
-	for (size_t i = 0; i < len; i++)
-		snprintf(text + i * 2, 3, "%02x", data[i]);
+	hex_format(data, len, text);
 	return json_stringn(text, len * 2);
 }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "hex.h"
 #include "op.h"
 
 static bool
@@ -9,8 +10,7 @@ hex_is(const char *hex, const uint8_t bytes[static 32])
 {
 	char want[65];
 
-	for (size_t i = 0; i < 32; i++)
-		snprintf(want + i * 2, 3, "%02x", bytes[i]);
+	hex_format(bytes, 32, want);
 	return hex != NULL && strcmp(hex, want) == 0;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "credentials.h"
+#include "hex.h"
 #include "op.h"
 #include "secmem.h"
 #include "tell.h"
@@ -22,8 +23,7 @@ head(struct vault *v)
 
 	meta_lock(v->meta);
 	if (v->has_head) {
-		for (size_t i = 0; i < sizeof(v->head_hash); i++)
-			snprintf(hex + i * 2, 3, "%02x", v->head_hash[i]);
+		hex_format(v->head_hash, sizeof(v->head_hash), hex);
 		answer = json_pack("{s:I, s:s}", "number", (json_int_t)v->head_seq, "sha256", hex);
 	}
 	meta_unlock(v->meta);

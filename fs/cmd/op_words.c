@@ -3,18 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "hex.h"
 #include "lookback.h"
 #include "op.h"
 #include "safetywords.h"
 #include "tell.h"
 #include "verified.h"
-
-static void
-format_id(const uint8_t id[static IDENTITY_ID_LEN], char out[static 2 * IDENTITY_ID_LEN + 1])
-{
-	for (size_t i = 0; i < IDENTITY_ID_LEN; i++)
-		snprintf(out + i * 2, 3, "%02x", id[i]);
-}
 
 /* [meta lock] */
 static json_t *
@@ -24,7 +18,7 @@ describe(struct vault *v, const struct trust_member *m)
 
 	if (safetywords_member(v->id, m->id, words) != 0)
 		return NULL;
-	format_id(m->id, id);
+	hex_format(m->id, IDENTITY_ID_LEN, id);
 	return json_pack("{s:s, s:s, s:s, s:b, s:b}", "name", m->name, "id", id, "words", words, "this",
 	    memcmp(m->id, v->my_id, sizeof(m->id)) == 0, "verified", verified_has(v->meta, m->id));
 }
@@ -119,7 +113,7 @@ op_verify_device(struct op *op, const json_t *request)
 		const struct trust_member *m = trust_member_at(op->vault->trust, i);
 		char text[2 * IDENTITY_ID_LEN + 1];
 
-		format_id(m->id, text);
+		hex_format(m->id, IDENTITY_ID_LEN, text);
 		found = !m->removed && strcmp(text, wanted) == 0;
 		memcpy(id, m->id, sizeof(id));
 	}

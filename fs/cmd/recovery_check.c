@@ -8,16 +8,10 @@
 #include "config.h"
 #include "err.h"
 #include "handles.h"
+#include "hex.h"
 #include "place.h"
 #include "session.h"
 #include "tell.h"
-
-static void
-hex(const uint8_t bytes[static 32], char out[static 65])
-{
-	for (size_t i = 0; i < 32; i++)
-		snprintf(out + i * 2, 3, "%02x", bytes[i]);
-}
 
 /* The only vault that is known, if none was named. */
 static int
@@ -43,8 +37,8 @@ compare(const struct options *o, const struct place *p, const struct identity_pu
 	char sign[65], box[65];
 	int status;
 
-	hex(pub->sign, sign);
-	hex(pub->box, box);
+	hex_format(pub->sign, 32, sign);
+	hex_format(pub->box, 32, box);
 	status = session_call(o, p, json_pack("{s:s, s:s, s:s}", "op", "check-recovery", "sign", sign, "box", box), &answer);
 	if (status != 0)
 		return status;
