@@ -337,6 +337,15 @@ def test_the_manual_names_every_command_and_option_and_no_other():
     assert helped == options_in(page)
 
 
+def test_the_design_page_and_the_readme_name_every_layer_and_no_other():
+    page = (TOP / "man" / "snugfs-design.7").read_text(encoding="utf-8")
+    picture = page.split(".Sh LAYERS", 1)[1].split(".Ed", 1)[0]
+    assert set(re.findall(r"^((?:crypto|remote|fs)\S*) ", picture, re.MULTILINE)) == set(BELOW)
+    readme = (TOP / "README.md").read_text(encoding="utf-8").split("## Where things are", 1)[1].split("\nRead next", 1)[0]
+    assert set(re.findall(r"^    ((?:crypto|remote|fs)\S*)/ ", readme, re.MULTILINE)) == set(BELOW)
+    assert {place(path) for path in (TOP / "fs").iterdir() if path.is_dir()} | {"crypto", "remote"} == set(BELOW)
+
+
 # Options that several commands have, with a value where they want one: only trying says which command accepts them.
 SHARED = {"--json": [], "--wait": [], "--remote": ["x"], "-f": [], "-o": ["x"]}
 
