@@ -38,7 +38,10 @@ MUST_CHECK err_t content_read(struct content *c, uint64_t ino, uint64_t off, siz
 MUST_CHECK err_t content_write(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len);
 /* The same for what somebody wrote earlier into the kernel's cache: leaves the times, which the kernel keeps and sets itself. */
 MUST_CHECK err_t content_write_back(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len);
-/* Sets the size; what is cut is gone (also when it grows again).  Moves mtime and ctime. */
+/*
+ * Sets the size; what is cut is gone (also when it grows again).  Moves mtime and ctime.  What has very many chunks is cut, or
+ * punched, in steps, a truncated file from its end: others come in between, and so may a crash.
+ */
 MUST_CHECK err_t content_truncate(struct content *c, uint64_t ino, uint64_t size);
 /* Makes [off, off+len) a hole; does not change the size. */
 MUST_CHECK err_t content_punch(struct content *c, uint64_t ino, uint64_t off, uint64_t len);

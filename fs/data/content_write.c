@@ -9,6 +9,8 @@
 
 /* A WRITE is no longer than a chunk, and as a rule not aligned to one. */
 #define PIECES_AT_ONCE 2
+/* So many chunks are unmapped, or looked through, before the meta lock is let go: their maps may be long. */
+#define STEP_CHUNKS 64
 
 /* What a write needs from beginning to end; pieces are the parts of it in each chunk. */
 struct writing {
@@ -304,19 +306,34 @@ unmap(struct content *c, struct inode *i, uint64_t from, uint64_t to, uint64_t n
 	return 0;
 }
 
-err_t
-content_truncate(struct content *c, uint64_t ino, uint64_t size)
+/* Chunks from off on, if there may be so many that they are unmapped in steps. */
+static err_t
+find_chunks(struct content *c, uint64_t ino, uint64_t off, uint64_t **nos_out, size_t *count_out)
 {
 	struct inode *i;
 
-	if (size > INODE_MAX_SIZE)
-		return -EFBIG;
+	meta_lock(c->meta);
+
+	err_t e = meta_inode_get(c->meta, ino, &i);
+
+	if (!e && i->size > off && i->size - off > (uint64_t)STEP_CHUNKS * CHUNK_LEN)
+		e = meta_chunk_numbers(c->meta, i, off / CHUNK_LEN, nos_out, count_out);
+	meta_unlock(c->meta);
+	return e;
+}
+
+/* shrink: only if it is longer. */
+static err_t
+truncate_step(struct content *c, uint64_t ino, uint64_t size, bool shrink)
+{
+	struct inode *i;
+
 	content_lock_file(c, ino, true);
 	meta_lock(c->meta);
 
 	err_t e = meta_inode_get(c->meta, ino, &i);
 
-	if (!e)
+	if (!e && (!shrink || size < i->size))
 		e = unmap(c, i, size, i->size, size);
 	meta_unlock(c->meta);
 	content_unlock_file(c, ino);
@@ -324,7 +341,25 @@ content_truncate(struct content *c, uint64_t ino, uint64_t size)
 }
 
 err_t
-content_punch(struct content *c, uint64_t ino, uint64_t off, uint64_t len)
+content_truncate(struct content *c, uint64_t ino, uint64_t size)
+{
+	CLEANUP(free_ptr) uint64_t *nos = NULL;
+	size_t count = 0;
+
+	if (size > INODE_MAX_SIZE)
+		return -EFBIG;
+
+	err_t e = find_chunks(c, ino, size, &nos, &count);
+
+	for (; !e && count > STEP_CHUNKS; count -= STEP_CHUNKS) {
+		e = truncate_step(c, ino, nos[count - STEP_CHUNKS] * CHUNK_LEN, true);
+		meta_throttle(c->meta);
+	}
+	return e ? e : truncate_step(c, ino, size, false);
+}
+
+static err_t
+punch_step(struct content *c, uint64_t ino, uint64_t off, uint64_t end)
 {
 	struct inode *i;
 
@@ -334,18 +369,45 @@ content_punch(struct content *c, uint64_t ino, uint64_t off, uint64_t len)
 	err_t e = meta_inode_get(c->meta, ino, &i);
 
 	if (!e && off < i->size)
-		e = unmap(c, i, off, len < i->size - off ? off + len : i->size, i->size);
+		e = unmap(c, i, off, end < i->size ? end : i->size, i->size);
 	meta_unlock(c->meta);
 	content_unlock_file(c, ino);
 	return e;
 }
 
+err_t
+content_punch(struct content *c, uint64_t ino, uint64_t off, uint64_t len)
+{
+	CLEANUP(free_ptr) uint64_t *nos = NULL;
+	uint64_t end = len < UINT64_MAX - off ? off + len : UINT64_MAX;
+	size_t count = 0;
+	err_t e = find_chunks(c, ino, off, &nos, &count);
+
+	for (size_t k = STEP_CHUNKS; !e && k < count && nos[k] * CHUNK_LEN < end; k += STEP_CHUNKS) {
+		e = punch_step(c, ino, off, nos[k] * CHUNK_LEN);
+		off = nos[k] * CHUNK_LEN;
+		meta_throttle(c->meta);
+	}
+	return e ? e : punch_step(c, ino, off, end);
+}
+
 /* Where data and holes are. */
 
 struct seeking {
-	uint64_t at; /* looked at up to there */
+	uint64_t at;   /* looked at up to there */
+	uint64_t next; /* the chunk to go on with, or UINT64_MAX */
+	unsigned seen; /* chunks, since the lock was taken */
 	bool found;
 };
+
+static bool
+seek_must_pause(struct seeking *k, const struct chunk *ch)
+{
+	if (k->seen++ < STEP_CHUNKS)
+		return false;
+	k->next = ch->no;
+	return true;
+}
 
 static err_t
 seek_data(void *ctx, struct inode *i, struct chunk *ch)
@@ -354,6 +416,8 @@ seek_data(void *ctx, struct inode *i, struct chunk *ch)
 	uint32_t first = extent_list_find(&ch->current, k->at);
 
 	(void)i;
+	if (seek_must_pause(k, ch))
+		return -ECANCELED;
 	if (first == ch->current.count)
 		return 0;
 	if (ch->current.v[first].off > k->at)
@@ -368,6 +432,8 @@ seek_hole(void *ctx, struct inode *i, struct chunk *ch)
 	struct seeking *k = ctx;
 
 	(void)i;
+	if (seek_must_pause(k, ch))
+		return -ECANCELED;
 	for (uint32_t n = extent_list_find(&ch->current, k->at); n < ch->current.count; n++) {
 		if (ch->current.v[n].off > k->at)
 			return -ECANCELED;
@@ -376,34 +442,41 @@ seek_hole(void *ctx, struct inode *i, struct chunk *ch)
 	return k->at < (ch->no + 1) * CHUNK_LEN ? -ECANCELED : 0;
 }
 
-/* [meta lock] */
+/* [meta lock] Some chunks further; -EAGAIN: there are more. */
 static err_t
-seek(struct content *c, uint64_t ino, uint64_t off, bool want_data, uint64_t *out)
+seek_step(struct content *c, uint64_t ino, bool want_data, struct seeking *k)
 {
-	struct seeking k = {.at = off};
+	uint64_t from = k->next;
 	struct inode *i;
 	err_t e = meta_inode_get(c->meta, ino, &i);
 
 	if (e)
 		return e;
-	if (off >= i->size)
+	if (k->at >= i->size)
 		return -ENXIO;
-	e = meta_chunk_scan(c->meta, i, off / CHUNK_LEN, want_data ? seek_data : seek_hole, &k);
+	k->next = UINT64_MAX;
+	k->seen = 0;
+	e = meta_chunk_scan(c->meta, i, from, want_data ? seek_data : seek_hole, k);
 	if (e && e != -ECANCELED)
 		return e;
-	if (want_data && !k.found)
-		return -ENXIO;
-	*out = k.at;
-	return 0;
+	if (k->next != UINT64_MAX)
+		return -EAGAIN;
+	return want_data && !k->found ? -ENXIO : 0;
 }
 
 err_t
 content_seek(struct content *c, uint64_t ino, uint64_t off, bool want_data, uint64_t *out)
 {
-	meta_lock(c->meta);
+	struct seeking k = {.at = off, .next = off / CHUNK_LEN};
+	err_t e;
 
-	err_t e = seek(c, ino, off, want_data, out);
-
-	meta_unlock(c->meta);
-	return e;
+	do {
+		meta_lock(c->meta);
+		e = seek_step(c, ino, want_data, &k);
+		meta_unlock(c->meta);
+	} while (e == -EAGAIN);
+	if (e)
+		return e;
+	*out = k.at;
+	return 0;
 }

@@ -32,6 +32,15 @@ chunk_weight(const struct chunk *c)
 	return c == NULL ? 0 : sizeof(*c) + OVERHEAD + (c->current.cap + c->chain.cap) * sizeof(struct extent);
 }
 
+/* A tombstone has a row to be deleted for each part. */
+static size_t
+cached_chunk_weight(const struct cached_chunk *cc)
+{
+	size_t rows = cc->node.deleted ? (size_t)__builtin_popcount(cc->parts.stored) : 0;
+
+	return sizeof(*cc) + chunk_weight(&cc->chunk) + rows * sizeof(struct db_row);
+}
+
 static size_t
 inode_weight(const struct inode *i)
 {
@@ -59,7 +68,7 @@ weigh(struct node *n)
 		weight = inode_weight(&CONTAINER(n, struct cached_inode, node)->inode);
 		break;
 	case DB_CHUNK:
-		weight = sizeof(struct cached_chunk) + chunk_weight(&CONTAINER(n, struct cached_chunk, node)->chunk);
+		weight = cached_chunk_weight(CONTAINER(n, struct cached_chunk, node));
 		break;
 	case DB_DENTRY:
 		weight = sizeof(struct cached_dentry) + 8 + CONTAINER(n, struct cached_dentry, node)->name_len;

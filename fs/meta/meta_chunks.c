@@ -321,61 +321,77 @@ meta_chunk_scan(struct meta *m, struct inode *i, uint64_t from, meta_chunk_fn *f
 	return 0;
 }
 
-/* Those of one inode that the database has as pending, and memory does not know better. */
-struct marked {
+/* Those of one inode that the database has, and memory does not know better. */
+struct listing {
 	struct meta *m;
 	uint64_t ino;
-	struct number_list *found;
+	bool pending; /* only such */
+	struct number_list found;
 };
 
 static err_t
-add_marked(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data, size_t len)
+add_stored(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data, size_t len)
 {
-	struct marked *k = ctx;
+	struct listing *l = ctx;
 	struct cached_chunk *cc;
 
 	(void)mark, (void)state, (void)data, (void)len;
-	if (a != k->ino)
+	if (a != l->ino)
 		return -ECANCELED;
-	cc = chunk_cached(k->m, a, b);
-	return cc != NULL && (cc->node.dirty || cc->node.frozen) ? 0 : pending_add_number(k->found, b);
+	cc = chunk_cached(l->m, a, b);
+	return cc != NULL && (cc->node.dirty || cc->node.frozen) ? 0 : pending_add_number(&l->found, b);
 }
 
 static err_t
-add_pinned(struct meta *m, uint64_t ino, struct number_list *found)
+add_pinned(struct listing *l, uint64_t from)
 {
 	struct node *n;
 	err_t err = 0;
 
-	for (uint64_t from = 0; err == 0 && (n = pins_next(m, DB_CHUNK, ino, from)) != NULL; from = n->b + 1)
-		if (!n->deleted && CONTAINER(n, struct cached_chunk, node)->chunk.pending)
-			err = pending_add_number(found, n->b);
+	for (; err == 0 && (n = pins_next(l->m, DB_CHUNK, l->ino, from)) != NULL; from = n->b + 1)
+		if (!n->deleted && (!l->pending || CONTAINER(n, struct cached_chunk, node)->chunk.pending))
+			err = pending_add_number(&l->found, n->b);
 	return err;
 }
 
 static err_t
-add_pending(struct meta *m, const struct inode *i, struct number_list *found)
+list_chunks(struct listing *l, const struct inode *i, uint64_t from)
 {
-	struct marked k = { m, i->ino, found };
-	err_t err = i->chunk0 != NULL && i->chunk0->pending ? pending_add_number(found, 0) : 0;
+	bool first = from == 0 && i->chunk0 != NULL && (!l->pending || i->chunk0->pending);
+	err_t err = first ? pending_add_number(&l->found, 0) : 0;
 
-	if (err == 0)
-		err = db_scan_marked(m->db, DB_CHUNK, i->ino, 0, UINT32_MAX, add_marked, &k);
-	return err == 0 || err == -ECANCELED ? add_pinned(m, i->ino, found) : err;
+	from = from == 0 ? 1 : from;
+	if (err == 0 && l->pending)
+		err = db_scan_marked(l->m->db, DB_CHUNK, i->ino, from - 1, UINT32_MAX, add_stored, l);
+	else if (err == 0)
+		err = db_scan(l->m->db, DB_CHUNK, i->ino, from, UINT32_MAX, add_stored, l);
+	return err == 0 || err == -ECANCELED ? add_pinned(l, from) : err;
+}
+
+static err_t
+list_numbers(struct meta *m, struct inode *i, uint64_t from, bool pending, uint64_t **nos_out, size_t *count_out)
+{
+	struct listing l = { .m = m, .ino = i->ino, .pending = pending };
+	err_t err = list_chunks(&l, i, from);
+
+	if (err != 0) {
+		free(l.found.v);
+		return err;
+	}
+	pending_sort_numbers(&l.found);
+	*nos_out = l.found.v;
+	*count_out = l.found.count;
+	return 0;
 }
 
 err_t
 meta_pending_chunks(struct meta *m, struct inode *i, uint64_t **nos_out, size_t *count_out)
 {
-	struct number_list l = { 0 };
-	err_t err = add_pending(m, i, &l);
+	return list_numbers(m, i, 0, true, nos_out, count_out);
+}
 
-	if (err != 0) {
-		free(l.v);
-		return err;
-	}
-	pending_sort_numbers(&l);
-	*nos_out = l.v;
-	*count_out = l.count;
-	return 0;
+err_t
+meta_chunk_numbers(struct meta *m, struct inode *i, uint64_t from, uint64_t **nos_out, size_t *count_out)
+{
+	return list_numbers(m, i, from, false, nos_out, count_out);
 }

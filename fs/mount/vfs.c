@@ -9,6 +9,7 @@
 #include "vfs_internal.h"
 
 #define BLOCK_LEN 4096
+#define LARGE_MAP (64u << 20) /* bytes that it maps */
 
 err_t
 vfs_new(struct meta *m, struct content *c, struct lookups *l, const char *space_dir, struct vfs **out)
@@ -112,20 +113,43 @@ vfs_kill_suidgid(struct inode *i, bool foreign_group)
 	return true;
 }
 
+/* A file whose map is to be dropped piece by piece, before it is removed under the lock. */
+static bool
+has_large_map(const struct inode *i)
+{
+	return S_ISREG(i->mode) && i->nlink == 0 && i->pending & PENDING_NEW && i->mapped > LARGE_MAP;
+}
+
+/* Nobody has it any more, neither by a name nor open. */
+static void
+remove_unused(struct vfs *v, uint64_t ino)
+{
+	struct inode *i;
+	bool large;
+
+	meta_lock(v->meta);
+	large = meta_inode_get(v->meta, ino, &i) == 0 && has_large_map(i) && lookups_count(v->lookups, ino) == 0;
+	meta_unlock(v->meta);
+	if (large && content_truncate(v->content, ino, 0) != 0)
+		return; /* the next mount tries again */
+	meta_lock(v->meta);
+	if (meta_inode_get(v->meta, ino, &i) == 0)
+		vfs_after_unlink(v, i);
+	meta_unlock(v->meta);
+}
+
 err_t
 vfs_reap_orphans(struct vfs *v)
 {
 	CLEANUP(free_ptr) uint64_t *inos = NULL;
 	size_t count = 0;
-	struct inode *i;
 	err_t err;
 
 	meta_lock(v->meta);
 	err = meta_inode_scan_removed(v->meta, &inos, &count);
-	for (size_t k = 0; err == 0 && k < count; k++)
-		if (meta_inode_get(v->meta, inos[k], &i) == 0)
-			vfs_after_unlink(v, i);
 	meta_unlock(v->meta);
+	for (size_t k = 0; err == 0 && k < count; k++)
+		remove_unused(v, inos[k]);
 	return err;
 }
 
@@ -165,14 +189,15 @@ vfs_lookup(struct vfs *v, uint64_t parent, const char *name, struct stat *attr_o
 void
 vfs_forget(struct vfs *v, uint64_t ino, uint64_t n)
 {
-	struct inode *i;
+	bool removed;
 
 	if (lookups_drop(v->lookups, ino, n) != 0)
 		return;
 	meta_lock(v->meta);
-	if (meta_inode_is_removed(v->meta, ino) && meta_inode_get(v->meta, ino, &i) == 0)
-		vfs_after_unlink(v, i);
+	removed = meta_inode_is_removed(v->meta, ino);
 	meta_unlock(v->meta);
+	if (removed)
+		remove_unused(v, ino);
 }
 
 uint64_t

@@ -335,6 +335,94 @@ a_removed_file_leaves_no_parts_behind(void **state)
 	assert_int_equal(parts_stored(f), 0);
 }
 
+/* One block in each of so many chunks, two apart. */
+#define FAR_CHUNKS 300
+
+static uint64_t
+make_far(struct fixture *f)
+{
+	uint64_t ino = new_file(f);
+
+	for (uint64_t k = 0; k < FAR_CHUNKS; k++)
+		write_file(f, ino, 2 * k * MIB + 5, "a piece", 7);
+	return ino;
+}
+
+static void
+assert_chunks(struct fixture *f, uint64_t ino, uint64_t from, size_t expected)
+{
+	CLEANUP(free_ptr) uint64_t *nos = NULL;
+	struct inode *i;
+	size_t count;
+
+	meta_lock(f->meta);
+	assert_int_equal(meta_inode_get(f->meta, ino, &i), 0);
+	assert_int_equal(meta_chunk_numbers(f->meta, i, from, &nos, &count), 0);
+	assert_int_equal(count, expected);
+	for (size_t k = 0; k < count; k++)
+		assert_true(nos[k] >= from && nos[k] % 2 == 0 && (k == 0 || nos[k] > nos[k - 1]));
+	meta_unlock(f->meta);
+}
+
+static void
+a_file_of_many_chunks_is_cut_to_any_size(void **state)
+{
+	static const uint64_t SIZES[] = {(2 * 290 * (uint64_t)MIB) + 7, 2 * 150 * (uint64_t)MIB, 6, 0};
+	static const size_t LEFT[] = {291, 150, 1, 0};
+	struct fixture *f = *state;
+	uint64_t ino = make_far(f);
+
+	assert_chunks(f, ino, 0, FAR_CHUNKS);
+	assert_chunks(f, ino, 301, FAR_CHUNKS - 151);
+	fixture_reopen(f, true);
+	for (unsigned k = 0; k < ARRAY_LEN(SIZES); k++) {
+		assert_int_equal(content_truncate(f->c, ino, SIZES[k]), 0);
+		assert_int_equal(inode_of(f, ino).size, SIZES[k]);
+		assert_chunks(f, ino, 0, LEFT[k]);
+		if (SIZES[k] > 2 * MIB)
+			assert_content(f, ino, 2 * MIB + 5, "a piece", 7);
+		if (k % 2)
+			fixture_reopen(f, true);
+		assert_chunks(f, ino, 0, LEFT[k]);
+	}
+	assert_int_equal(inode_of(f, ino).mapped, 0);
+}
+
+static void
+a_hole_of_many_chunks_is_punched_and_found(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_far(f), size = inode_of(f, ino).size, at = 0;
+
+	assert_int_equal(content_punch(f->c, ino, 2 * MIB, 2 * 280 * (uint64_t)MIB), 0);
+	assert_chunks(f, ino, 0, FAR_CHUNKS - 280);
+	assert_content(f, ino, 5, "a piece", 7);
+	assert_int_equal(content_seek(f->c, ino, 12, true, &at), 0);
+	assert_int_equal(at, 2 * 281 * (uint64_t)MIB + 5);
+	assert_int_equal(content_punch(f->c, ino, 12, UINT64_MAX), 0);
+	assert_chunks(f, ino, 0, 1);
+	assert_int_equal(inode_of(f, ino).size, size);
+	assert_int_equal(inode_of(f, ino).mapped, 7);
+}
+
+static void
+an_end_that_is_many_chunks_away_is_found(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *data = calloc(1, MIB);
+	uint64_t ino = new_file(f), at = 0;
+
+	assert_non_null(data);
+	for (uint64_t k = 0; k < 70; k++)
+		write_file(f, ino, k * MIB, data, MIB);
+	write_file(f, ino, 71 * MIB, "x", 1);
+	assert_int_equal(content_seek(f->c, ino, 3, false, &at), 0);
+	assert_int_equal(at, 70 * MIB);
+	assert_int_equal(content_seek(f->c, ino, 70 * MIB, true, &at), 0);
+	assert_int_equal(at, 71 * MIB);
+	free(data);
+}
+
 static void
 a_part_that_is_missing_is_damage_and_not_a_hole(void **state)
 {
@@ -364,6 +452,9 @@ main(void)
 		TEST(a_block_of_a_file_in_many_pieces_costs_a_few_rows),
 		TEST(a_file_that_is_in_few_pieces_again_leaves_no_parts_behind),
 		TEST(a_removed_file_leaves_no_parts_behind),
+		TEST(a_file_of_many_chunks_is_cut_to_any_size),
+		TEST(a_hole_of_many_chunks_is_punched_and_found),
+		TEST(an_end_that_is_many_chunks_away_is_found),
 		TEST(a_part_that_is_missing_is_damage_and_not_a_hole),
 	};
 
