@@ -10,6 +10,7 @@
 #include "random.h"
 
 #define FRAMES_MAX (EXTENT_MAX_LEN / FRAME_ZSTD_LEN)
+#define PASSED_MAX 7u
 
 err_t
 packer_init(struct packer *p)
@@ -35,21 +36,39 @@ pays(uint32_t packed_len, uint32_t raw_len)
 	return packed_len <= raw_len - raw_len / 10;
 }
 
-/* Compresses one frame; what does not shrink stays as it is. */
+/* Compresses one frame; what does not shrink stays as it is, and where it is. */
 static err_t
 pack_frame(struct packer *p, size_t at, uint32_t len, uint32_t *packed_len_out)
 {
 	size_t packed_len = 0;
 	err_t e = compress_block(p->plain + at, len, p->packed + at, len - 1, &packed_len);
 
-	if (e == -E2BIG) {
-		memcpy(p->packed + at, p->plain + at, len);
-		packed_len = len;
-	} else if (e) {
+	if (e && e != -E2BIG)
 		return e;
-	}
-	*packed_len_out = (uint32_t)packed_len;
+	*packed_len_out = e ? len : (uint32_t)packed_len;
 	return 0;
+}
+
+/* After frames that did not shrink, so many are passed over, twice as many each time: what follows them is mostly like them. */
+struct passing {
+	uint32_t left;
+	uint32_t next;
+};
+
+static bool
+is_passed_over(struct passing *p)
+{
+	if (!p->left)
+		return false;
+	p->left--;
+	return true;
+}
+
+static void
+note_frame(struct passing *p, bool shrank)
+{
+	p->left = shrank ? 0 : p->next;
+	p->next = shrank ? 0 : p->next < PASSED_MAX / 2 ? 2 * p->next + 1 : PASSED_MAX;
 }
 
 /* Compresses the run at `at` in p->plain; *len_out is what it would take in a segment. */
@@ -59,12 +78,17 @@ pack(struct packer *p, const struct extent_identity *id, size_t at, uint32_t pac
 {
 	uint32_t count = frame_count(id);
 	uint32_t len = count * 4 + AEAD_TAG_LEN;
+	struct passing passing = {0};
 
 	for (uint32_t k = 0; k < count; k++) {
-		err_t e = pack_frame(p, at + (size_t)k * FRAME_ZSTD_LEN, frame_plain_len(id, k), &packed[k]);
+		packed[k] = frame_plain_len(id, k);
+		if (!is_passed_over(&passing)) {
+			err_t e = pack_frame(p, at + (size_t)k * FRAME_ZSTD_LEN, packed[k], &packed[k]);
 
-		if (e)
-			return e;
+			if (e)
+				return e;
+			note_frame(&passing, packed[k] < frame_plain_len(id, k));
+		}
 		len += packed[k] + AEAD_TAG_LEN;
 	}
 	*len_out = len;
@@ -86,7 +110,9 @@ seal_packed(const struct packer *p, const struct key32 *key, const struct extent
 		e = frame_seal(&fc, 0, index, (size_t)count * 4, out);
 	out += (size_t)count * 4 + AEAD_TAG_LEN;
 	for (uint32_t k = 0; k < count && !e; k++) {
-		e = frame_seal(&fc, k + 1, p->packed + at + (size_t)k * FRAME_ZSTD_LEN, packed[k], out);
+		const uint8_t *from = packed[k] < frame_plain_len(id, k) ? p->packed : p->plain;
+
+		e = frame_seal(&fc, k + 1, from + at + (size_t)k * FRAME_ZSTD_LEN, packed[k], out);
 		out += packed[k] + AEAD_TAG_LEN;
 	}
 	return e;

@@ -10,7 +10,7 @@
 
 struct packer {
 	uint8_t *plain;      /* CHUNK_LEN: the chunk's plaintext, each byte at its offset in the chunk */
-	uint8_t *packed;     /* the same, compressed, each frame where its plaintext stands */
+	uint8_t *packed;     /* frames that shrank, compressed, each where its plaintext stands */
 	struct bytes sealed; /* sealed extents, one after the other */
 };
 

@@ -85,6 +85,37 @@ text_is_packed_noise_stays_raw_and_both_read_as_before(void **state)
 	assert_content(f, b, 0, noise, sizeof(noise));
 }
 
+/* Frames are passed over while those before them did not shrink. */
+static void
+what_shrinks_behind_noise_is_packed_all_the_same(void **state)
+{
+	enum { NOISE = 400000, LEN = CHUNK_LEN };
+	struct fixture *f = *state;
+	uint8_t *data = malloc(LEN);
+	uint64_t ino = new_file(f);
+
+	assert_non_null(data);
+	repeat(data, LEN);
+	fill(data, NOISE, 1);
+	write_file(f, ino, 0, data, LEN);
+
+	struct settle *s = begin(f);
+
+	assert_int_equal(settle_inode(s, ino), 0);
+	assert_int_equal(finish(s), LEN);
+
+	struct extent_list l = extents_of(f, ino, 0);
+
+	assert_int_equal(l.count, 1);
+	assert_int_equal(l.v[0].x_encoding, FRAME_ZSTD);
+	assert_true(l.v[0].stored_len < NOISE + 9 * FRAME_ZSTD_LEN);
+	extent_list_clear(&l);
+	assert_content(f, ino, 0, data, LEN);
+	fixture_reopen(f, true);
+	assert_content(f, ino, 0, data, LEN);
+	free(data);
+}
+
 static void
 neighbours_become_one_extent_and_holes_stay_holes(void **state)
 {
@@ -544,6 +575,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(text_is_packed_noise_stays_raw_and_both_read_as_before),
+		TEST(what_shrinks_behind_noise_is_packed_all_the_same),
 		TEST(neighbours_become_one_extent_and_holes_stay_holes),
 		TEST(no_extent_crosses_from_one_chunk_into_the_next),
 		TEST(segments_are_cut_at_sixteen_mebibytes),
