@@ -484,13 +484,18 @@ err_t chain_read_box(struct chain *c, const char *name, struct bytes *out)
 	return parse_box_name(name, &epoch) ? get(c, name, CHAIN_BOX_MAX, out) : -EINVAL;
 }
 
-err_t chain_write_segment(struct chain *c, const uint8_t name[static SEGMENT_NAME_LEN], const uint8_t *object,
-    size_t len)
+err_t chain_write_segment(struct chain *c, const uint8_t name[static SEGMENT_NAME_LEN], const uint8_t sha256[static 32],
+    const uint8_t *object, size_t len)
 {
+	struct retry r = begin(c);
 	char object_name[CHAIN_NAME_MAX];
+	err_t err;
 
 	chain_segment_object_name(name, object_name);
-	return put(c, object_name, object, len);
+	do {
+		err = store_put_hashed(c->store, object_name, object, len, sha256);
+	} while (again(c, &r, &err));
+	return err;
 }
 
 err_t chain_read_segment(struct chain *c, const uint8_t name[static SEGMENT_NAME_LEN], size_t max_len,

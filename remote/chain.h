@@ -67,9 +67,9 @@ struct chain_box {
 /* Highest epoch first; malloc'ed. */
 MUST_CHECK err_t chain_list_boxes(struct chain *c, struct chain_box **boxes_out, size_t *count_out);
 
-/* Segments and base parts. */
-MUST_CHECK err_t chain_write_segment(struct chain *c, const uint8_t name[static SEGMENT_NAME_LEN], const uint8_t *object,
-    size_t len);
+/* Segments and base parts; sha256: of the object, as commits name it. */
+MUST_CHECK err_t chain_write_segment(struct chain *c, const uint8_t name[static SEGMENT_NAME_LEN],
+    const uint8_t sha256[static 32], const uint8_t *object, size_t len);
 MUST_CHECK err_t chain_read_segment(struct chain *c, const uint8_t name[static SEGMENT_NAME_LEN], size_t max_len,
     struct bytes *out);
 MUST_CHECK err_t chain_read_segment_range(struct chain *c, const uint8_t name[static SEGMENT_NAME_LEN], uint64_t off,

@@ -252,6 +252,10 @@ static err_t set_payload_hash(const struct s3_call *call, struct signing *s)
 		memcpy(s->payload_sha256, EMPTY_SHA256, sizeof(s->payload_sha256));
 		return 0;
 	}
+	if (call->body_sha256) {
+		sigv4_hex(call->body_sha256, s->payload_sha256);
+		return 0;
+	}
 	return sigv4_sha256_hex(call->body, call->body_len, s->payload_sha256);
 }
 

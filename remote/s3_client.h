@@ -27,6 +27,7 @@ struct s3_call {
 	const struct sigv4_pair *header; /* one more, its name in lower case; or NULL */
 	const uint8_t *body;
 	size_t body_len;
+	const uint8_t *body_sha256;      /* 32 bytes; NULL: not known yet */
 	size_t max_len;
 };
 /* 0: an answer of success (2xx).  Else an error of store.h; answer is what is there of it. */

@@ -31,7 +31,7 @@ static err_t append_all(struct bytes *b, const char *const *texts)
 }
 #define APPEND(b, ...) append_all(b, (const char *const[]){__VA_ARGS__, NULL})
 
-static void to_hex(const uint8_t hash[static HASH_LEN], char out[static SIGV4_HEX_LEN + 1])
+void sigv4_hex(const uint8_t hash[static HASH_LEN], char out[static SIGV4_HEX_LEN + 1])
 {
 	static const char digits[] = "0123456789abcdef";
 
@@ -49,7 +49,7 @@ err_t sigv4_sha256_hex(const void *data, size_t len, char out[static SIGV4_HEX_L
 
 	if (err)
 		return err;
-	to_hex(hash, out);
+	sigv4_hex(hash, out);
 	return 0;
 }
 
@@ -271,7 +271,7 @@ err_t sigv4_authorize(const struct sigv4_key *key, const struct sigv4_request *r
 	    (err = derive_key(key, day, &signing_key)) != 0 ||
 	    (err = hmac_sha256(signing_key.b, sizeof(signing_key.b), text.data, text.len, signature)) != 0)
 		return err;
-	to_hex(signature, hex);
+	sigv4_hex(signature, hex);
 	return APPEND(out, ALGORITHM " Credential=", key->access_key, "/", day, "/", key->region, "/", key->service,
 	    "/aws4_request, SignedHeaders=", (const char *)names.data, ", Signature=", hex);
 }

@@ -47,6 +47,7 @@ MUST_CHECK err_t sigv4_target(const struct sigv4_request *request, struct bytes 
 MUST_CHECK err_t sigv4_encode(const char *text, bool keep_slashes, struct bytes *out);
 
 void sigv4_date(int64_t seconds_since_1970, char out[static SIGV4_DATE_LEN + 1]);
+void sigv4_hex(const uint8_t sha256[static 32], char out[static SIGV4_HEX_LEN + 1]);
 MUST_CHECK err_t sigv4_sha256_hex(const void *data, size_t len, char out[static SIGV4_HEX_LEN + 1]);
 
 #endif

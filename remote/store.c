@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hash.h"
 #include "limit.h"
 #include "s3_address.h"
 #include "store_dir.h"
@@ -261,6 +262,22 @@ void store_get_calls(const struct store *s, uint64_t out[static STORE_CALL_KINDS
 err_t store_put(struct store *s, const char *name, const uint8_t *data, size_t len)
 {
 	return store_name_valid(name) ? counted(s, STORE_CALL_PUT)->ops->put(s, name, data, len) : -EINVAL;
+}
+
+err_t store_put_hashed(struct store *s, const char *name, const uint8_t *data, size_t len, const uint8_t sha256[static 32])
+{
+	uint8_t hash[HASH_LEN];
+	err_t err;
+
+	if (!s->ops->put_hashed)
+		return store_put(s, name, data, len);
+	if (!store_name_valid(name))
+		return -EINVAL;
+	err = counted(s, STORE_CALL_PUT)->ops->put_hashed(s, name, data, len, sha256);
+	/* Asking again would not help. */
+	if (err == -EAGAIN && hash_sha256(data, len, hash) == 0 && memcmp(hash, sha256, sizeof(hash)) != 0)
+		return -EBADMSG;
+	return err;
 }
 
 err_t store_create_if_absent(struct store *s, const char *name, const uint8_t *data, size_t len)

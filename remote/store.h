@@ -44,6 +44,8 @@ typedef err_t store_item_fn(void *ctx, const struct store_item *item);
 struct store_ops {
 	/* Durable when it returns 0; replaces nothing silently: an existing object of that name is overwritten whole. */
 	err_t (*put)(struct store *s, const char *name, const uint8_t *data, size_t len);
+	/* May be NULL.  The same; sha256 is that of data, and goes along: a service that gets other bytes refuses them (-EAGAIN). */
+	err_t (*put_hashed)(struct store *s, const char *name, const uint8_t *data, size_t len, const uint8_t sha256[static 32]);
 	/* Durable when it returns 0; exactly one of several racing callers gets 0, the others -EEXIST. */
 	err_t (*create_if_absent)(struct store *s, const char *name, const uint8_t *data, size_t len);
 	/* The whole object, appended to out; larger than max_len: -EBADMSG. */
@@ -111,6 +113,12 @@ void store_free(struct store *s);
 void store_free_ptr(struct store **s);
 
 MUST_CHECK err_t store_put(struct store *s, const char *name, const uint8_t *data, size_t len);
+/*
+ * The same for who knows the SHA-256 of data already: a store that sends a hash along does not make it once more.  -EBADMSG, also:
+ * the store did not take it, and data has another hash.
+ */
+MUST_CHECK err_t store_put_hashed(struct store *s, const char *name, const uint8_t *data, size_t len,
+    const uint8_t sha256[static 32]);
 MUST_CHECK err_t store_create_if_absent(struct store *s, const char *name, const uint8_t *data, size_t len);
 MUST_CHECK err_t store_get(struct store *s, const char *name, size_t max_len, struct bytes *out);
 MUST_CHECK err_t store_get_range(struct store *s, const char *name, uint64_t off, size_t len, struct bytes *out);

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hash.h"
+
 #define OP_COUNT 7
 
 struct rule {
@@ -130,6 +132,18 @@ static err_t faulty_write(struct store *s, enum store_fault_op op, write_fn *wri
 static err_t fault_put(struct store *s, const char *name, const uint8_t *data, size_t len)
 {
 	return faulty_write(s, STORE_OP_PUT, store_put, name, data, len);
+}
+
+/* As a service does that hashes what it gets. */
+static err_t fault_put_hashed(struct store *s, const char *name, const uint8_t *data, size_t len,
+    const uint8_t sha256[static 32])
+{
+	uint8_t got[HASH_LEN];
+	err_t err = hash_sha256(data, len, got);
+
+	if (err == 0 && memcmp(got, sha256, sizeof(got)) != 0)
+		err = -EAGAIN;
+	return err ? err : fault_put(s, name, data, len);
 }
 
 static err_t fault_create_if_absent(struct store *s, const char *name, const uint8_t *data, size_t len)
@@ -270,6 +284,7 @@ static void fault_free(struct store *s)
 
 static const struct store_ops fault_ops = {
 	.put = fault_put,
+	.put_hashed = fault_put_hashed,
 	.create_if_absent = fault_create_if_absent,
 	.get = fault_get,
 	.get_range = fault_get_range,

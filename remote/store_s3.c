@@ -34,13 +34,30 @@ static err_t write_object(struct store *s, const struct s3_call *call)
 	return s3_client_call(client_of(s), call, &answer);
 }
 
-static err_t s3_put(struct store *s, const char *name, const uint8_t *data, size_t len)
+static err_t put_object(struct store *s, const char *name, const uint8_t *data, size_t len, const uint8_t *sha256)
 {
-	const struct s3_call call = {.method = "PUT", .name = name, .body = data, .body_len = len, .max_len = SMALL_ANSWER_MAX};
+	const struct s3_call call = {
+		.method = "PUT",
+		.name = name,
+		.body = data,
+		.body_len = len,
+		.body_sha256 = sha256,
+		.max_len = SMALL_ANSWER_MAX,
+	};
 	err_t err = write_object(s, &call);
 
 	/* Neither means here what it means to a caller: nothing was to be there, no condition was made. */
 	return err == -ENOENT || err == -EEXIST || err == -ENOTSUP ? -EIO : err;
+}
+
+static err_t s3_put(struct store *s, const char *name, const uint8_t *data, size_t len)
+{
+	return put_object(s, name, data, len, NULL);
+}
+
+static err_t s3_put_hashed(struct store *s, const char *name, const uint8_t *data, size_t len, const uint8_t sha256[static 32])
+{
+	return put_object(s, name, data, len, sha256);
 }
 
 static err_t s3_create_if_absent(struct store *s, const char *name, const uint8_t *data, size_t len)
@@ -291,6 +308,7 @@ void store_s3_set_clock(struct store *s, int64_t seconds_ahead)
 
 static const struct store_ops s3_ops = {
 	.put = s3_put,
+	.put_hashed = s3_put_hashed,
 	.create_if_absent = s3_create_if_absent,
 	.get = s3_get,
 	.get_range = s3_get_range,

@@ -101,7 +101,7 @@ flush_part(struct writing *w)
 	    (err = hash_sha256(object.data, object.len, part.sha256)) != 0)
 		return err;
 	part.size = object.len;
-	if ((err = chain_write_segment(w->s->chain, part.name, object.data, object.len)) != 0)
+	if ((err = chain_write_segment(w->s->chain, part.name, part.sha256, object.data, object.len)) != 0)
 		return report_store(w->s, err);
 	changes_free(w->part);
 	w->part = NULL;

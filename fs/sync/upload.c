@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "engine.h"
+#include "hash.h"
 #include "log.h"
 #include "settle.h"
 #include "usage.h"
@@ -235,6 +236,14 @@ upload_is_done(struct sync *s, uint64_t seg)
 	return done;
 }
 
+static bool
+is_sound(const struct segment *seg, const struct bytes *object)
+{
+	uint8_t sha256[32];
+
+	return hash_sha256(object->data, object->len, sha256) != 0 || memcmp(sha256, seg->sha256, sizeof(sha256)) == 0;
+}
+
 static err_t
 upload_one(struct sync *s, const struct segment *seg)
 {
@@ -242,16 +251,19 @@ upload_one(struct sync *s, const struct segment *seg)
 	char name[CHAIN_NAME_MAX];
 	err_t err = segstore_read_whole(s->v->segments, seg, &b);
 
-	if (err == -ENODATA || err == -EBADMSG || err == -ENOENT) {
-		/* What points into it stays here, unpushed; the rest goes on. */
-		chain_segment_object_name(seg->name, name);
-		log_error("the local segment %llu (%s) is damaged: what is in it can't be sent to the store",
-		    (unsigned long long)seg->id, name);
-		return -ENODATA;
+	if (err == 0) {
+		err = chain_write_segment(s->chain, seg->name, seg->sha256, b.data, b.len);
+		/* What is damaged here is refused there for its hash; but so is an answer that is not understood. */
+		if (err != -EBADMSG || is_sound(seg, &b))
+			return report_store(s, err);
 	}
-	if (err != 0)
+	if (err != -ENODATA && err != -EBADMSG && err != -ENOENT)
 		return err;
-	return report_store(s, chain_write_segment(s->chain, seg->name, b.data, b.len));
+	/* What points into it stays here, unpushed; the rest goes on. */
+	chain_segment_object_name(seg->name, name);
+	log_error("the local segment %llu (%s) is damaged: what is in it can't be sent to the store",
+	    (unsigned long long)seg->id, name);
+	return -ENODATA;
 }
 
 /* It may have got another name while it was on its way. */

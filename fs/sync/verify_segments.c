@@ -90,7 +90,7 @@ put_back_locked(struct verify *v, const struct verify_object_info *o, bool *done
 		return err == -ENODATA || err == -EIO ? 0 : err;
 	if ((err = is_sound(o, &data, &sound)) != 0 || !sound)
 		return err;
-	if ((err = chain_write_segment(v->s->chain, o->name, data.data, data.len)) != 0)
+	if ((err = chain_write_segment(v->s->chain, o->name, o->sha256, data.data, data.len)) != 0)
 		return verify_store_failed(v, err);
 	*done = true;
 	return 0;

@@ -79,6 +79,14 @@ static const uint8_t *text(const char *s)
 	return (const uint8_t *)s;
 }
 
+static err_t write_segment(struct chain *c, const uint8_t name[static SEGMENT_NAME_LEN])
+{
+	uint8_t sha256[32];
+
+	assert_int_equal(hash_sha256("segment", 7, sha256), 0);
+	return chain_write_segment(c, name, sha256, text("segment"), 7);
+}
+
 static void expect_object(struct fixture *f, const char *name, const char *expected)
 {
 	struct bytes got = {0};
@@ -378,7 +386,7 @@ static void every_reader_and_writer_tries_again_and_gives_up_at_the_bound(void *
 	} while (0)
 		EXPECT(chain_write_base(f->chain, 1, text("base"), 4));
 		EXPECT(chain_read_base(f->chain, 1, &got));
-		EXPECT(chain_write_segment(f->chain, segment, text("segment"), 7));
+		EXPECT(write_segment(f->chain, segment));
 		EXPECT(chain_read_segment(f->chain, segment, 7, &got));
 		EXPECT(chain_read_segment_range(f->chain, segment, 1, 2, &got));
 		EXPECT(chain_write_box(f->chain, 1, text("box"), 3, name));
@@ -555,7 +563,7 @@ static void a_segment_lies_in_the_folder_of_its_first_byte(void **state)
 	chain_segment_object_name(name, object);
 	assert_string_equal(object, "s/0f/0fedcba9876543210011223344" "5566ff");
 	assert_int_equal(chain_read_segment(f->chain, name, 100, &got), -ENOENT);
-	assert_int_equal(chain_write_segment(f->chain, name, text("segment"), 7), 0);
+	assert_int_equal(write_segment(f->chain, name), 0);
 	expect_object(f, object, "segment");
 	assert_int_equal(chain_read_segment(f->chain, name, 6, &got), -EBADMSG);
 	assert_int_equal(chain_read_segment_range(f->chain, name, 5, 3, &got), -EBADMSG);

@@ -519,6 +519,22 @@ static void a_refused_write_has_its_meaning(void **state)
 
 /* ---- what is sent ---- */
 
+static void a_hash_that_is_known_is_not_made_once_more(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t sha256[32];
+	char expected[200], hex[SIGV4_HEX_LEN + 1];
+
+	memset(sha256, 0xab, sizeof(sha256));
+	sigv4_hex(sha256, hex);
+	assert_string_equal(hex, "abababababababababababababababababababababababababababababababab");
+	SAY(f, keep(OK("Content-Length: 0\r\n", "")));
+	assert_int_equal(store_put_hashed(f->store, "s/ab/x", (const uint8_t *)"payload", 7, sha256), 0);
+	assert_string_equal(f->stub.body, "payload");
+	(void)snprintf(expected, sizeof(expected), "\r\nx-amz-content-sha256: %s\r\n", hex);
+	assert_non_null(strcasestr(f->stub.last, expected));
+}
+
 static void a_put_carries_its_hash_its_signature_and_no_secret(void **state)
 {
 	struct fixture *f = *state;
@@ -818,6 +834,7 @@ int main(void)
 		T(a_region_that_was_not_given_is_learnt_from_the_answer),
 		T(what_the_service_wishes_is_remembered),
 		T(a_refused_write_has_its_meaning),
+		T(a_hash_that_is_known_is_not_made_once_more),
 		T(a_put_carries_its_hash_its_signature_and_no_secret),
 		T(virtual_style_puts_the_bucket_into_the_host),
 		T(one_connection_serves_one_request_after_the_other),

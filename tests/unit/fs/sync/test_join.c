@@ -158,7 +158,7 @@ forge_base(struct fixture *f, struct side *s, uint64_t seq)
 	as_part->size = object.len;
 	assert_int_equal(random_bytes(as_part->name, sizeof(as_part->name)), 0);
 	assert_int_equal(hash_sha256(object.data, object.len, as_part->sha256), 0);
-	assert_int_equal(chain_write_segment(s->sync->chain, as_part->name, object.data, object.len), 0);
+	assert_int_equal(chain_write_segment(s->sync->chain, as_part->name, as_part->sha256, object.data, object.len), 0);
 	manifest->parts = as_part;
 	manifest->part_count = 1;
 	for (size_t i = 0; i < trust_statement_count(s->v->trust); i++) {

@@ -387,6 +387,26 @@ a_segment_that_was_cut_or_has_grown_gives_what_is_left_of_it(void **state)
 	assert_same_tree(&f->a, &f->b);
 }
 
+static void
+what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is(void **state)
+{
+	struct fixture *f = *state;
+
+	make_text(&f->a, "letter", "dear b");
+	sync_ok(&f->a);
+	make_random(&f->a, INODE_ROOT, "file", 3000);
+	fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_PUT, .prefix = "s/",
+	    .error = -EACCES });
+	sync_fails(&f->a, -EACCES);
+	no_fault(&f->a);
+	shell("for p in '%s'/segments/*; do printf x | dd of=\"$p\" bs=1 seek=1000 conv=notrunc status=none; done", f->a.dir);
+	make_text(&f->a, "answer", "dear a");
+	assert_int_equal(sync_once(f->a.sync), 0);
+	join_side(f, &f->b);
+	assert_text(&f->b, "answer", "dear a");
+	shell("[ $(find '%s/s' -type f | wc -l) = 2 ]", f->store); /* of the letter and the answer */
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -408,6 +428,7 @@ main(void)
 		TEST(a_store_of_another_vault_is_left_alone),
 		TEST(a_lost_marker_is_written_anew),
 		TEST(of_a_missing_segment_only_its_files_are_affected),
+		TEST(what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is),
 		TEST(what_is_damaged_in_a_segment_is_never_read_and_the_rest_is),
 		TEST(a_segment_that_was_cut_or_has_grown_gives_what_is_left_of_it),
 	};
