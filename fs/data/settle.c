@@ -95,6 +95,13 @@ settle_set_pause(struct settle *s, settle_pause_fn *fn, void *ctx)
 }
 
 void
+settle_set_full(struct settle *s, settle_full_fn *fn, void *ctx)
+{
+	s->full = fn;
+	s->full_ctx = ctx;
+}
+
+void
 settle_abandon(struct settle *s)
 {
 	if (s)
@@ -169,7 +176,7 @@ finish_build(struct settle *s, struct segment *row)
 
 /* Makes the segment under way durable, and then points the chunks into it. */
 static err_t
-close_segment(struct settle *s)
+close_segment(struct settle *s, bool full)
 {
 	struct segment row;
 	bool used = false;
@@ -200,7 +207,9 @@ close_segment(struct settle *s)
 		meta_give_back(s->m);
 		return e;
 	}
-	return used ? 0 : remove_unused(s, row.id);
+	if (!used)
+		return remove_unused(s, row.id);
+	return full && s->full ? s->full(s->full_ctx, &row) : 0;
 }
 
 /* Reading and sealing. */
@@ -327,7 +336,7 @@ add(struct settle *s, struct settled **d)
 
 	if (s->build && (segstore_build_len(s->build) + s->packer.sealed.len > most || s->settled_count == CHUNKS_MAX ||
 	    s->settled_extents >= EXTENTS_MAX))
-		e = close_segment(s);
+		e = close_segment(s, true);
 	if (!e && !s->build)
 		e = s->local ? segstore_build_begin_hot(s->ss, &s->build) : segstore_build_begin(s->ss, &s->build);
 	if (!e)
@@ -466,7 +475,7 @@ settle_inode(struct settle *s, uint64_t ino)
 err_t
 settle_finish(struct settle *s, uint64_t *settled_bytes_out)
 {
-	err_t e = close_segment(s);
+	err_t e = close_segment(s, false);
 
 	if (!e && !s->local)
 		e = segstore_sweep(s->ss);

@@ -31,6 +31,9 @@ MUST_CHECK err_t settle_begin_local(struct content *c, struct meta *m, struct se
 /* Called between chunks, without any lock; a non-zero return ends settle_inode and is handed on. */
 typedef err_t settle_pause_fn(void *ctx);
 void settle_set_pause(struct settle *s, settle_pause_fn *fn, void *ctx);
+/* Called with each segment that is full and that chunks point into; a non-zero return ends settle_inode and is handed on. */
+typedef err_t settle_full_fn(void *ctx, const struct segment *row);
+void settle_set_full(struct settle *s, settle_full_fn *fn, void *ctx);
 /* Plain bytes that were settled so far. */
 uint64_t settle_progress(const struct settle *s);
 

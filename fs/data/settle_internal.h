@@ -30,6 +30,8 @@ struct settle {
 	size_t source_count;
 	settle_pause_fn *pause;
 	void *pause_ctx;
+	settle_full_fn *full;
+	void *full_ctx;
 	struct segstore_build *build; /* NULL: none under way */
 	struct settled *settled;      /* in it */
 	size_t settled_count;

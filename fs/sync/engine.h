@@ -5,7 +5,7 @@
  *   sync_thread.c  the thread: what schedule.c says, when it says so
  *   pull.c     commits from the store, applied          admit.c    what is believed: keys, statements, authors
  *   push.c     commits to the store                     collect.c  what the next commit says
- *   upload.c   settling, segments                       describe.c inodes in the words of changes.h
+ *   upload*.c  settling, segments (upload_internal.h)    describe.c inodes in the words of changes.h
  *   base.c     bases                                    members.c  commits that change who is in
  *   join.c     a new device: by the recovery key        join_invited.c  by an invitation
  *   drops.c    around commits that drop segments        gc*.c      garbage (gc_internal.h)

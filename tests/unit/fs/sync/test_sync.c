@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "disk.h"
 #include "random.h"
 #include "engine.h"
 #include "sides.h"
@@ -623,6 +624,59 @@ make_big(struct side *s, const char *name)
 	free(noise);
 }
 
+/* Stands at the third segment that is begun, until one is on its way to the store. */
+struct third {
+	struct store *store;
+	unsigned begun;
+	bool sent;
+};
+
+static uint64_t
+puts_of(const struct store *s)
+{
+	uint64_t calls[STORE_CALL_KINDS];
+
+	store_get_calls(s, calls);
+	return calls[STORE_CALL_PUT];
+}
+
+static err_t
+wait_at_third(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	enum { LOOKS = 3000 };
+	struct third *t = ctx;
+
+	(void)fd, (void)data, (void)off, (void)len;
+	if (strcmp(operation, "create") != 0 || strlen(name) != 16 || ++t->begun != 3)
+		return 0;
+	for (unsigned k = 0; k < LOOKS && !t->sent; k++) {
+		t->sent = puts_of(t->store) > 0;
+		usleep(10000);
+	}
+	return 0;
+}
+
+static void
+what_is_full_is_sent_while_the_next_is_settled(void **state)
+{
+	struct fixture *f = *state;
+	struct third t = { 0 };
+
+	make_text(&f->a, "one", "1");
+	sync_ok(&f->a);
+	make_big(&f->a, "big");
+	reopen_side(&f->a, f->store);
+	t.store = f->a.fault;
+	assert_int_equal(puts_of(t.store), 0);
+	disk_watch(wait_at_third, &t);
+	sync_ok(&f->a);
+	disk_watch(NULL, NULL);
+	assert_true(t.begun >= 3);
+	assert_true(t.sent);
+	join_side(f, &f->b);
+	assert_same_tree(&f->a, &f->b);
+}
+
 static void
 wait_for_name(struct side *looking, const char *name, struct side *syncing)
 {
@@ -732,6 +786,7 @@ main(void)
 		TEST(what_is_pending_is_known_in_bytes_without_looking),
 		TEST(a_letter_does_not_wait_for_a_long_upload_nor_does_the_answer),
 		TEST(nor_does_it_when_large_files_take_the_places_of_others),
+		TEST(what_is_full_is_sent_while_the_next_is_settled),
 		TEST(nothing_is_due_all_the_time_before_the_first_commit),
 		TEST(the_kernel_is_asked_and_told),
 		TEST(a_conflict_is_kept_and_told_even_after_reopening),

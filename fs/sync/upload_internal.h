@@ -1,0 +1,55 @@
+/*
+ * upload_internal.h: what upload*.c share, and nobody else.
+ *
+ *   upload.c        what is pending, settled in portions      upload_send.c   threads that send segments meanwhile
+ */
+#ifndef SNUGFS_UPLOAD_INTERNAL_H
+#define SNUGFS_UPLOAD_INTERNAL_H
+
+#include <pthread.h>
+
+#include "engine.h"
+
+#define UPLOAD_THREADS 4u
+
+struct segment_list {
+	struct segment *v;
+	size_t count;
+	size_t cap;
+	struct numset *seen;
+};
+
+void upload_list_clear(struct segment_list *l);
+MUST_CHECK err_t upload_list_add(struct segment_list *l, const struct segment *seg);
+
+/* Threads that send the segments of a list while it grows. */
+struct upload {
+	struct sync *s;
+	pthread_t threads[UPLOAD_THREADS];
+	size_t thread_count;
+	uint64_t len; /* of all segments */
+	pthread_mutex_t lock;
+	/* under lock */
+	struct segment_list l;
+	size_t next;
+	bool complete;  /* no more will be added */
+	size_t working; /* threads */
+	err_t err;      /* the first */
+	pthread_cond_t added; /* or complete, or failed */
+	pthread_cond_t ended; /* one of the threads */
+};
+
+/*
+ * Zeroed but for s, lock and conditions; one thread calls these, and upload_end last.
+ */
+/* One more, unless it is in the list. */
+MUST_CHECK err_t upload_add(struct upload *u, const struct segment *seg);
+/* Has threads for what is in the list.  more: others will follow; else but for one, which is sent in upload_end. */
+void upload_start(struct upload *u, bool more);
+/* Nothing more is begun. */
+void upload_fail(struct upload *u, err_t err);
+bool upload_has_failed(struct upload *u);
+/* Nothing will be added any more: waits for the end, looking after the rest meanwhile, and frees what u has. */
+MUST_CHECK err_t upload_end(struct upload *u);
+
+#endif
