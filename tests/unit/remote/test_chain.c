@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +22,8 @@
 #include "store_dir.h"
 #include "store_fault.h"
 
+#include "../tempdir.h"
+
 struct fixture {
 	char path[64];
 	struct store *dir;   /* owned by `store` */
@@ -32,15 +33,6 @@ struct fixture {
 
 static const uint8_t VAULT[32] = "the id of this vault, 32 bytes!";
 static const uint8_t OTHER[32] = "another vault, not this one, no";
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	(void)st;
-	(void)type;
-	(void)at;
-	(void)remove(path);
-	return 0;
-}
 
 static int setup(void **state)
 {
@@ -64,7 +56,7 @@ static int teardown(void **state)
 
 	chain_free(f->chain);
 	store_free(f->store);
-	(void)nftw(f->path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	tempdir_remove(f->path);
 	free(f);
 	return 0;
 }

@@ -7,7 +7,6 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,19 +15,12 @@
 #include "store_dir.h"
 #include "store_fault.h"
 
+#include "../tempdir.h"
+
 struct fixture {
 	char path[80];
 	struct store *store;
 };
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	(void)st;
-	(void)type;
-	(void)at;
-	(void)remove(path);
-	return 0;
-}
 
 static int setup(void **state)
 {
@@ -50,7 +42,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	store_free(f->store);
-	(void)nftw(f->path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	tempdir_remove(f->path);
 	free(f);
 	return 0;
 }

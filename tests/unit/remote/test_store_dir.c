@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,6 +23,8 @@
 #include "store.h"
 #include "store_dir.h"
 
+#include "../tempdir.h"
+
 #define RACE_ROUNDS 200
 #define KILL_ROUNDS 12
 #define BIG (256 * 1024)
@@ -33,15 +34,6 @@ struct fixture {
 	char path[80]; /* base/store */
 	struct store *store;
 };
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	(void)st;
-	(void)type;
-	(void)at;
-	(void)remove(path);
-	return 0;
-}
 
 static int setup(void **state)
 {
@@ -62,7 +54,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	store_free(f->store);
-	(void)nftw(f->base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	tempdir_remove(f->base);
 	free(f);
 	return 0;
 }

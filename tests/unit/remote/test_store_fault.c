@@ -7,7 +7,6 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,20 +15,13 @@
 #include "store_dir.h"
 #include "store_fault.h"
 
+#include "../tempdir.h"
+
 struct fixture {
 	char path[64];
 	struct store *inner; /* owned by `store` */
 	struct store *store;
 };
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	(void)st;
-	(void)type;
-	(void)at;
-	(void)remove(path);
-	return 0;
-}
 
 static int setup(void **state)
 {
@@ -52,7 +44,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	store_free(f->store);
-	(void)nftw(f->path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	tempdir_remove(f->path);
 	free(f);
 	return 0;
 }

@@ -2,24 +2,16 @@
 #include "place.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../tempdir.h"
+
 static char top[64];
 static int hushed = -1; /* the real stderr */
-
-static int
-remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
 
 void
 place_make(void)
@@ -38,7 +30,7 @@ place_make(void)
 void
 place_remove(void)
 {
-	(void)nftw(top, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	tempdir_remove(top);
 }
 
 void
@@ -53,9 +45,9 @@ place_empty(const char *name)
 	char path[PLACE_LEN + 8];
 
 	snprintf(path, sizeof(path), "%s/%s", top, name);
-	(void)nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	tempdir_remove(path);
 	strcat(path, "-again");
-	(void)nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	tempdir_remove(path);
 }
 
 void

@@ -8,6 +8,8 @@
 
 #include "tape.h"
 
+#include "../../tempdir.h"
+
 struct shelf_store {
 	struct store base;
 	struct store *inner;
@@ -163,15 +165,6 @@ copy_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 	return 0;
 }
 
-static int
-remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static void
 name_in(const char *dir, const char *name, char out[static 2 * SHELF_PATH_LEN])
 {
@@ -183,7 +176,7 @@ shelf_copy(const struct shelf *s, const char *dir, size_t at, struct rng *r)
 {
 	char path[2 * SHELF_PATH_LEN];
 
-	(void)nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	tempdir_remove(dir);
 	copy_from = s->dir;
 	copy_to = dir;
 	MUST(!nftw(s->dir, copy_entry, 8, FTW_PHYS));

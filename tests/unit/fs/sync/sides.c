@@ -7,7 +7,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,22 +16,15 @@
 #include "random.h"
 #include "sides.h"
 
+#include "../../tempdir.h"
+
 static const struct vault_unlock plain = { .plain = true };
 const struct vfs_caller me = { 1000, 1000, 022 };
-
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
 
 void
 remove_tree(const char *path)
 {
-	nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	tempdir_remove(path);
 }
 
 void

@@ -8,7 +8,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,19 +23,12 @@
 #include "random.h"
 #include "vault.h"
 
+#include "../../tempdir.h"
+
 struct fixture {
 	char top[64];
 	char dir[128];
 };
-
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
 
 static int
 setup(void **state)
@@ -58,7 +50,7 @@ teardown(void **state)
 	struct fixture *f = *state;
 
 	disk_watch(NULL, NULL);
-	nftw(f->top, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	tempdir_remove(f->top);
 	free(f);
 	return 0;
 }
