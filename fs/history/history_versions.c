@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "history.h"
+#include "history_internal.h"
 
 /* With a change of ctime alone a commit gives the mtime, too: whether that is another one the version before shows. */
 #define MAYBE_TIMES (1u << 16)
@@ -187,161 +187,6 @@ fill_sizes(struct history_versions *l, const struct history_version *last)
 		}
 }
 
-/* Where to look. */
-
-struct looking {
-	struct history *h;
-	struct sync *s;
-	struct past *p;
-	uint64_t oldest_ns;
-};
-
-/* A name, and the newest commit as of which its folder was there. */
-struct trail {
-	uint64_t from;
-	uint64_t folder;
-	char name[NAME_LEN_MAX + 1];
-	struct history_version holder;  /* who has it as of that commit: ino (0: nobody), size */
-	struct history_version removal; /* if the folder is gone now: who took it away */
-	bool unheard;                   /* it is gone here, and the store has not heard of that */
-};
-
-static bool
-takes_away(const struct changes *c, uint64_t folder, const char *name, size_t len)
-{
-	for (uint32_t i = 0; i < c->dentry_count; i++) {
-		const struct change_dentry *d = &c->dentries[i];
-
-		if (d->parent == folder && d->ino == 0 && strlen(d->name) == len && memcmp(d->name, name, len) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* The newest commit, from `from` downwards, that took the first name of `rest` out of the folder.  -ENOENT. */
-static err_t
-find_taken(const struct looking *k, uint64_t from, uint64_t folder, const char *rest, struct history_version *out)
-{
-	for (uint64_t seq = from; seq > 0; seq--) {
-		CLEANUP(past_commit_clear) struct past_commit c = { 0 };
-		err_t err = past_read(k->p, seq, &c);
-
-		if (err != 0)
-			return err;
-		if (takes_away(c.changes, folder, rest, strcspn(rest, "/"))) {
-			*out = (struct history_version){ .seq = seq, .time_ns = c.time_ns, .changes = HISTORY_UNNAMED };
-			memccpy(out->device, c.device, '\0', sizeof(out->device) - 1);
-			return 0;
-		}
-		if (c.time_ns < k->oldest_ns)
-			break;
-	}
-	return -ENOENT;
-}
-
-/* Who has the name in its folder, in that tree. */
-static err_t
-look_up(struct vfs *v, struct trail *t)
-{
-	struct stat st;
-	err_t err = vfs_lookup(v, t->folder, t->name, &st);
-
-	t->holder = (struct history_version){ 0 };
-	if (err == -ENOENT || err == -ENOTDIR)
-		return 0;
-	if (err != 0)
-		return err;
-	vfs_forget(v, st.st_ino, 1);
-	t->holder.ino = st.st_ino;
-	t->holder.has_size = S_ISREG(st.st_mode);
-	t->holder.size = (uint64_t)st.st_size;
-	return 0;
-}
-
-/* Where the path of a folder leads in that tree, and who has the name in it if it leads all the way. */
-static err_t
-look(struct vfs *v, const char *folder, struct trail *t, const char **rest_out)
-{
-	err_t err = history_resolve(v, folder, &t->folder, rest_out);
-
-	return err != 0 || **rest_out != '\0' ? err : look_up(v, t);
-}
-
-static err_t
-look_then(const struct looking *k, uint64_t seq, const char *folder, struct trail *t, const char **rest_out)
-{
-	struct history_view *w;
-	err_t err = history_view_get(k->h, k->s, k->p, seq, &w);
-
-	if (err != 0)
-		return err;
-	err = look(history_view_vfs(w), folder, t, rest_out);
-	history_view_put(k->h, w);
-	return err;
-}
-
-static err_t
-look_up_then(const struct looking *k, uint64_t seq, struct trail *t)
-{
-	struct history_view *w;
-	err_t err = history_view_get(k->h, k->s, k->p, seq, &w);
-
-	if (err != 0)
-		return err;
-	err = look_up(history_view_vfs(w), t);
-	history_view_put(k->h, w);
-	return err;
-}
-
-/* What was taken away here, and is still there in the newest commit: no commit tells of that. */
-static err_t
-look_for_unheard(const struct looking *k, const char *folder, struct trail *t)
-{
-	struct meta_pending_summary sum;
-	struct trail last = *t;
-	const char *rest = NULL;
-	err_t err;
-
-	meta_pending_summary(history_present(k->h), &sum);
-	if (sum.dentry_count == 0)
-		return 0;
-	if ((err = look_then(k, t->from, folder, &last, &rest)) != 0)
-		return err;
-	if (*rest != '\0' || last.holder.ino == 0)
-		return 0;
-	last.unheard = true;
-	*t = last;
-	return 0;
-}
-
-/* Folders above it may be gone, too, one commit after the other: each time the tree before that is looked at. */
-static err_t
-find_trail(const struct looking *k, struct vfs *now, const char *path, struct trail *t)
-{
-	const char *slash = strrchr(path, '/');
-	const char *name = slash != NULL ? slash + 1 : path;
-	CLEANUP(free_ptr) char *folder = strndup(path, slash != NULL ? (size_t)(slash - path) : 0);
-	const char *rest = NULL;
-	err_t err;
-
-	if (folder == NULL)
-		return -ENOMEM;
-	if (strlen(name) > NAME_LEN_MAX)
-		return -ENAMETOOLONG;
-	memcpy(t->name, name, strlen(name) + 1);
-	t->from = past_head(k->p);
-	err = look(now, folder, t, &rest);
-	if (err == 0 && t->holder.ino == 0)
-		err = look_for_unheard(k, folder, t);
-	while (err == 0 && *rest != '\0' && !t->unheard) {
-		if ((err = find_taken(k, t->from, t->folder, rest, &t->removal)) != 0)
-			return err;
-		t->from = t->removal.seq - 1;
-		err = look_then(k, t->from, folder, t, &rest);
-	}
-	return err;
-}
-
 /* The first walk: who had the name. */
 
 struct holders {
@@ -409,7 +254,7 @@ find_holders(const struct looking *k, struct trail *t, struct holders *l, struct
 	if (out->count == 0)
 		return -ENOENT;
 	/* It had the name since before the time that is looked at, and lost it in it. */
-	if ((err = look_up_then(k, end - 1, t)) != 0)
+	if ((err = trail_look_up_then(k, end - 1, t)) != 0)
 		return err;
 	return t->holder.ino != 0 ? add_holder(l, t->holder.ino, end) : 0;
 }
@@ -454,15 +299,16 @@ add_removal(const struct trail *t, struct history_versions *out)
 	return history_versions_add(out, &gone);
 }
 
-/* The top folder has no name. */
+/* In the newest folder of that path in which something had the name. */
 static err_t
-find_trail_or_top(const struct looking *k, struct vfs *now, const char *path, struct trail *t)
+find_names(const struct looking *k, struct trail *t, struct holders *holders, struct history_versions *out)
 {
-	if (*path != '\0')
-		return find_trail(k, now, path, t);
-	t->from = past_head(k->p);
-	t->holder.ino = INODE_ROOT;
-	return 0;
+	err_t err = trail_lead(k, t);
+
+	while (err == 0 && (err = add_removal(t, out)) == 0 && (err = find_holders(k, t, holders, out)) == -ENOENT)
+		if ((err = trail_go_back(k, t)) == 0)
+			err = trail_lead(k, t);
+	return err;
 }
 
 err_t
@@ -471,14 +317,14 @@ history_versions_of(struct history *h, struct sync *s, struct past *p, struct vf
 {
 	CLEANUP(history_versions_clear) struct history_versions l = { 0 };
 	CLEANUP(holders_clear) struct holders holders = { 0 };
+	CLEANUP(trail_clear) struct trail t = { 0 };
 	const struct looking k = { h, s, p, oldest_ns };
-	struct trail t = { 0 };
 	err_t err;
 
-	if ((err = find_trail_or_top(&k, now, path, &t)) != 0 || (err = add_removal(&t, &l)) != 0)
+	if ((err = trail_begin(&k, now, path, &t)) != 0 || (err = find_names(&k, &t, &holders, &l)) != 0)
 		return err;
 	l.deleted = t.removal.changes != 0 || t.holder.ino == 0 || t.unheard;
-	if ((err = find_holders(&k, &t, &holders, &l)) != 0 || (err = find_versions(&k, &t, &holders, &l)) != 0)
+	if ((err = find_versions(&k, &t, &holders, &l)) != 0)
 		return err;
 	if (l.count > 0)
 		qsort(l.v, l.count, sizeof(l.v[0]), newest_first);
@@ -493,17 +339,13 @@ err_t
 history_versions_last(struct history *h, struct sync *s, struct past *p, struct vfs *now, const char *path,
     uint64_t oldest_ns, uint64_t *seq_out)
 {
+	CLEANUP(trail_clear) struct trail t = { 0 };
 	const struct looking k = { h, s, p, oldest_ns };
-	struct history_version gone = { 0 };
-	struct trail t = { 0 };
-	err_t err = find_trail(&k, now, path, &t);
+	err_t err = trail_begin(&k, now, path, &t);
 
-	if (err == 0 && t.holder.ino != 0) {
+	while (err == 0 && t.holder.ino == 0)
+		err = trail_go_back(&k, &t);
+	if (err == 0)
 		*seq_out = t.from;
-		return 0;
-	}
-	if (err != 0 || (err = find_taken(&k, t.from, t.folder, t.name, &gone)) != 0)
-		return err;
-	*seq_out = gone.seq - 1;
-	return 0;
+	return err;
 }

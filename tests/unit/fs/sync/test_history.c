@@ -773,6 +773,42 @@ what_was_deleted_a_moment_ago_is_found_before_the_store_has_heard_of_it(void **s
 	history_versions_clear(&l);
 }
 
+static void
+a_file_of_a_folder_that_was_made_anew_has_versions(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t first = make_dir(&f->a, INODE_ROOT, "outer"), inner = make_dir(&f->a, first, "inner"), second, seq;
+	const struct expected deep[] = { { 1, HISTORY_UNNAMED, -1 }, { 0, HISTORY_CREATED | HISTORY_CONTENT | HISTORY_NAMED, 4 } };
+	const struct expected other[] = { { 3, HISTORY_UNNAMED, -1 }, { 2, HISTORY_CREATED | HISTORY_CONTENT | HISTORY_NAMED, 5 } };
+	struct history_versions l = { 0 };
+	struct back b;
+
+	make_file(&f->a, inner, "deep", "text", 4);
+	sync_ok(&f->a);
+	assert_int_equal(vfs_unlink(f->a.fs, inner, "deep"), 0);
+	assert_int_equal(vfs_rmdir(f->a.fs, first, "inner"), 0);
+	assert_int_equal(vfs_rmdir(f->a.fs, INODE_ROOT, "outer"), 0);
+	sync_ok(&f->a);
+	second = make_dir(&f->a, INODE_ROOT, "outer");
+	make_file(&f->a, second, "other", "other", 5);
+	assert_last(&f->a, "outer/inner/deep", 0); /* also before it is in the store */
+	sync_ok(&f->a);
+	assert_versions(&f->a, "outer/inner/deep", deep, ARRAY_LEN(deep));
+	assert_int_equal(vfs_unlink(f->a.fs, second, "other"), 0);
+	assert_int_equal(vfs_rmdir(f->a.fs, INODE_ROOT, "outer"), 0);
+	make_dir(&f->a, INODE_ROOT, "outer");
+	sync_ok(&f->a);
+	assert_versions(&f->a, "outer/other", other, ARRAY_LEN(other));
+	assert_versions(&f->a, "outer/inner/deep", deep, ARRAY_LEN(deep));
+	assert_last(&f->a, "outer/other", 2);
+	assert_last(&f->a, "outer/inner/deep", 0);
+	look_back(&f->a, &b);
+	assert_int_equal(history_versions_last(b.h, f->a.sync, b.p, f->a.fs, "outer/never", 0, &seq), -ENOENT);
+	assert_int_equal(history_versions_of(b.h, f->a.sync, b.p, f->a.fs, "outer/never", 0, &l), -ENOENT);
+	assert_int_equal(history_versions_of(b.h, f->a.sync, b.p, f->a.fs, "outer/inner/never", 0, &l), -ENOENT);
+	look_away(&b);
+}
+
 /* Restoring. */
 
 static uint64_t
@@ -930,6 +966,7 @@ main(void)
 		EACH(a_file_that_was_saved_by_renaming_has_the_versions_of_all_that_had_its_name),
 		EACH(a_deleted_file_and_one_in_deleted_folders_have_versions),
 		EACH(what_was_deleted_a_moment_ago_is_found_before_the_store_has_heard_of_it),
+		EACH(a_file_of_a_folder_that_was_made_anew_has_versions),
 		EACH(a_restored_tree_is_the_tree_that_it_was),
 		EACH(restoring_replaces_nothing_unless_told_to),
 		EACH(a_folder_is_filled_up_and_keeps_what_is_newer),
