@@ -413,7 +413,7 @@ holder_tpm_get(struct holder_exchange *x, const struct holder_pin *pin)
 err_t
 holder_tpm_drop(struct holder_exchange *x)
 {
-	CLEANUP(tpm_close) struct tpm t;
+	CLEANUP(tpm_close) struct tpm t = { 0 };
 	err_t err;
 
 	if (x->place_len == 0 || x->place[0] != TPM_PLACE_NV)

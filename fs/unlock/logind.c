@@ -15,8 +15,8 @@
 
 #define LIBRARY "libgio-2.0.so.0"
 #define FUNCTIONS(F) F(g_bus_get_sync) F(g_clear_error) F(g_dbus_connection_call_with_unix_fd_list_sync) \
-	F(g_dbus_connection_signal_subscribe) F(g_main_loop_new) F(g_main_loop_quit) F(g_main_loop_run) F(g_object_unref) \
-	F(g_unix_fd_add) F(g_unix_fd_list_get) F(g_variant_get) F(g_variant_new) F(g_variant_unref)
+	F(g_dbus_connection_signal_subscribe) F(g_main_loop_new) F(g_main_loop_quit) F(g_main_loop_run) F(g_main_loop_unref) \
+	F(g_object_unref) F(g_unix_fd_add) F(g_unix_fd_list_get) F(g_variant_get) F(g_variant_new) F(g_variant_unref)
 
 #define SERVICE "org.freedesktop.login1"
 #define OBJECT "/org/freedesktop/login1"
@@ -26,7 +26,7 @@
 static struct { FUNCTIONS(LIBRARY_POINTER) } lib;
 static const struct library_symbol symbols[] = { FUNCTIONS(LIBRARY_SYMBOL) };
 
-/* The process ends when the watch does: connection, loop and lock are its. */
+/* The process ends when the watch does: connection and lock are its. */
 struct watch {
 	const struct logind_hooks *hooks;
 	GDBusConnection *bus;
@@ -91,10 +91,17 @@ take_lock(struct watch *w, char **why_out)
 	return w->lock_fd >= 0 ? 0 : explain(-ENOTCONN, e, "logind has sent no lock", why_out);
 }
 
+static void
+free_loop(struct watch *w)
+{
+	if (w->loop != NULL)
+		lib.g_main_loop_unref(w->loop);
+}
+
 err_t
 logind_watch(int end_fd, const struct logind_hooks *hooks, char **why_out)
 {
-	struct watch w = { .hooks = hooks, .lock_fd = -1 };
+	CLEANUP(free_loop) struct watch w = { .hooks = hooks, .lock_fd = -1 };
 	GError *e = NULL;
 	err_t err;
 
