@@ -38,12 +38,11 @@ MUST_CHECK err_t content_read(struct content *c, uint64_t ino, uint64_t off, siz
 MUST_CHECK err_t content_write(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len);
 /* The same for what somebody wrote earlier into the kernel's cache: leaves the times, which the kernel keeps and sets itself. */
 MUST_CHECK err_t content_write_back(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len);
-/*
- * Sets the size; what is cut is gone (also when it grows again).  Moves mtime and ctime.  What has very many chunks is cut, or
- * punched, in steps, a truncated file from its end: others come in between, and so may a crash.
- */
+/* Sets the size, at once; what is cut is gone (also when it grows again).  Moves mtime and ctime. */
 MUST_CHECK err_t content_truncate(struct content *c, uint64_t ino, uint64_t size);
-/* Makes [off, off+len) a hole; does not change the size. */
+/* Cuts a file that nobody will see again to nothing; a long one in steps, from its end: others come in between, and so may a crash. */
+MUST_CHECK err_t content_discard(struct content *c, uint64_t ino);
+/* Makes [off, off+len) a hole; does not change the size.  One of very many chunks in steps, as it is with a long write. */
 MUST_CHECK err_t content_punch(struct content *c, uint64_t ino, uint64_t off, uint64_t len);
 /* SEEK_DATA, SEEK_HOLE as lseek(2): -ENXIO. */
 MUST_CHECK err_t content_seek(struct content *c, uint64_t ino, uint64_t off, bool want_data, uint64_t *out);

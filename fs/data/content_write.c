@@ -322,18 +322,19 @@ find_chunks(struct content *c, uint64_t ino, uint64_t off, uint64_t **nos_out, s
 	return e;
 }
 
-/* shrink: only if it is longer. */
-static err_t
-truncate_step(struct content *c, uint64_t ino, uint64_t size, bool shrink)
+err_t
+content_truncate(struct content *c, uint64_t ino, uint64_t size)
 {
 	struct inode *i;
 
+	if (size > INODE_MAX_SIZE)
+		return -EFBIG;
 	content_lock_file(c, ino, true);
 	meta_lock(c->meta);
 
 	err_t e = meta_inode_get(c->meta, ino, &i);
 
-	if (!e && (!shrink || size < i->size))
+	if (!e)
 		e = unmap(c, i, size, i->size, size);
 	meta_unlock(c->meta);
 	content_unlock_file(c, ino);
@@ -341,21 +342,17 @@ truncate_step(struct content *c, uint64_t ino, uint64_t size, bool shrink)
 }
 
 err_t
-content_truncate(struct content *c, uint64_t ino, uint64_t size)
+content_discard(struct content *c, uint64_t ino)
 {
 	CLEANUP(free_ptr) uint64_t *nos = NULL;
 	size_t count = 0;
-
-	if (size > INODE_MAX_SIZE)
-		return -EFBIG;
-
-	err_t e = find_chunks(c, ino, size, &nos, &count);
+	err_t e = find_chunks(c, ino, 0, &nos, &count);
 
 	for (; !e && count > STEP_CHUNKS; count -= STEP_CHUNKS) {
-		e = truncate_step(c, ino, nos[count - STEP_CHUNKS] * CHUNK_LEN, true);
+		e = content_truncate(c, ino, nos[count - STEP_CHUNKS] * CHUNK_LEN);
 		meta_throttle(c->meta);
 	}
-	return e ? e : truncate_step(c, ino, size, false);
+	return e ? e : content_truncate(c, ino, 0);
 }
 
 static err_t

@@ -130,7 +130,7 @@ remove_unused(struct vfs *v, uint64_t ino)
 	meta_lock(v->meta);
 	large = meta_inode_get(v->meta, ino, &i) == 0 && has_large_map(i) && lookups_count(v->lookups, ino) == 0;
 	meta_unlock(v->meta);
-	if (large && content_truncate(v->content, ino, 0) != 0)
+	if (large && content_discard(v->content, ino) != 0)
 		return; /* the next mount tries again */
 	meta_lock(v->meta);
 	if (meta_inode_get(v->meta, ino, &i) == 0)

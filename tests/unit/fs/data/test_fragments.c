@@ -389,6 +389,19 @@ a_file_of_many_chunks_is_cut_to_any_size(void **state)
 }
 
 static void
+a_file_of_many_chunks_is_discarded(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_far(f);
+
+	fixture_reopen(f, true);
+	assert_int_equal(content_discard(f->c, ino), 0);
+	assert_chunks(f, ino, 0, 0);
+	assert_int_equal(inode_of(f, ino).size, 0);
+	assert_int_equal(inode_of(f, ino).mapped, 0);
+}
+
+static void
 a_hole_of_many_chunks_is_punched_and_found(void **state)
 {
 	struct fixture *f = *state;
@@ -453,6 +466,7 @@ main(void)
 		TEST(a_file_that_is_in_few_pieces_again_leaves_no_parts_behind),
 		TEST(a_removed_file_leaves_no_parts_behind),
 		TEST(a_file_of_many_chunks_is_cut_to_any_size),
+		TEST(a_file_of_many_chunks_is_discarded),
 		TEST(a_hole_of_many_chunks_is_punched_and_found),
 		TEST(an_end_that_is_many_chunks_away_is_found),
 		TEST(a_part_that_is_missing_is_damage_and_not_a_hole),
