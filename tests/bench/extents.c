@@ -15,47 +15,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "secmem.h"
+#include "alone.h"
 #include "tidy.h"
-#include "vault.h"
-#include "vfs.h"
 
 #define BLOCK 4096u
 #define CHUNK_BLOCKS (CHUNK_LEN / BLOCK)
 
-static const struct vfs_caller ME = {.uid = 1000, .gid = 1000, .umask = 022};
-static const struct vault_unlock PLAIN = {.plain = true};
 
-static char dir[4096];
-static struct vault *vault;
-static struct vfs *vfs;
+static struct alone b;
 static uint8_t data[CHUNK_LEN];
-
-static void
-check(err_t err, const char *what)
-{
-	if (err == 0)
-		return;
-	fprintf(stderr, "%s: %s\n", what, strerror(-err));
-	exit(1);
-}
-
-static double
-clock_now(clockid_t id)
-{
-	struct timespec t;
-
-	clock_gettime(id, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static uint64_t
-mix(uint64_t x)
-{
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-	return x ^ (x >> 31);
-}
 
 /* VmRSS or VmHWM. */
 static unsigned long
@@ -80,10 +48,10 @@ database_mib(void)
 	uint64_t bytes = 0;
 
 	for (size_t k = 0; k < ARRAY_LEN(NAMES); k++) {
-		char path[sizeof(dir) + 16];
+		char path[sizeof(b.dir) + 16];
 		struct stat st;
 
-		snprintf(path, sizeof(path), "%s/%s", dir, NAMES[k]);
+		snprintf(path, sizeof(path), "%s/%s", b.dir, NAMES[k]);
 		if (stat(path, &st) == 0)
 			bytes += (uint64_t)st.st_size;
 	}
@@ -91,6 +59,12 @@ database_mib(void)
 }
 
 /* A tenth of something is done. */
+static void
+open_all(void)
+{
+	printf("opened in %.0f ms\n", alone_open(&b) * 1e3);
+}
+
 static void
 tenth(const char *what, uint64_t done, uint64_t count, double *wall, double *cpu)
 {
@@ -105,36 +79,19 @@ tenth(const char *what, uint64_t done, uint64_t count, double *wall, double *cpu
 	*cpu = c;
 }
 
-static void
-open_all(void)
-{
-	double start = clock_now(CLOCK_MONOTONIC);
-
-	check(vault_open(dir, &PLAIN, &vault), "open");
-	check(vfs_new(vault->meta, vault->content, vault->lookups, dir, &vfs), "vfs");
-	printf("opened in %.0f ms\n", (clock_now(CLOCK_MONOTONIC) - start) * 1e3);
-}
-
-static void
-close_all(void)
-{
-	vfs_free(vfs);
-	check(vault_close(vault), "close");
-}
-
 static uint64_t
 make(const char *name)
 {
 	struct stat st;
 
-	check(vfs_mknod(vfs, &ME, INODE_ROOT, name, S_IFREG | 0644, 0, &st), "mknod");
+	check(vfs_mknod(b.vfs, &ME, INODE_ROOT, name, S_IFREG | 0644, 0, &st), "mknod");
 	return st.st_ino;
 }
 
 static void
 put(uint64_t ino, uint64_t off, size_t len)
 {
-	check(vfs_write(vfs, ino, off, data, len, VFS_WRITE_BACK), "write");
+	check(vfs_write(b.vfs, ino, off, data, len, VFS_WRITE_BACK), "write");
 }
 
 static err_t
@@ -153,10 +110,10 @@ extents_of(uint64_t ino)
 	struct inode *i;
 	uint64_t count = 0;
 
-	meta_lock(vault->meta);
-	check(meta_inode_get(vault->meta, ino, &i), "inode");
-	check(meta_chunk_scan(vault->meta, i, 0, count_extents, &count), "chunks");
-	meta_unlock(vault->meta);
+	meta_lock(b.vault->meta);
+	check(meta_inode_get(b.vault->meta, ino, &i), "inode");
+	check(meta_chunk_scan(b.vault->meta, i, 0, count_extents, &count), "chunks");
+	meta_unlock(b.vault->meta);
 	return count;
 }
 
@@ -166,7 +123,7 @@ hot_count(void)
 	struct hot_segment *v;
 	size_t count;
 
-	check(segstore_list_hot(vault->segments, &v, &count), "segments");
+	check(segstore_list_hot(b.vault->segments, &v, &count), "segments");
 	hot_segments_free(v, count);
 	return count;
 }
@@ -197,7 +154,7 @@ overwrite(uint64_t ino, uint64_t blocks, uint64_t writes, const char *title)
 		if ((k + 1) % step == 0)
 			tenth(title, k + 1, step, &wall, &cpu);
 	}
-	check(meta_sync(vault->meta), "commit");
+	check(meta_sync(b.vault->meta), "commit");
 }
 
 static void
@@ -208,7 +165,7 @@ read_some(uint64_t ino, uint64_t blocks, uint64_t reads)
 	size_t got;
 
 	for (uint64_t k = 0; k < reads; k++) {
-		check(vfs_read(vfs, ino, mix(k + 1) % blocks * BLOCK, BLOCK, block, &got), "read");
+		check(vfs_read(b.vfs, ino, mix(k + 1) % blocks * BLOCK, BLOCK, block, &got), "read");
 		check(got == BLOCK && memcmp(block, data, BLOCK) == 0 ? 0 : -EBADMSG, "what was read");
 	}
 	tenth("read", reads, reads, &wall, &cpu);
@@ -221,12 +178,12 @@ cool(void)
 	struct hot_segment *v;
 	size_t count;
 
-	check(segstore_list_hot(vault->segments, &v, &count), "segments");
+	check(segstore_list_hot(b.vault->segments, &v, &count), "segments");
 	for (size_t k = 0; k < count; k++) {
-		char path[sizeof(dir) + 64];
+		char path[sizeof(b.dir) + 64];
 		int fd;
 
-		snprintf(path, sizeof(path), "%s/segments/%016llx", dir, (unsigned long long)v[k].seg);
+		snprintf(path, sizeof(path), "%s/segments/%016llx", b.dir, (unsigned long long)v[k].seg);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
 			continue;
@@ -249,7 +206,7 @@ read_through(uint64_t ino, uint64_t chunks, const char *how)
 	double wall = clock_now(CLOCK_MONOTONIC), cpu = clock_now(CLOCK_PROCESS_CPUTIME_ID);
 
 	for (uint64_t c = 0; c < chunks; c++)
-		check(vfs_read(vfs, ino, c * CHUNK_LEN, CHUNK_LEN, buf, &got), "read");
+		check(vfs_read(b.vfs, ino, c * CHUNK_LEN, CHUNK_LEN, buf, &got), "read");
 	wall = clock_now(CLOCK_MONOTONIC) - wall;
 	cpu = clock_now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 	printf("%s: %llu extents in %zu hot segments; read cold with %.0f MiB/s, %.2f s of CPU a GiB\n", how,
@@ -260,7 +217,7 @@ read_through(uint64_t ino, uint64_t chunks, const char *how)
 static void
 tidy(void)
 {
-	const struct tidy_place place = {vault->content, vault->meta, vault->segments, vault->keys};
+	const struct tidy_place place = {b.vault->content, b.vault->meta, b.vault->segments, b.vault->keys};
 	double wall = clock_now(CLOCK_MONOTONIC), cpu = clock_now(CLOCK_PROCESS_CPUTIME_ID);
 	uint64_t moved, all = 0;
 	bool done = false;
@@ -279,10 +236,10 @@ sparse(uint64_t chunks, uint64_t writes)
 {
 	uint64_t ino = make("sparse");
 
-	check(content_truncate(vault->content, ino, chunks * CHUNK_LEN), "truncate");
+	check(content_truncate(b.vault->content, ino, chunks * CHUNK_LEN), "truncate");
 	fill(ino, chunks);
 	overwrite(ino, chunks * CHUNK_BLOCKS, writes, "write");
-	close_all();
+	alone_close(&b);
 	open_all();
 	read_some(ino, chunks * CHUNK_BLOCKS, writes);
 	printf("sparse: %llu extents, %zu hot segments\n", (unsigned long long)extents_of(ino), hot_count());
@@ -302,7 +259,7 @@ dense(uint64_t chunks)
 	}
 	for (uint64_t c = 0; c < chunks; c++)
 		put(ino, c * CHUNK_LEN, CHUNK_LEN);
-	check(meta_sync(vault->meta), "commit");
+	check(meta_sync(b.vault->meta), "commit");
 	read_through(ino, chunks, "dense, written in one piece");
 	overwrite(ino, chunks * CHUNK_BLOCKS, 2 * chunks * CHUNK_BLOCKS, "scatter");
 	read_through(ino, chunks, "dense, scattered");
@@ -313,23 +270,18 @@ dense(uint64_t chunks)
 int
 main(int argc, char **argv)
 {
-	struct vault_create_params params = {.dir = dir, .device_name = "bench", .lock = PLAIN};
-	uint8_t recovery[RECOVERY_KEY_LEN];
-
 	if (argc != 5) {
 		fprintf(stderr, "usage: bench_extents DIR GIB WRITES DENSE_MIB\n");
 		return 2;
 	}
-	snprintf(dir, sizeof(dir), "%.4000s/vault", argv[1]);
 	memset(data, 'x', sizeof(data));
-	check(secmem_init(), "memory");
-	check(vault_create(&params, recovery), "create");
+	alone_make(&b, argv[1]);
 	open_all();
 	if (strtoull(argv[4], NULL, 10) > 0)
 		dense(strtoull(argv[4], NULL, 10));
 	memset(data, 'x', sizeof(data));
 	if (strtoull(argv[2], NULL, 10) > 0)
 		sparse(strtoull(argv[2], NULL, 10) << 10, strtoull(argv[3], NULL, 10));
-	close_all();
+	alone_close(&b);
 	return 0;
 }

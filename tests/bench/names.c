@@ -13,17 +13,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "secmem.h"
-#include "vault.h"
-#include "vfs.h"
+#include "alone.h"
 
 #define REPLY_LEN 32768u /* one READDIRPLUS, as glibc asks for it */
 #define ENTRY_LEN 152u   /* its share for an entry, without the name */
 
 struct bench {
-	char dir[4096];
-	struct vault *vault;
-	struct vfs *vfs;
+	struct alone alone;
 	uint64_t count;
 	uint64_t per_folder;
 	size_t bytes;
@@ -41,26 +37,6 @@ struct phase {
 	double worst;
 };
 
-static const struct vfs_caller ME = {.uid = 1000, .gid = 1000, .umask = 022};
-static const struct vault_unlock PLAIN = {.plain = true};
-
-static void
-check(err_t err, const char *what)
-{
-	if (err == 0)
-		return;
-	fprintf(stderr, "%s: %s\n", what, strerror(-err));
-	exit(1);
-}
-
-static double
-clock_now(clockid_t id)
-{
-	struct timespec t;
-
-	clock_gettime(id, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void
 phase_begin(struct phase *p, const char *name)
@@ -112,25 +88,13 @@ phase_end(struct phase *p, uint64_t count)
 static void
 open_all(struct bench *b)
 {
-	double start = clock_now(CLOCK_MONOTONIC);
-
-	check(vault_open(b->dir, &PLAIN, &b->vault), "open");
-	check(vfs_new(b->vault->meta, b->vault->content, b->vault->lookups, b->dir, &b->vfs), "vfs");
-	check(vfs_reap_orphans(b->vfs), "reap");
-	printf("%-16s %8.0f ms\n", "open", (clock_now(CLOCK_MONOTONIC) - start) * 1e3);
-}
-
-static void
-close_all(struct bench *b)
-{
-	vfs_free(b->vfs);
-	check(vault_close(b->vault), "close");
+	printf("%-16s %8.0f ms\n", "open", alone_open(&b->alone) * 1e3);
 }
 
 static void
 reopen(struct bench *b)
 {
-	close_all(b);
+	alone_close(&b->alone);
 	open_all(b);
 }
 
@@ -145,13 +109,13 @@ create(struct bench *b)
 	for (uint64_t i = 0; i < b->count; i++) {
 		if (i % b->per_folder == 0) {
 			snprintf(name, sizeof(name), "d%03llu", (unsigned long long)(i / b->per_folder));
-			check(vfs_mkdir(b->vfs, &ME, INODE_ROOT, name, 0755, &st), "mkdir");
+			check(vfs_mkdir(b->alone.vfs, &ME, INODE_ROOT, name, 0755, &st), "mkdir");
 			b->folders[b->folder_count++] = st.st_ino;
 		}
 		snprintf(name, sizeof(name), "f%05llu", (unsigned long long)i);
-		check(vfs_mknod(b->vfs, &ME, b->folders[b->folder_count - 1], name, S_IFREG | 0644, 0, &st), "mknod");
+		check(vfs_mknod(b->alone.vfs, &ME, b->folders[b->folder_count - 1], name, S_IFREG | 0644, 0, &st), "mknod");
 		if (b->bytes != 0)
-			check(vfs_write(b->vfs, st.st_ino, 0, b->data, b->bytes, VFS_WRITE_BACK), "write");
+			check(vfs_write(b->alone.vfs, st.st_ino, 0, b->data, b->bytes, VFS_WRITE_BACK), "write");
 		phase_step(&p);
 	}
 	phase_end(&p, b->count);
@@ -188,7 +152,7 @@ next_reply(struct bench *b, uint64_t folder, struct reply *r)
 {
 	r->room = REPLY_LEN;
 	r->count = 0;
-	check(vfs_readdir(b->vfs, folder, r->cookie, true, reply_add, r), "readdir");
+	check(vfs_readdir(b->alone.vfs, folder, r->cookie, true, reply_add, r), "readdir");
 	return r->room != REPLY_LEN;
 }
 
@@ -217,7 +181,7 @@ look_up(struct bench *b, const char *title, char first, bool there)
 	phase_begin(&p, title);
 	for (uint64_t i = 0; i < b->count; i++) {
 		snprintf(name, sizeof(name), "%c%05llu", first, (unsigned long long)i);
-		if (vfs_lookup(b->vfs, b->folders[i / b->per_folder], name, &st) != (there ? 0 : -ENOENT))
+		if (vfs_lookup(b->alone.vfs, b->folders[i / b->per_folder], name, &st) != (there ? 0 : -ENOENT))
 			check(-EBADMSG, title);
 		phase_step(&p);
 	}
@@ -236,7 +200,7 @@ rename_all(struct bench *b)
 
 		snprintf(from, sizeof(from), "f%05llu", (unsigned long long)i);
 		snprintf(to, sizeof(to), "r%05llu", (unsigned long long)i);
-		check(vfs_rename(b->vfs, folder, from, folder, to, 0), "rename");
+		check(vfs_rename(b->alone.vfs, folder, from, folder, to, 0), "rename");
 		phase_step(&p);
 	}
 	phase_end(&p, b->count);
@@ -252,12 +216,12 @@ remove_all(struct bench *b)
 	for (uint64_t d = 0; d < b->folder_count; d++) {
 		for (struct reply r = {0}; next_reply(b, b->folders[d], &r);)
 			for (uint64_t k = 0; k < r.count; k++) {
-				check(vfs_unlink(b->vfs, b->folders[d], r.names[k]), "unlink");
-				vfs_forget(b->vfs, r.inos[k], 1);
+				check(vfs_unlink(b->alone.vfs, b->folders[d], r.names[k]), "unlink");
+				vfs_forget(b->alone.vfs, r.inos[k], 1);
 				phase_step(&p);
 			}
 		snprintf(name, sizeof(name), "d%03llu", (unsigned long long)d);
-		check(vfs_rmdir(b->vfs, INODE_ROOT, name), "rmdir");
+		check(vfs_rmdir(b->alone.vfs, INODE_ROOT, name), "rmdir");
 	}
 	phase_end(&p, b->count);
 }
@@ -266,14 +230,11 @@ int
 main(int argc, char **argv)
 {
 	static struct bench b;
-	struct vault_create_params params = {.dir = b.dir, .device_name = "bench", .lock = PLAIN};
-	uint8_t recovery[RECOVERY_KEY_LEN];
 
 	if (argc != 5) {
 		fprintf(stderr, "usage: bench_names DIR COUNT PER_FOLDER BYTES\n");
 		return 2;
 	}
-	snprintf(b.dir, sizeof(b.dir), "%s/vault", argv[1]);
 	b.count = strtoull(argv[2], NULL, 10);
 	b.per_folder = strtoull(argv[3], NULL, 10);
 	b.bytes = strtoull(argv[4], NULL, 10);
@@ -281,8 +242,7 @@ main(int argc, char **argv)
 		check(-EINVAL, "arguments");
 	b.folders = calloc(b.count / b.per_folder + 1, sizeof(b.folders[0]));
 	check(b.folders ? 0 : -ENOMEM, "folders");
-	check(secmem_init(), "memory");
-	check(vault_create(&params, recovery), "create");
+	alone_make(&b.alone, argv[1]);
 	open_all(&b);
 	create(&b);
 	reopen(&b);
@@ -294,7 +254,7 @@ main(int argc, char **argv)
 	look_up(&b, "no such name", 'n', false);
 	reopen(&b);
 	remove_all(&b);
-	close_all(&b);
+	alone_close(&b.alone);
 	free(b.folders);
 	return 0;
 }

@@ -14,51 +14,19 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "secmem.h"
-#include "vault.h"
-#include "vfs.h"
+#include "alone.h"
 
 #define BLOCK 4096u
 #define PER_FOLDER 100u
 #define SECONDS 0.5
 
-static const struct vfs_caller ME = {.uid = 1000, .gid = 1000, .umask = 022};
-static const struct vault_unlock PLAIN = {.plain = true};
 
-static char dir[4096];
-static struct vault *vault;
-static struct vfs *vfs;
+static struct alone b;
 static uint64_t big[2];
 static uint64_t chunks;
 static uint64_t files;
 static uint64_t *folders;
 static uint64_t *inos;
-
-static void
-check(err_t err, const char *what)
-{
-	if (err == 0)
-		return;
-	fprintf(stderr, "%s: %s\n", what, strerror(-err));
-	exit(1);
-}
-
-static double
-clock_now(clockid_t id)
-{
-	struct timespec t;
-
-	clock_gettime(id, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static uint64_t
-mix(uint64_t x)
-{
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-	return x ^ (x >> 31);
-}
 
 /* One step of a kind of reading, by that thread. */
 typedef void step_fn(unsigned thread, uint64_t n);
@@ -113,28 +81,14 @@ run(unsigned threads, step_fn *step, double *cpu_out)
 	return rate;
 }
 
-static void
-open_all(void)
-{
-	check(vault_open(dir, &PLAIN, &vault), "open");
-	check(vfs_new(vault->meta, vault->content, vault->lookups, dir, &vfs), "vfs");
-}
-
-static void
-close_all(void)
-{
-	vfs_free(vfs);
-	check(vault_close(vault), "close");
-}
-
 /* The kernel forgets the database. */
 static void
 cool(void)
 {
-	char path[sizeof(dir) + 16];
+	char path[sizeof(b.dir) + 16];
 	int fd;
 
-	snprintf(path, sizeof(path), "%s/meta.db", dir);
+	snprintf(path, sizeof(path), "%s/meta.db", b.dir);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	check(fd < 0 ? -errno : 0, path);
 	(void)fdatasync(fd);
@@ -151,11 +105,11 @@ compare(const char *what, step_fn *step, enum place place)
 
 	for (unsigned k = 0; k < 2; k++) {
 		if (place != IN_MEMORY)
-			close_all();
+			alone_close(&b);
 		if (place == ON_DISK)
 			cool();
 		if (place != IN_MEMORY)
-			open_all();
+			alone_open(&b);
 		rate[k] = run(k + 1, step, &cpu[k]);
 	}
 	printf("%-44s one %9.0f /s (CPU %.2f)  two %9.0f /s (CPU %.2f)  ratio %.2f\n", what, rate[0], cpu[0], rate[1], cpu[1],
@@ -169,7 +123,7 @@ read_at(uint64_t ino, uint64_t off, size_t len)
 	static _Thread_local uint8_t buf[CHUNK_LEN];
 	size_t got;
 
-	check(vfs_read(vfs, ino, off, len, buf, &got), "read");
+	check(vfs_read(b.vfs, ino, off, len, buf, &got), "read");
 }
 
 static void
@@ -201,7 +155,7 @@ attributes(unsigned thread, uint64_t n)
 {
 	struct stat st;
 
-	check(vfs_getattr(vfs, inos[mix((n << 1 | thread) + 1) % files], &st), "getattr");
+	check(vfs_getattr(b.vfs, inos[mix((n << 1 | thread) + 1) % files], &st), "getattr");
 }
 
 static void
@@ -212,8 +166,8 @@ names(unsigned thread, uint64_t n)
 	struct stat st;
 
 	snprintf(name, sizeof(name), "f%llu", (unsigned long long)i);
-	check(vfs_lookup(vfs, folders[i / PER_FOLDER], name, &st), "lookup");
-	vfs_forget(vfs, st.st_ino, 1);
+	check(vfs_lookup(b.vfs, folders[i / PER_FOLDER], name, &st), "lookup");
+	vfs_forget(b.vfs, st.st_ino, 1);
 }
 
 static void
@@ -236,31 +190,28 @@ make_files(void)
 	}
 	for (unsigned k = 0; k < 2; k++) {
 		snprintf(name, sizeof(name), "big%u", k);
-		check(vfs_mknod(vfs, &ME, INODE_ROOT, name, S_IFREG | 0644, 0, &st), "mknod");
+		check(vfs_mknod(b.vfs, &ME, INODE_ROOT, name, S_IFREG | 0644, 0, &st), "mknod");
 		big[k] = st.st_ino;
 		for (uint64_t c = 0; c < chunks; c++)
-			check(vfs_write(vfs, big[k], c * CHUNK_LEN, data, CHUNK_LEN, VFS_WRITE_BACK), "write");
+			check(vfs_write(b.vfs, big[k], c * CHUNK_LEN, data, CHUNK_LEN, VFS_WRITE_BACK), "write");
 	}
 	for (uint64_t i = 0; i < files; i++) {
 		if (i % PER_FOLDER == 0) {
 			snprintf(name, sizeof(name), "d%llu", (unsigned long long)(i / PER_FOLDER));
-			check(vfs_mkdir(vfs, &ME, INODE_ROOT, name, 0755, &st), "mkdir");
+			check(vfs_mkdir(b.vfs, &ME, INODE_ROOT, name, 0755, &st), "mkdir");
 			folders[i / PER_FOLDER] = st.st_ino;
 		}
 		snprintf(name, sizeof(name), "f%llu", (unsigned long long)i);
-		check(vfs_mknod(vfs, &ME, folders[i / PER_FOLDER], name, S_IFREG | 0644, 0, &st), "mknod");
+		check(vfs_mknod(b.vfs, &ME, folders[i / PER_FOLDER], name, S_IFREG | 0644, 0, &st), "mknod");
 		inos[i] = st.st_ino;
-		check(vfs_write(vfs, st.st_ino, 0, data, 2000, VFS_WRITE_BACK), "write");
+		check(vfs_write(b.vfs, st.st_ino, 0, data, 2000, VFS_WRITE_BACK), "write");
 	}
-	check(meta_sync(vault->meta), "commit");
+	check(meta_sync(b.vault->meta), "commit");
 }
 
 int
 main(int argc, char **argv)
 {
-	struct vault_create_params params = {.dir = dir, .device_name = "bench", .lock = PLAIN};
-	uint8_t recovery[RECOVERY_KEY_LEN];
-
 	if (argc != 4 || (chunks = strtoull(argv[2], NULL, 10)) < 2 || (files = strtoull(argv[3], NULL, 10)) == 0) {
 		fprintf(stderr, "usage: bench_readers DIR MIB FILES\n");
 		return 2;
@@ -268,10 +219,8 @@ main(int argc, char **argv)
 	folders = calloc(files / PER_FOLDER + 1, sizeof(folders[0]));
 	inos = calloc(files, sizeof(inos[0]));
 	check(folders && inos ? 0 : -ENOMEM, "memory");
-	snprintf(dir, sizeof(dir), "%.4000s/vault", argv[1]);
-	check(secmem_init(), "memory");
-	check(vault_create(&params, recovery), "create");
-	open_all();
+	alone_make(&b, argv[1]);
+	alone_open(&b);
 	make_files();
 	compare("1 MiB reads, a file each", sequential_own, IN_MEMORY);
 	compare("1 MiB reads, the same file", sequential_same, IN_MEMORY);
@@ -282,7 +231,7 @@ main(int argc, char **argv)
 	compare("small files, the kernel has the database", small_reads, IN_KERNEL);
 	compare("attributes from the disk", attributes, ON_DISK);
 	compare("names from the disk", names, ON_DISK);
-	close_all();
+	alone_close(&b);
 	free(folders);
 	free(inos);
 	return 0;

@@ -410,6 +410,20 @@ assert_same_tree(struct side *x, struct side *y)
 }
 
 void
+assert_store_is_whole(struct fixture *f, struct side *with)
+{
+	struct side fresh = { .v = NULL };
+
+	snprintf(fresh.dir, sizeof(fresh.dir), "%s/fresh", f->top);
+	remove_tree(fresh.dir);
+	join_side(f, &fresh);
+	sync_ok(with);
+	assert_same_tree(with, &fresh);
+	close_side(&fresh);
+	remove_tree(fresh.dir);
+}
+
+void
 make_variety(struct side *s)
 {
 	uint64_t dir = make_dir(s, INODE_ROOT, "dir"), sub = make_dir(s, dir, "sub"), ino;

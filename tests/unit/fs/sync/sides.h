@@ -67,6 +67,8 @@ void assert_text(struct side *s, const char *name, const char *text);
 char *dump_tree(struct side *s);
 char *dump_below(struct side *s, uint64_t dir);
 void assert_same_tree(struct side *x, struct side *y);
+/* Syncs; then all that it has can be read by somebody who has nothing but the store. */
+void assert_store_is_whole(struct fixture *f, struct side *with);
 /* A bit of everything. */
 void make_variety(struct side *s);
 

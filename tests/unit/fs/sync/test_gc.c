@@ -74,21 +74,6 @@ remove_file(struct side *s, const char *name)
 	assert_int_equal(vfs_unlink(s->fs, INODE_ROOT, name), 0);
 }
 
-/* All that A has can be read by somebody who has nothing but the store. */
-static void
-assert_store_is_whole(struct fixture *f, struct side *with)
-{
-	struct side fresh = { .v = NULL };
-
-	snprintf(fresh.dir, sizeof(fresh.dir), "%s/fresh", f->top);
-	remove_tree(fresh.dir);
-	join_side(f, &fresh);
-	sync_ok(with);
-	assert_same_tree(with, &fresh);
-	close_side(&fresh);
-	remove_tree(fresh.dir);
-}
-
 static void
 what_was_deleted_goes_when_history_is_over_and_not_before(void **state)
 {

@@ -132,20 +132,6 @@ assert_all_is_new(struct side *s)
 	assert_int_equal(l.opened, 0);
 }
 
-static void
-assert_store_is_whole(struct fixture *f, struct side *with)
-{
-	struct side fresh = { .v = NULL };
-
-	snprintf(fresh.dir, sizeof(fresh.dir), "%s/fresh", f->top);
-	remove_tree(fresh.dir);
-	join_side(f, &fresh);
-	sync_ok(with);
-	assert_same_tree(with, &fresh);
-	close_side(&fresh);
-	remove_tree(fresh.dir);
-}
-
 /* Segments that the newest state points into. */
 struct segments {
 	uint64_t last;
