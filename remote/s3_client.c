@@ -188,8 +188,9 @@ static void note_wait(struct s3_client *c, const struct http_answer *answer)
 		atomic_store(&c->not_before_ms, (uint64_t)clock_ms(CLOCK_BOOTTIME) + wait_s * UINT64_C(1000));
 }
 
-/* *out: with the region that the answer names in whatever way. */
-static struct s3_error judge_answer(struct s3_client *c, const struct http_answer *answer, struct s3_xml_error *out)
+/* signed_for: the region.  *out: with the one that the answer names in whatever way. */
+static struct s3_error judge_answer(struct s3_client *c, const struct http_answer *answer, const char *signed_for,
+    struct s3_xml_error *out)
 {
 	struct s3_xml_error document;
 	struct s3_error error;
@@ -204,7 +205,7 @@ static struct s3_error judge_answer(struct s3_client *c, const struct http_answe
 		len = snprintf(detail, sizeof(detail), "%s", document.code);
 	else
 		len = snprintf(detail, sizeof(detail), "status %d", answer->status);
-	if (document.region[0] != '\0' && strcmp(document.region, c->address.region) != 0)
+	if (document.region[0] != '\0' && strcmp(document.region, signed_for) != 0)
 		(void)snprintf(detail + len, sizeof(detail) - (size_t)len, ", region %s", document.region);
 	if (error.err == -EAGAIN)
 		note_wait(c, answer);
@@ -228,6 +229,7 @@ struct signing {
 	char path[S3_BUCKET_MAX + S3_PREFIX_MAX + STORE_NAME_MAX + 8];
 	char date[SIGV4_DATE_LEN + 1];
 	char payload_sha256[SIGV4_HEX_LEN + 1];
+	char region[S3_REGION_MAX + 1]; /* that the last try was signed for */
 	struct sigv4_pair headers[HEADERS_MAX];
 	struct sigv4_request request;
 };
@@ -290,13 +292,14 @@ static err_t sign_locked(struct s3_client *c, struct signing *s, struct bytes *a
 	const struct sigv4_key key = {
 		.access_key = c->credentials->access_key,
 		.secret_key = c->credentials->secret_key,
-		.region = c->region,
+		.region = s->region,
 		.service = "s3",
 		.date = s->date,
 	};
 	size_t token_len = strlen(c->credentials->session_token);
 	err_t err;
 
+	memcpy(s->region, c->region, sizeof(s->region));
 	if (token_len > 0) {
 		*token_out = secmem_new(token_len + 1);
 		if (!*token_out)
@@ -387,21 +390,22 @@ static bool set_clock(struct s3_client *c, const struct http_answer *answer)
 	return true;
 }
 
-/* true: the bucket's region is now known.  One that the address names is the user's word. */
-static bool set_region(struct s3_client *c, const char *region)
+/*
+ * true: the bucket's region is another one than that.  Another thread may have learnt it meanwhile.  One that the address names is
+ * the user's word.
+ */
+static bool set_region(struct s3_client *c, const char *signed_for, const char *region)
 {
-	bool other;
-
 	if (c->address.region_given || region[0] == '\0')
 		return false;
 	pthread_mutex_lock(&c->lock);
-	other = strcmp(c->region, region) != 0;
 	(void)snprintf(c->region, sizeof(c->region), "%s", region);
 	pthread_mutex_unlock(&c->lock);
-	return other;
+	return strcmp(signed_for, region) != 0;
 }
 
-static bool mend(struct s3_client *c, enum s3_remedy remedy, const struct http_answer *answer, const char *region)
+static bool mend(struct s3_client *c, enum s3_remedy remedy, const struct http_answer *answer, const char *signed_for,
+    const char *region)
 {
 	switch (remedy) {
 	case S3_REMEDY_NEW_KEYS:
@@ -409,7 +413,7 @@ static bool mend(struct s3_client *c, enum s3_remedy remedy, const struct http_a
 	case S3_REMEDY_SET_CLOCK:
 		return set_clock(c, answer);
 	case S3_REMEDY_REGION:
-		return set_region(c, region);
+		return set_region(c, signed_for, region);
 	case S3_REMEDY_NONE:
 		break;
 	}
@@ -433,8 +437,8 @@ err_t s3_client_call(struct s3_client *c, const struct s3_call *call, struct htt
 			return judge_transfer(c, err, answer);
 		if (answer->status >= 200 && answer->status < 300)
 			return 0;
-		error = judge_answer(c, answer, &document);
-		if (!again || !mend(c, error.remedy, answer, document.region))
+		error = judge_answer(c, answer, s.region, &document);
+		if (!again || !mend(c, error.remedy, answer, s.region, document.region))
 			return error.err;
 		http_answer_clear(answer);
 	}

@@ -15,6 +15,7 @@
 
 #include <utlist.h>
 
+#include "clock.h"
 #include "interrupt.h"
 #include "log.h"
 
@@ -260,14 +261,8 @@ is_called_off(const struct waiter *w)
 static void
 wait_a_little(struct moments *l)
 {
-	struct timespec until;
+	const struct timespec until = clock_deadline(LOOK_MS);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += LOOK_MS * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
 	(void)pthread_cond_clockwait(&l->moved, &l->lock, CLOCK_MONOTONIC, &until);
 }
 

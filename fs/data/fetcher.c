@@ -73,21 +73,6 @@ fetcher_free(struct fetcher *f)
 	free(f);
 }
 
-static struct timespec
-after_ms(unsigned ms)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_sec += ms / 1000;
-	t.tv_nsec += ms % 1000 * 1000000L;
-	if (t.tv_nsec >= 1000000000L) {
-		t.tv_sec++;
-		t.tv_nsec -= 1000000000L;
-	}
-	return t;
-}
-
 /* Jobs. */
 
 uint64_t
@@ -208,7 +193,7 @@ run(struct fetcher *f, struct job *j, struct bytes *b)
 static void
 await_work(struct fetcher *f, struct bytes *b)
 {
-	struct timespec until = after_ms(KEEP_MS);
+	const struct timespec until = clock_deadline(KEEP_MS);
 
 	f->idle++;
 	if (!b->data)
