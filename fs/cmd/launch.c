@@ -18,12 +18,15 @@
 static int ready_fd = -1; /* in the child: its one byte tells the parent */
 static bool inherited[INHERITED_MAX];
 
-/* A lock file of a calling script, for example, must not stay locked as long as the folder is mounted. */
+/*
+ * A lock file of a calling script, for example, must not stay locked as long as the folder is mounted; nor by what is started here, which
+ * may live a moment longer than the caller waits.
+ */
 static void
 note_inherited(void)
 {
 	for (int fd = STDERR_FILENO + 1; fd < INHERITED_MAX; fd++)
-		inherited[fd] = fcntl(fd, F_GETFD) >= 0;
+		inherited[fd] = fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
 /* Ends as the child did. */
