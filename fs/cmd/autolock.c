@@ -21,6 +21,8 @@
 #define LOOKS 8
 #define LOOK_MIN_MS 100
 #define LOOK_MAX_MS 60000
+/* Before sleep there are seconds (logind's InhibitDelayMaxSec, 5 as a rule), and the rest of closing needs some, too. */
+#define SLEEP_FLUSH_MS 1000
 /* A watch that could not be begun, or has ended. */
 #define RETRY_MS 60000
 
@@ -35,6 +37,7 @@ struct autolock {
 	int64_t after_s;
 	bool on_suspend;
 	struct suspendwatch watch;
+	bool is_starting; /* a watch, which may take long: without the lock */
 
 	/* the thread's */
 	uint64_t used;    /* as p.use has it */
@@ -42,23 +45,50 @@ struct autolock {
 	int64_t retry_ms;
 };
 
-/* [lock] Begins or ends the watch, as the settings say. */
+static void
+start_watch(struct autolock *a, char **why_out)
+{
+	struct suspendwatch w = SUSPENDWATCH_NONE;
+	err_t err = suspendwatch_start(&w, why_out);
+
+	if (err != 0 && *why_out == NULL)
+		*why_out = strdup(strerror(-err));
+	pthread_mutex_lock(&a->lock);
+	a->is_starting = false;
+	if (a->on_suspend && !a->stop) {
+		a->watch = w;
+		w = SUSPENDWATCH_NONE;
+	}
+	pthread_mutex_unlock(&a->lock);
+	suspendwatch_end(&w);
+}
+
+/* Begins or ends the watch, as the settings say. */
 static void
 follow_settings(struct autolock *a, char **why_out)
 {
+	struct suspendwatch over = SUSPENDWATCH_NONE;
 	struct settings st;
 	err_t err = settings_load(a->p.meta, &st);
+	bool start;
 
 	if (err != 0) {
 		log_warn("whether %s is to lock itself cannot be read: %s", a->p.mountpoint, strerror(-err));
 		return;
 	}
+	pthread_mutex_lock(&a->lock);
 	a->after_s = st.lock_after_s;
 	a->on_suspend = st.lock_on_suspend;
-	if (!a->on_suspend)
-		suspendwatch_end(&a->watch);
-	else if (a->watch.fd < 0 && (err = suspendwatch_start(&a->watch, why_out)) != 0 && *why_out == NULL)
-		*why_out = strdup(strerror(-err));
+	start = a->on_suspend && a->watch.fd < 0 && !a->is_starting && !a->stop;
+	a->is_starting = a->is_starting || start;
+	if (!a->on_suspend) {
+		over = a->watch;
+		a->watch = SUSPENDWATCH_NONE;
+	}
+	pthread_mutex_unlock(&a->lock);
+	suspendwatch_end(&over);
+	if (start)
+		start_watch(a, why_out);
 }
 
 void
@@ -67,9 +97,7 @@ autolock_apply(struct autolock *a, char **why_out)
 	const uint64_t one = 1;
 
 	*why_out = NULL;
-	pthread_mutex_lock(&a->lock);
 	follow_settings(a, why_out);
-	pthread_mutex_unlock(&a->lock);
 	(void)!write(a->wake_fd, &one, sizeof(one));
 }
 
@@ -91,10 +119,12 @@ static err_t
 lock_now(struct autolock *a, bool whatever_is_open)
 {
 	const char *mountpoint = a->p.mountpoint;
-	err_t err = mountstate_get(mountpoint) == MOUNT_OURS ? mountstate_unmount(mountpoint, 0) : -EBUSY;
+	bool ours = mountstate_get(mountpoint) == MOUNT_OURS;
+	/* What is not to be seen there is not to be unmounted; but before sleep the keys go. */
+	err_t err = ours ? mountstate_unmount(mountpoint, 0) : whatever_is_open ? 0 : -EBUSY;
 
 	if (err == -EBUSY && whatever_is_open) {
-		(void)mount_flush(mountpoint); /* an error reaches whoever wrote */
+		(void)mount_flush(mountpoint, SLEEP_FLUSH_MS); /* an error reaches whoever wrote */
 		err = mountstate_unmount(mountpoint, 1);
 	}
 	if (err == 0) {
@@ -104,7 +134,7 @@ lock_now(struct autolock *a, bool whatever_is_open)
 		if (!a->stop)
 			a->p.end(a->p.ctx);
 		pthread_mutex_unlock(&a->lock);
-	} else if (err != -EBUSY) {
+	} else if (err != -EBUSY || whatever_is_open) {
 		log_error("%s cannot lock itself: %s", mountpoint, strerror(-err));
 	}
 	return err;
@@ -150,15 +180,16 @@ hear_watch(struct autolock *a)
 static void
 try_watch_again(struct autolock *a)
 {
-	bool first = a->retry_ms == 0;
+	bool first = a->retry_ms == 0, missing;
 	char *why = NULL;
 
 	pthread_mutex_lock(&a->lock);
-	if (a->on_suspend && a->watch.fd < 0 && clock_ms(CLOCK_BOOTTIME) >= a->retry_ms) {
+	missing = a->on_suspend && a->watch.fd < 0;
+	pthread_mutex_unlock(&a->lock);
+	if (missing && clock_ms(CLOCK_BOOTTIME) >= a->retry_ms) {
 		follow_settings(a, &why);
 		a->retry_ms = clock_ms(CLOCK_BOOTTIME) + RETRY_MS;
 	}
-	pthread_mutex_unlock(&a->lock);
 	if (why != NULL && first)
 		log_warn("%s cannot be locked before the computer sleeps: %s", a->p.mountpoint, why);
 	free(why);

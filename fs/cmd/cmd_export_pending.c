@@ -59,7 +59,7 @@ run(struct options *o)
 	if ((hex = paths_hex(folder)) == NULL)
 		return tell_failure("not enough memory");
 	if (mountstate_get(p.mountpoint) == MOUNT_OURS)
-		(void)mount_flush(p.mountpoint);
+		(void)mount_flush(p.mountpoint, MOUNT_FLUSH_MS);
 	status = session_call(o, &p, json_pack("{s:s, s:s}", "op", "export-pending", "folder", hex), &answer);
 	return status != 0 ? status : tell_answer(answer, folder);
 }

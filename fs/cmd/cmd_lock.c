@@ -33,7 +33,7 @@ detach(const struct place *p, const struct closing *end)
 {
 	err_t err;
 
-	(void)mount_flush(p->mountpoint); /* an error reaches whoever wrote */
+	(void)mount_flush(p->mountpoint, MOUNT_FLUSH_MS); /* an error reaches whoever wrote */
 	err = mountstate_unmount(p->mountpoint, 1);
 	if (err == 0 && end->process >= 0 && syscall(SYS_pidfd_send_signal, end->process, SIGTERM, NULL, 0) != 0)
 		err = -errno;

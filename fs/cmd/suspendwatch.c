@@ -50,7 +50,7 @@ suspendwatch_main(void)
 	err_t err;
 
 	(void)prctl(PR_SET_NAME, SUSPENDWATCH_NAME);
-	(void)close_range(STDERR_FILENO + 1, ~0u, 0); /* the daemon lets go of what it has inherited; so must this */
+	(void)close_range(STDERR_FILENO + 1, ~0u, 0); /* what the daemon has opened or inherited is none of its business */
 	err = logind_watch(STDIN_FILENO, &hooks, &why);
 	if (err != 0) {
 		say("f");
@@ -151,6 +151,9 @@ suspendwatch_end(struct suspendwatch *w)
 	if (w->fd >= 0)
 		(void)shutdown(w->fd, SHUT_RDWR);
 	handle_close_fd(&w->fd);
+	/* It may be waiting for a bus that does not answer, and holds nothing that is to be kept. */
+	if (w->pid > 0)
+		(void)kill(w->pid, SIGKILL);
 	if (w->pid > 0)
 		while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
 			;

@@ -227,7 +227,7 @@ unmount_or_flush(const char *mountpoint)
 		return true;
 	if (errno == EPERM && run_fusermount(mountpoint) == 0)
 		return true;
-	if ((err = mount_flush(mountpoint)) != 0)
+	if ((err = mount_flush(mountpoint, MOUNT_FLUSH_MS)) != 0)
 		log_error("%s: what open files hold may not all be saved: %s", mountpoint, strerror(-err));
 	return false;
 }

@@ -16,7 +16,6 @@
 
 #define TICK_MS 2
 #define STUCK_MS 3000
-#define FLUSH_MAX_MS 10000
 /* Where there is no fusectl (for who is not root, in most containers). */
 #define BLIND_MS 200
 
@@ -50,12 +49,12 @@ pause_ms(unsigned ms)
 }
 
 static void
-await_requests(int waiting)
+await_requests(int waiting, unsigned max_ms)
 {
 	uint64_t count, before = UINT64_MAX;
 	unsigned stuck = 0;
 
-	for (unsigned ms = 0; ms < FLUSH_MAX_MS && stuck < STUCK_MS; ms += TICK_MS) {
+	for (unsigned ms = 0; ms < max_ms && stuck < STUCK_MS; ms += TICK_MS) {
 		if (!count_requests(waiting, &count) || count == 0)
 			return;
 		stuck = count == before ? stuck + TICK_MS : 0;
@@ -65,7 +64,7 @@ await_requests(int waiting)
 }
 
 err_t
-mount_flush(const char *mountpoint)
+mount_flush(const char *mountpoint, unsigned max_ms)
 {
 	CLEANUP(close_fd) int fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	CLEANUP(close_fd) int waiting = -1;
@@ -73,7 +72,7 @@ mount_flush(const char *mountpoint)
 	if (fd < 0 || syncfs(fd) < 0)
 		return -errno;
 	if (connection_open(mountpoint, "waiting", O_RDONLY, &waiting) == 0)
-		await_requests(waiting);
+		await_requests(waiting, max_ms);
 	else
 		pause_ms(BLIND_MS);
 	return 0;

@@ -9,9 +9,10 @@
 
 /*
  * From any process; the mount's threads must be serving.  Returns when all of it has been served, or when nothing moved for some
- * seconds (a read may wait for the store), or after FLUSH_MAX_MS: a busy mount need not come to rest.  An error of a write reaches
+ * seconds (a read may wait for the store), or after max_ms: a busy mount need not come to rest.  An error of a write reaches
  * whoever wrote.
  */
-err_t mount_flush(const char *mountpoint);
+#define MOUNT_FLUSH_MS 10000u
+err_t mount_flush(const char *mountpoint, unsigned max_ms);
 
 #endif
