@@ -36,6 +36,8 @@ cmd_rekey_print(const json_t *a)
 {
 	const char *problem = json_string_value(json_object_get(a, "problem"));
 
+	if (problem != NULL && !json_is_true(json_object_get(a, "ok")))
+		return tell_failure("%s: say \"snugfs rekey\" again", problem);
 	if (problem != NULL)
 		return tell_failure("what exists is not all under new keys yet: %s; it goes on by itself while the folder is mounted, and "
 		    "\"snugfs rekey\" waits for it", problem);

@@ -236,8 +236,9 @@ finish(struct rekey *r, bool *rest_out)
 	bool any = r->total > 0;
 	err_t err = any ? base_write(r->s) : 0;
 
+	if (err != 0)
+		end_pass(r); /* what was found out is old by the next time */
 	if (err == -EBUSY) { /* something is pending: when that is pushed */
-		end_pass(r);
 		*rest_out = true;
 		return 0;
 	}

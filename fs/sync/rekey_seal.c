@@ -235,7 +235,11 @@ seal_items(struct rekey_batch *b)
 
 	for (size_t k = 0; err == 0 && k < b->count; k++) {
 		err = seal_item(b, &b->v[k], &p);
-		if (err == -EBADMSG || err == -ENODATA || err == -ENOENT || err == -EIO) {
+		if (err == -EIO) { /* a disk, or the network: it is tried again, and is not done before */
+			complain(b, &b->v[k], err);
+			b->r->busy++;
+			err = 0;
+		} else if (err == -EBADMSG || err == -ENODATA || err == -ENOENT) {
 			complain(b, &b->v[k], err);
 			b->r->damaged++;
 			err = 0;
