@@ -313,11 +313,23 @@ look(struct gc *g)
 	return gc_bases(g);
 }
 
+/* Before what the store has is listed: whose commit comes later is told by the newest one that there was then (gc_boxes.c). */
+static err_t
+catch_up(struct gc *g)
+{
+	bool news;
+
+	engine_round_begin(g->s, true);
+	return engine_round_end(g->s, pull_all(g->s, &news));
+}
+
 static err_t
 run(struct gc *g)
 {
-	err_t err = look(g);
+	err_t err = catch_up(g);
 
+	if (err == 0)
+		err = look(g);
 	if (err == 0) {
 		engine_round_begin(g->s, true);
 		err = engine_round_end(g->s, collect(g));
