@@ -94,7 +94,7 @@ trail_look_up_then(const struct looking *k, uint64_t seq, struct trail *t)
 
 /* What was taken away here, and is still there in the newest commit: no commit tells of that. */
 static err_t
-look_for_unheard(const struct looking *k, struct trail *t)
+look_for_unheard(const struct looking *k, struct vfs *now, struct trail *t)
 {
 	struct meta_pending_summary sum;
 	err_t err;
@@ -104,7 +104,7 @@ look_for_unheard(const struct looking *k, struct trail *t)
 		return 0;
 	err = look_then(k, t->from, t, look);
 	t->unheard = err == 0 && t->holder.ino != 0;
-	return err;
+	return err == 0 && !t->unheard ? look(now, t) : err;
 }
 
 err_t
@@ -128,7 +128,7 @@ trail_begin(const struct looking *k, struct vfs *now, const char *path, struct t
 	if (t->path == NULL || t->steps == NULL)
 		return -ENOMEM;
 	err = look(now, t);
-	return err != 0 || t->holder.ino != 0 ? err : look_for_unheard(k, t);
+	return err != 0 || t->holder.ino != 0 ? err : look_for_unheard(k, now, t);
 }
 
 /* What a commit says of a step. */
@@ -175,7 +175,19 @@ find_turn(const struct looking *k, uint64_t before, const struct trail *t, size_
 	return -ENOENT;
 }
 
-/* Of a name that something got then a commit before tells whether it led somewhere until then: else nothing is to be looked at. */
+/* Are there commits that are too old to be looked at? */
+static bool
+is_cut_off(const struct looking *k)
+{
+	uint64_t first_ns;
+
+	return past_time(k->p, 0, &first_ns) == 0 && first_ns < k->oldest_ns;
+}
+
+/*
+ * Of a name that something got then a commit before tells whether it led somewhere until then: else nothing is to be looked at.  If that
+ * commit may be too old, the tree is.
+ */
 static err_t
 find_loss(const struct looking *k, const struct trail *t, struct turn *out)
 {
@@ -184,8 +196,9 @@ find_loss(const struct looking *k, const struct trail *t, struct turn *out)
 
 	if (err != 0 || out->ino == 0)
 		return err;
-	if ((err = find_turn(k, out->by.seq, t, out->step + 1, &before)) != 0)
-		return err;
+	err = find_turn(k, out->by.seq, t, out->step + 1, &before);
+	if (err != 0)
+		return err == -ENOENT && is_cut_off(k) ? 0 : err;
 	if (before.step == out->step && before.ino == 0)
 		*out = before;
 	return 0;

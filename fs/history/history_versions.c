@@ -321,10 +321,10 @@ history_versions_of(struct history *h, struct sync *s, struct past *p, struct vf
 	const struct looking k = { h, s, p, oldest_ns };
 	err_t err;
 
-	if ((err = trail_begin(&k, now, path, &t)) != 0 || (err = find_names(&k, &t, &holders, &l)) != 0)
+	if ((err = trail_begin(&k, now, path, &t)) != 0)
 		return err;
-	l.deleted = t.removal.changes != 0 || t.holder.ino == 0 || t.unheard;
-	if ((err = find_versions(&k, &t, &holders, &l)) != 0)
+	l.deleted = t.holder.ino == 0 || t.unheard;
+	if ((err = find_names(&k, &t, &holders, &l)) != 0 || (err = find_versions(&k, &t, &holders, &l)) != 0)
 		return err;
 	if (l.count > 0)
 		qsort(l.v, l.count, sizeof(l.v[0]), newest_first);
