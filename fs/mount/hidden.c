@@ -95,10 +95,12 @@ hidden_enter(struct hidden *p, uint64_t ino, struct hidden_visit *v)
 	if (m == NULL)
 		return -ESTALE;
 	err = p->source->enter(p->source->ctx, &key, &commit, &v->vfs, &v->token);
+	if (err != 0)
+		return err;
 	pthread_mutex_lock(&p->lock);
 	m->commit = commit;
 	pthread_mutex_unlock(&p->lock);
-	return err;
+	return 0;
 }
 
 static void
