@@ -75,7 +75,7 @@ print_kind(enum objname_kind kind, const json_t *k)
 	putchar('\n');
 }
 
-/* "00 0  01 12  …", eight in a line. */
+/* "00 0  01 12  …", six in a line. */
 static void
 print_times(const json_t *a)
 {

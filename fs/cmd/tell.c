@@ -16,11 +16,12 @@ say(const char *fmt, va_list ap)
 	size_t len;
 
 	vsnprintf(sentence, sizeof(sentence), fmt, ap);
-	human_tame(sentence);
 	len = strlen(sentence);
 	while (len > 0 && (sentence[len - 1] == '.' || sentence[len - 1] == '\n'))
 		len--;
-	fprintf(stderr, "snugfs: %.*s.\n", (int)len, sentence);
+	sentence[len] = '\0';
+	human_tame(sentence);
+	fprintf(stderr, "snugfs: %s.\n", sentence);
 }
 
 int
