@@ -307,6 +307,7 @@ commit_thread(void *arg)
 {
 	struct meta *m = arg;
 	unsigned idle = 0;
+	bool kicked;
 
 	pthread_mutex_lock(&m->lock);
 	while (!m->stopping) {
@@ -315,13 +316,14 @@ commit_thread(void *arg)
 		while (!m->kick && !m->wants_room && !m->stopping)
 			if (pthread_cond_timedwait(&m->wake, &m->lock, &deadline) == ETIMEDOUT)
 				m->kick = true;
-		if (m->kick && has_changes(m)) {
+		kicked = m->kick;
+		m->kick = false; /* whoever fills it up meanwhile kicks again */
+		if (kicked && has_changes(m)) {
 			commit_begin(m);
 			commit_once(m, false);
 			commit_end(m);
 			idle = 0;
 		}
-		m->kick = false;
 		do_chores(m);
 		if (++idle >= IDLE_ROUNDS && !m->shrunk)
 			shrink(m);
