@@ -306,17 +306,19 @@ unmap(struct content *c, struct inode *i, uint64_t from, uint64_t to, uint64_t n
 	return 0;
 }
 
-/* Chunks from off on, if there may be so many that they are unmapped in steps. */
+/* Chunks from off on, if there may be so many up to end that they are unmapped in steps. */
 static err_t
-find_chunks(struct content *c, uint64_t ino, uint64_t off, uint64_t **nos_out, size_t *count_out)
+find_chunks(struct content *c, uint64_t ino, uint64_t off, uint64_t end, uint64_t **nos_out, size_t *count_out)
 {
+	uint64_t to;
 	struct inode *i;
 
 	meta_lock(c->meta);
 
 	err_t e = meta_inode_get(c->meta, ino, &i);
 
-	if (!e && i->size > off && i->size - off > (uint64_t)STEP_CHUNKS * CHUNK_LEN)
+	to = !e && i->size < end ? i->size : end;
+	if (!e && to > off && to - off > (uint64_t)STEP_CHUNKS * CHUNK_LEN)
 		e = meta_chunk_numbers(c->meta, i, off / CHUNK_LEN, nos_out, count_out);
 	meta_unlock(c->meta);
 	return e;
@@ -346,7 +348,7 @@ content_discard(struct content *c, uint64_t ino)
 {
 	CLEANUP(free_ptr) uint64_t *nos = NULL;
 	size_t count = 0;
-	err_t e = find_chunks(c, ino, 0, &nos, &count);
+	err_t e = find_chunks(c, ino, 0, UINT64_MAX, &nos, &count);
 
 	for (; !e && count > STEP_CHUNKS; count -= STEP_CHUNKS) {
 		e = content_truncate(c, ino, nos[count - STEP_CHUNKS] * CHUNK_LEN);
@@ -378,7 +380,7 @@ content_punch(struct content *c, uint64_t ino, uint64_t off, uint64_t len)
 	CLEANUP(free_ptr) uint64_t *nos = NULL;
 	uint64_t end = len < UINT64_MAX - off ? off + len : UINT64_MAX;
 	size_t count = 0;
-	err_t e = find_chunks(c, ino, off, &nos, &count);
+	err_t e = find_chunks(c, ino, off, end, &nos, &count);
 
 	for (size_t k = STEP_CHUNKS; !e && k < count && nos[k] * CHUNK_LEN < end; k += STEP_CHUNKS) {
 		e = punch_step(c, ino, off, nos[k] * CHUNK_LEN);
