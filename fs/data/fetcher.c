@@ -191,14 +191,12 @@ run(struct fetcher *f, struct job *j, struct bytes *b)
 
 /* [lock, given up meanwhile] */
 static void
-await_work(struct fetcher *f, struct bytes *b)
+await_work(struct fetcher *f, struct bytes *b, const struct timespec *until)
 {
-	const struct timespec until = clock_deadline(KEEP_MS);
-
 	f->idle++;
 	if (!b->data)
 		pthread_cond_wait(&f->work, &f->lock);
-	else if (pthread_cond_timedwait(&f->work, &f->lock, &until) == ETIMEDOUT)
+	else if (pthread_cond_timedwait(&f->work, &f->lock, until) == ETIMEDOUT)
 		bytes_clear(b);
 	f->idle--;
 }
@@ -207,16 +205,19 @@ static void *
 fetch_main(void *arg)
 {
 	CLEANUP(bytes_clear) struct bytes b = {0};
+	struct timespec until = {0};
 	struct fetcher *f = arg;
 
 	pthread_mutex_lock(&f->lock);
 	while (!f->stopping) {
 		struct job *j = next_job(f);
 
-		if (j)
+		if (j) {
 			run(f, j, &b);
-		else
-			await_work(f, &b);
+			until = clock_deadline(KEEP_MS);
+		} else {
+			await_work(f, &b, &until);
+		}
 	}
 	pthread_mutex_unlock(&f->lock);
 	return NULL;
