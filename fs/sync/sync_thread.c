@@ -21,8 +21,8 @@ struct background {
 	struct sync *s;
 	struct schedule schedule;
 	struct schedule_view view; /* of the last look */
-	int network;           /* netwatch.h; where the store is a folder, of mounts */
-	bool is_folder;
+	int network;           /* netwatch.h */
+	int mounts;            /* the same, where the store is a folder; else -1 */
 	int64_t quiet_ms;      /* since when nothing was done here */
 	int64_t next_idle_ms;  /* when chores are looked for again */
 	int64_t next_rekey_ms; /* the same of content under old keys; of a clock that never jumps */
@@ -99,7 +99,9 @@ look(struct background *b)
 	b->view.change = sum.change;
 	b->view.pending = sum.inode_count > 0 || sum.dentry_count > 0;
 	b->view.use = s->hooks.use != NULL ? s->hooks.use(s->hooks.ctx) : 0;
-	b->view.network = b->is_folder ? netwatch_has_new_mounts(b->network) : netwatch_has_news(b->network);
+	b->view.network = netwatch_has_news(b->network);
+	if (netwatch_has_new_mounts(b->mounts))
+		b->view.network = true;
 	b->view.held = is_held(s);
 	note_pending(s, b->view.pending);
 }
@@ -170,11 +172,11 @@ round_finish(struct background *b, uint64_t round, err_t err)
 static void *
 thread_main(void *arg)
 {
-	struct background b = { .s = arg };
+	struct background b = { .s = arg, .network = netwatch_open(), .mounts = -1 };
 	uint64_t round;
 
-	b.is_folder = strncmp(b.s->store->url, "dir:", 4) == 0;
-	b.network = b.is_folder ? netwatch_open_mounts() : netwatch_open();
+	if (strncmp(b.s->store->url, "dir:", 4) == 0)
+		b.mounts = netwatch_open_mounts();
 	while (wait_a_while(&b, &round)) {
 		uint64_t use = b.view.use, change = b.view.change;
 		enum schedule_action action;
@@ -187,6 +189,8 @@ thread_main(void *arg)
 	}
 	if (b.network >= 0)
 		(void)close(b.network);
+	if (b.mounts >= 0)
+		(void)close(b.mounts);
 	return NULL;
 }
 
