@@ -1,5 +1,6 @@
 """A daemon that is killed at the worst moment: while it tells the kernel to forget a page that somebody else is reading, which takes
 the daemon.  Its thread can't end before the page has come, and holds the connection to the kernel open."""
+import contextlib
 import os
 import pathlib
 import random
@@ -33,8 +34,11 @@ def watch_of(pid):
 
 def is_stuck(pid):
     """Is one of its threads waiting for a page?"""
-    return any(re.search("folio|page", (task / "wchan").read_text(encoding="ascii"))
-               for task in pathlib.Path("/proc", str(pid), "task").iterdir())
+    for task in pathlib.Path("/proc", str(pid), "task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            if re.search("folio|page", (task / "wchan").read_text(encoding="ascii")):
+                return True
+    return False
 
 
 @pytest.fixture

@@ -164,8 +164,8 @@ class Moments:
         before, begun = trees.objects(self.store).keys(), time.monotonic()
         process = start(writer.vault, *command)
         self.await_one(process, kind, objects, before)
-        if process.poll() is not None:
-            self.usual[kind] = time.monotonic() - begun
+        elapsed = time.monotonic() - begun
+        self.usual[kind] = elapsed if process.poll() is not None else max(self.usual[kind], 1.5 * elapsed)
         die(writer.vault)
         return process.wait(120) != 0
 

@@ -399,7 +399,7 @@ what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is(void **state
 	    .error = -EACCES });
 	sync_fails(&f->a, -EACCES);
 	no_fault(&f->a);
-	shell("for p in '%s'/segments/*; do printf x | dd of=\"$p\" bs=1 seek=1000 conv=notrunc status=none; done", f->a.dir);
+	shell("for p in '%s'/segments/*; do printf xxxxxxxxxxxxxxxx | dd of=\"$p\" bs=1 seek=1000 conv=notrunc status=none; done", f->a.dir);
 	make_text(&f->a, "answer", "dear a");
 	assert_int_equal(sync_once(f->a.sync), 0);
 	join_side(f, &f->b);
