@@ -125,31 +125,14 @@ count_use(void *ctx)
 	return sum;
 }
 
-/* For locking: what programs look at without a person, and what the kernel does by itself, is no use of the folder. */
-static bool
-is_use(const char *operation)
-{
-	static const char *const none[] = { "STATFS", "FORGET", "BATCH_FORGET", "INTERRUPT", "INIT" };
-
-	for (size_t i = 0; i < ARRAY_LEN(none); i++)
-		if (strcmp(operation, none[i]) == 0)
-			return false;
-	return true;
-}
-
 static uint64_t
 count_work(void *ctx)
 {
 	struct daemon *d = ctx;
-	const char *names[COUNTERS_MAX];
-	uint64_t counts[COUNTERS_MAX], sum = 0;
-	size_t count = fuse_mount_counters(d->mount, names, counts, COUNTERS_MAX);
 
-	for (size_t i = 0; i < count; i++)
-		sum += is_use(names[i]) ? counts[i] : 0;
 	if (atomic_load(&d->running) > 0)
 		atomic_fetch_add(&d->asked, 1);
-	return sum + atomic_load(&d->asked);
+	return fuse_mount_use(d->mount) + atomic_load(&d->asked);
 }
 
 static void

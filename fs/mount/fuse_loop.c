@@ -109,6 +109,18 @@ fuse_loop_set_refresher(struct fuse_loop *l, pid_t tid)
 	atomic_store(&l->refresher, tid);
 }
 
+void
+fuse_loop_begin_telling(struct fuse_loop *l)
+{
+	atomic_fetch_add(&l->counts.telling, 1);
+}
+
+void
+fuse_loop_end_telling(struct fuse_loop *l)
+{
+	atomic_fetch_sub(&l->counts.telling, 1);
+}
+
 static void
 raise_flag(struct fuse_loop *l, atomic_bool *flag)
 {
@@ -563,4 +575,10 @@ size_t
 fuse_loop_counters(struct fuse_loop *l, const char **names, uint64_t *counts, size_t max)
 {
 	return fuse_wire_counters(&l->counts, names, counts, max);
+}
+
+uint64_t
+fuse_loop_use(struct fuse_loop *l)
+{
+	return atomic_load(&l->counts.use);
 }

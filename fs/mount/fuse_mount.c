@@ -331,3 +331,9 @@ fuse_mount_counters(struct fuse_mount *fm, const char **names, uint64_t *counts,
 {
 	return fuse_loop_counters(fm->loop, names, counts, max);
 }
+
+uint64_t
+fuse_mount_use(struct fuse_mount *fm)
+{
+	return fuse_loop_use(fm->loop);
+}

@@ -9,11 +9,9 @@
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "vfs.h"
 
@@ -109,7 +107,7 @@ is_by_number(fuse_ino_t parent, const char *name)
 static void
 lookup_by_number(fuse_req_t req, const char *name)
 {
-	bool ours = tgkill(getpid(), fuse_req_ctx(req)->pid, 0) == 0;
+	bool ours = fuse_wire_is_own(fuse_req_ctx(req)->pid);
 	struct fuse_entry_param entry;
 	struct stat attr;
 	err_t err = ours ? vfs_lookup_known_file(vfs_of(req), strtoull(name + strlen(FUSE_BY_NUMBER), NULL, 10), &attr) :

@@ -48,5 +48,7 @@ void fuse_mount_forget_inode(struct fuse_mount *fm, uint64_t ino); /* attributes
 
 /* Messages served so far by kind, for status --counters: fills at most max names and counts, returns how many. */
 size_t fuse_mount_counters(struct fuse_mount *fm, const char **names, uint64_t *counts, size_t max);
+/* Another number whenever somebody has used the folder in between: what only this process or the kernel itself wanted is none. */
+uint64_t fuse_mount_use(struct fuse_mount *fm);
 
 #endif

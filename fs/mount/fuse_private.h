@@ -60,9 +60,11 @@ void fuse_interrupt_end(void);
 
 #define FUSE_WIRE_OPCODES 64U
 
-/* Messages so far, by opcode; 0: those that are not known. */
+/* Messages so far. */
 struct fuse_wire_counts {
-	atomic_ullong v[FUSE_WIRE_OPCODES];
+	atomic_ullong v[FUSE_WIRE_OPCODES]; /* by opcode; 0: those that are not known */
+	atomic_ullong use;                  /* as fuse_mount_use */
+	atomic_uint telling;                /* threads of this process that may send some, too */
 };
 
 /* A thread's end of the connection. */
@@ -87,6 +89,8 @@ enum fuse_wire_cost fuse_wire_inspect(const void *message, size_t len, pid_t *se
  * away from who is about to send it.
  */
 void fuse_wire_let_block(bool yes);
+/* Is a sender a thread of this process? */
+bool fuse_wire_is_own(pid_t sender);
 /* Are more messages waiting to be read? */
 bool fuse_wire_has_more(void);
 /* As fuse_mount_counters. */
@@ -109,6 +113,10 @@ struct fuse_loop;
 /* The thread whose requests are those; 0: none. */
 void fuse_loop_set_refresher(struct fuse_loop *l, pid_t tid);
 
+/* Around what threads of this process send: it is no use of the folder. */
+void fuse_loop_begin_telling(struct fuse_loop *l);
+void fuse_loop_end_telling(struct fuse_loop *l);
+
 /* Once the session is mounted: takes over its reading and writing.  se is borrowed and outlives the loop. */
 MUST_CHECK err_t fuse_loop_new(struct fuse_session *se, struct fuse_loop **out);
 /* All threads have ended. */
@@ -127,8 +135,9 @@ void fuse_loop_stop(struct fuse_loop *l);
 /* 0, or the receive error that ended a thread. */
 err_t fuse_loop_error(struct fuse_loop *l);
 
-/* As fuse_mount_counters. */
+/* As fuse_mount_counters and fuse_mount_use. */
 size_t fuse_loop_counters(struct fuse_loop *l, const char **names, uint64_t *counts, size_t max);
+uint64_t fuse_loop_use(struct fuse_loop *l);
 
 /* Before an inode's number: its name in the root for threads of this process, if it is a file that the kernel knows. */
 #define FUSE_BY_NUMBER ".snugfs-inode-"

@@ -50,12 +50,15 @@ begin(struct fuse_tell *t)
 	if (go)
 		t->telling_count++;
 	pthread_mutex_unlock(&t->lock);
+	if (go)
+		fuse_loop_begin_telling(t->loop);
 	return go;
 }
 
 static void
 finish(struct fuse_tell *t)
 {
+	fuse_loop_end_telling(t->loop);
 	pthread_mutex_lock(&t->lock);
 	if (--t->telling_count == 0)
 		pthread_cond_broadcast(&t->quiet);

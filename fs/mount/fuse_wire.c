@@ -12,6 +12,7 @@
 #include <linux/fuse.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -138,6 +139,28 @@ copies(uint32_t opcode)
 	return opcode == FUSE_LSEEK || opcode == FUSE_FALLOCATE || opcode == FUSE_COPY_FILE_RANGE;
 }
 
+bool
+fuse_wire_is_own(pid_t sender)
+{
+	return sender > 0 && tgkill(getpid(), sender, 0) == 0;
+}
+
+/* What programs look at without a person, what the kernel does by itself and what this process asks for is no use of the folder. */
+static bool
+is_use(const struct fuse_in_header *header, const struct fuse_wire_counts *counts)
+{
+	switch (header->opcode) {
+	case FUSE_STATFS:
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_INTERRUPT:
+	case FUSE_INIT:
+		return false;
+	default:
+		return atomic_load(&counts->telling) == 0 || !fuse_wire_is_own((pid_t)header->pid);
+	}
+}
+
 enum fuse_wire_cost
 fuse_wire_inspect(const void *message, size_t len, pid_t *sender_out)
 {
@@ -147,6 +170,8 @@ fuse_wire_inspect(const void *message, size_t len, pid_t *sender_out)
 
 	atomic_fetch_add_explicit(&self->counts->v[header->opcode < FUSE_WIRE_OPCODES ? header->opcode : 0], 1,
 	    memory_order_relaxed);
+	if (is_use(header, self->counts))
+		atomic_fetch_add_explicit(&self->counts->use, 1, memory_order_relaxed);
 	self->kill_suidgid = false;
 	if (header->opcode == FUSE_WRITE && body_len >= sizeof(struct fuse_write_in)) {
 		const struct fuse_write_in *in = body;

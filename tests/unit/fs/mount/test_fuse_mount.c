@@ -240,6 +240,29 @@ a_file_that_somebody_has_open_shows_its_new_content_size_and_time(void **state)
 	assert_int_equal(st.st_mtim.tv_nsec, 987654321);
 }
 
+/* Also where the kernel knows a file by a name that it no longer has, so that it is found by its number. */
+static void
+what_the_kernel_is_told_is_no_use_of_the_folder(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino, use;
+	int fd;
+
+	put(f, "f", "original content");
+	ino = number_of(f, "f");
+	fd = open(path_of(f, "f"), O_RDONLY);
+	assert_true(fd >= 0);
+	use = fuse_mount_use(f->mount);
+	change_behind_the_kernel(f, ino, "longer than what was there before");
+	fuse_mount_write_inode(f->mount, ino);
+	assert_int_equal(vfs_rename(f->vfs, ROOT, "f", ROOT, "g", 0), 0);
+	change_behind_the_kernel(f, ino, "short");
+	assert_int_equal(fuse_mount_use(f->mount), use);
+	expect_content(fd, "short");
+	assert_int_not_equal(fuse_mount_use(f->mount), use);
+	close(fd);
+}
+
 static void
 a_file_that_nobody_may_write_to_shows_its_new_content(void **state)
 {
@@ -580,6 +603,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_file_that_somebody_has_open_shows_its_new_content_size_and_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_the_kernel_is_told_is_no_use_of_the_folder, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_file_that_nobody_may_write_to_shows_its_new_content, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_an_open_file_holds_unwritten_is_kept_when_it_is_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_that_come_and_go_elsewhere_are_seen, setup, teardown),
