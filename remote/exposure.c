@@ -1,8 +1,17 @@
 /* exposure.c: a listing, counted. */
 #include "exposure.h"
 
+#include <errno.h>
 #include <string.h>
 #include <time.h>
+
+#define PROGRESS_INTERVAL 256u /* objects; a page of a listing has some 1000 */
+
+struct listing {
+	struct exposure e;
+	exposure_progress_fn *progress;
+	void *ctx;
+};
 
 static void count_time(struct exposure *e, enum objname_kind kind, int64_t time_s)
 {
@@ -22,7 +31,8 @@ static void count_time(struct exposure *e, enum objname_kind kind, int64_t time_
 
 static err_t count_object(void *ctx, const struct store_item *item)
 {
-	struct exposure *e = ctx;
+	struct listing *l = ctx;
+	struct exposure *e = &l->e;
 	struct objname o = objname_parse(item->name);
 	struct exposure_kind *k = &e->kinds[o.kind];
 	uint64_t size = item->size;
@@ -41,15 +51,17 @@ static err_t count_object(void *ctx, const struct store_item *item)
 	e->bytes += size;
 	count_time(e, o.kind, item->time_s);
 	e->off_step += o.kind != OBJNAME_FOREIGN && !objname_size_fits(size);
-	return 0;
+	if (!l->progress || e->count % PROGRESS_INTERVAL != 1)
+		return 0;
+	return l->progress(l->ctx, e->count) ? 0 : -ECANCELED;
 }
 
-err_t exposure_read(struct store *s, struct exposure *out)
+err_t exposure_read(struct store *s, exposure_progress_fn *progress, void *ctx, struct exposure *out)
 {
-	struct exposure e = {.count = 0};
-	err_t err = store_list_items(s, "", count_object, &e);
+	struct listing l = {.progress = progress, .ctx = ctx};
+	err_t err = store_list_items(s, "", count_object, &l);
 
 	if (err == 0)
-		*out = e;
+		*out = l.e;
 	return err;
 }

@@ -5,6 +5,7 @@
 #ifndef SNUGFS_EXPOSURE_H
 #define SNUGFS_EXPOSURE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "objname.h"
@@ -30,7 +31,10 @@ struct exposure {
 	uint64_t off_step; /* objects of ours whose size is no padding step: a foreign hand */
 };
 
-/* Lists the whole store; the store's errors. */
-MUST_CHECK err_t exposure_read(struct store *s, struct exposure *out);
+/* Now and then, with the objects so far.  false: it is to end. */
+typedef bool exposure_progress_fn(void *ctx, uint64_t count);
+
+/* Lists the whole store; the store's errors; -ECANCELED: progress said so.  progress may be NULL. */
+MUST_CHECK err_t exposure_read(struct store *s, exposure_progress_fn *progress, void *ctx, struct exposure *out);
 
 #endif

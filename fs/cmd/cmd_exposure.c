@@ -13,6 +13,7 @@
 #include "mountstate.h"
 #include "objname.h"
 #include "op_exposure.h"
+#include "progress.h"
 #include "remote_open.h"
 #include "session.h"
 #include "tell.h"
@@ -112,6 +113,13 @@ print_text(const json_t *a)
 		printf("  - %s.\n", could[i]);
 }
 
+static bool
+show(void *ctx, uint64_t count)
+{
+	progress_show(ctx, EXPOSURE_PROGRESS_TEXT, count, 0, PROGRESS_COUNT);
+	return true;
+}
+
 /* With keys that somebody types, that are in a file or in the usual places. */
 static int
 look_from_here(const struct options *o, const char *url, json_t **answer_out)
@@ -119,12 +127,14 @@ look_from_here(const struct options *o, const char *url, json_t **answer_out)
 	CLEANUP(remote_keys_clear) struct remote_keys keys = { 0 };
 	CLEANUP(store_free_ptr) struct store *store = NULL;
 	CLEANUP(handle_free_json) json_t *answer = NULL;
+	struct progress bar = { 0 };
 	const char *text;
 	int status;
 
 	if ((status = remote_keys_read(o, "exposure", &keys)) != 0 || (status = remote_open(url, false, &keys, &store)) != 0)
 		return status;
-	answer = exposure_describe(store);
+	answer = exposure_describe(store, show, &bar);
+	progress_end(&bar);
 	if (answer == NULL)
 		return tell_failure("not enough memory");
 	if (!control_is_ok(answer, &text))

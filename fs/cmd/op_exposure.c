@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #include "credentials.h"
-#include "exposure.h"
 #include "op.h"
 #include "tell.h"
 
@@ -34,12 +33,12 @@ describe_counts(const uint64_t *counts, size_t count)
 }
 
 json_t *
-exposure_describe(struct store *store)
+exposure_describe(struct store *store, exposure_progress_fn *progress, void *ctx)
 {
 	struct exposure e;
 	json_t *kinds;
 	char what[384];
-	err_t err = exposure_read(store, &e);
+	err_t err = exposure_read(store, progress, ctx, &e);
 
 	if (err != 0) {
 		store_explain(store, err, what, sizeof(what));
@@ -51,6 +50,15 @@ exposure_describe(struct store *store)
 	return json_pack("{s:b, s:s, s:I, s:I, s:I, s:o, s:o, s:o}", "ok", 1, "store", store->url, "objects", (json_int_t)e.count, "bytes",
 	    (json_int_t)e.bytes, "off_step", (json_int_t)e.off_step, "kinds", kinds, "by_hour", describe_counts(e.by_hour, 24),
 	    "by_weekday", describe_counts(e.by_weekday, 7));
+}
+
+static bool
+show(void *ctx, uint64_t count)
+{
+	struct op *op = ctx;
+
+	op_progress(op, EXPOSURE_PROGRESS_TEXT, count, 0, PROGRESS_COUNT);
+	return !op_is_cancelled(op);
 }
 
 /* {"op": "exposure"} */
@@ -76,5 +84,5 @@ op_exposure(struct op *op, const json_t *request)
 	}
 	if ((err = store_open_with(op->vault->remote_url, false, &options, &store, &why)) != 0)
 		return control_refusal("%s", why != NULL ? why : tell_reason(err));
-	return exposure_describe(store);
+	return exposure_describe(store, show, op);
 }

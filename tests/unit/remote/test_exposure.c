@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,14 +73,14 @@ static void objects_are_counted_by_kind(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(dir));
 	assert_int_equal(store_open(dir, true, &s, NULL), 0);
-	assert_int_equal(exposure_read(s, &e), 0);
+	assert_int_equal(exposure_read(s, NULL, NULL, &e), 0);
 	assert_int_equal(e.count, 0);
 	assert_int_equal(store_put(s, "v", data, 4096), 0);
 	assert_int_equal(store_put(s, "c/000000000003", data, 4096), 0);
 	assert_int_equal(store_put(s, "c/000000000009", data, 8192), 0);
 	assert_int_equal(store_put(s, "s/00/" HEX32, data, 5000), 0);
 	assert_int_equal(store_put(s, "notes.txt", data, 10), 0);
-	assert_int_equal(exposure_read(s, &e), 0);
+	assert_int_equal(exposure_read(s, NULL, NULL, &e), 0);
 	assert_int_equal(e.count, 5);
 	assert_int_equal(e.bytes, 4096 + 4096 + 8192 + 5000 + 10);
 	assert_int_equal(e.off_step, 1);
@@ -109,7 +110,7 @@ static void times_are_those_of_the_store(void **state)
 	snprintf(command, sizeof(command), "cd %s && touch -d @1000000800 c/000000000000 && touch -d @1000101600 c/000000000001 && "
 	    "touch -d @1 notes.txt", dir);
 	assert_int_equal(system(command), 0);
-	assert_int_equal(exposure_read(s, &e), 0);
+	assert_int_equal(exposure_read(s, NULL, NULL, &e), 0);
 	assert_int_equal(e.kinds[OBJNAME_COMMIT].first_s, 1000000800);
 	assert_int_equal(e.kinds[OBJNAME_COMMIT].last_s, 1000101600);
 	assert_int_equal(e.kinds[OBJNAME_SEGMENT].last_s, 0);
@@ -122,6 +123,30 @@ static void times_are_those_of_the_store(void **state)
 	assert_int_equal(system(command), 0);
 }
 
+static bool end_at(void *ctx, uint64_t count)
+{
+	return count < *(const uint64_t *)ctx;
+}
+
+static void a_listing_ends_when_it_is_told_to(void **state)
+{
+	CLEANUP(store_free_ptr) struct store *s = NULL;
+	char dir[] = "/tmp/snugfs-exposure-XXXXXX", command[256];
+	uint64_t most = 500, more = 5000;
+	struct exposure e = {.count = 4711};
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(store_open(dir, true, &s, NULL), 0);
+	snprintf(command, sizeof(command), "cd %s && seq -f object%%.0f 1000 | xargs touch", dir);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(exposure_read(s, end_at, &most, &e), -ECANCELED);
+	assert_int_equal(e.count, 4711);
+	assert_int_equal(exposure_read(s, end_at, &more, &e), 0);
+	assert_int_equal(e.count, 1000);
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -129,6 +154,7 @@ int main(void)
 	    cmocka_unit_test(a_name_read_is_the_name_written),
 	    cmocka_unit_test(objects_are_counted_by_kind),
 	    cmocka_unit_test(times_are_those_of_the_store),
+	    cmocka_unit_test(a_listing_ends_when_it_is_told_to),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
