@@ -81,8 +81,14 @@ static void
 print_times(const json_t *a)
 {
 	static const char *const days[] = { "Su", "Mo", "Tu", "We", "Th", "Fr", "Sa" };
-	const json_t *hours = json_object_get(a, "by_hour"), *weekdays = json_object_get(a, "by_weekday");
+	const json_t *hours = json_object_get(a, "by_hour"), *weekdays = json_object_get(a, "by_weekday"), *count;
+	json_int_t timed = 0;
+	size_t n;
 
+	json_array_foreach(hours, n, count)
+		timed += json_integer_value(count);
+	if (timed == 0)
+		return;
 	printf("\nHow many of them were written in which hour of the day, and on which day of the week (as this computer counts):");
 	for (size_t i = 0; i < 24; i++)
 		printf("%s  %02zu h %5lld", i % 6 == 0 ? "\n" : "", i, (long long)json_integer_value(json_array_get(hours, i)));

@@ -163,3 +163,12 @@ def test_exposure_shows_counts_and_sizes_and_needs_no_key(synced):
         assert f'"{name}"' not in text
     (pathlib.Path(synced.store) / "letter.txt").write_text("dear operator")
     assert json.loads(synced.run("exposure", "--remote", synced.store, "--json").stdout)["kinds"]["foreign"]["count"] == 1
+
+
+def test_exposure_shows_no_table_of_times_where_no_object_has_one(synced):
+    assert "00 h" in synced.run("exposure", synced.mountpoint).stdout
+    foreign = synced.root / "foreign"
+    (foreign / "tmp").mkdir(parents=True)
+    (foreign / "letter.txt").write_text("dear operator")
+    shown = synced.run("exposure", "--remote", foreign).stdout
+    assert "sees 1 object" in shown and "00 h" not in shown
