@@ -6,7 +6,8 @@
  * file, one behind the other.  Who reads on where he stopped gets a window of pieces that doubles up to 16 MiB, in transfers of up to
  * 4 MiB; one read somewhere brings only the pieces that it touches.
  *
- * LOCKING: its lock is taken under a file's lock and under nothing else; nothing is taken under it.
+ * LOCKING: its lock is taken under a file's lock, and under the one that somebody holds who calls a request off (interrupt.h), so it is
+ * given up before he is asked anything; nothing is taken under it.
  * Uses interrupt.h, meta.h, segstore.h, pieces.h.
  */
 #ifndef SNUGFS_FETCHER_H
