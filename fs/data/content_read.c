@@ -418,7 +418,7 @@ static err_t
 read_local(struct content *c, struct scratch *s, struct reading *r)
 {
 	content_lock_file(c, r->ino, false);
-	meta_lock_warm(c->meta, r->ino, r->off);
+	meta_lock_warm(c->meta, r->ino, r->off, r->len);
 
 	err_t e = collect(c, s, r->ino, r->off, &r->len, &r->origin);
 

@@ -187,7 +187,7 @@ write_once(struct writing *w)
 	if (e && !w->appended)
 		return e;
 	content_lock_file(w->c, w->ino, true);
-	meta_lock_warm(w->c->meta, w->ino, w->off);
+	meta_lock_warm(w->c->meta, w->ino, w->off, w->len);
 	if (!e)
 		e = map_all(w);
 	if (e)

@@ -18,10 +18,10 @@
 static const char PROBE[] = "snugfs meta.db 1";
 
 void
-db_warm(struct db *db, enum db_table table, uint64_t a, uint64_t b)
+db_warm(struct db *db, enum db_table table, uint64_t a, uint64_t b, uint64_t last_b)
 {
-	if (db_is_key(a, b))
-		db_touch_read(db->touch, table, a, b);
+	if (db_is_key(a, last_b))
+		db_touch_read(db->touch, table, a, b, last_b);
 }
 
 void

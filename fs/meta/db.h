@@ -102,9 +102,10 @@ MUST_CHECK err_t db_scan_all(struct db *db, enum db_table table, uint64_t after_
 
 /*
  * Rows that are going to be read: any thread, without the reader's lock, which then does not have to be held while the disk is
- * asked.  DB_INODE, DB_CHUNK and DB_CHUNK_PART; or the names of a directory with that hash, and the first `limit` of it.
+ * asked.  DB_INODE (b is 0), and of DB_CHUNK and DB_CHUNK_PART all from b to last_b; or the names of a directory with that hash, and the
+ * first `limit` of it.
  */
-void db_warm(struct db *db, enum db_table table, uint64_t a, uint64_t b);
+void db_warm(struct db *db, enum db_table table, uint64_t a, uint64_t b, uint64_t last_b);
 void db_warm_names(struct db *db, uint64_t parent, int64_t hash, unsigned limit);
 
 /*

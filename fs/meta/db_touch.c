@@ -16,8 +16,8 @@ static const char PRAGMAS[] = "PRAGMA cache_size = -512; PRAGMA query_only = ON;
 enum statement { READ_INODE, READ_CHUNK, READ_PART, READ_HASH, READ_NAMES, STATEMENTS };
 static const char *const SQL[STATEMENTS] = {
 	[READ_INODE] = "SELECT row FROM inode WHERE ino = ?1",
-	[READ_CHUNK] = "SELECT row FROM chunk WHERE ino = ?1 AND no = ?2",
-	[READ_PART] = "SELECT row FROM chunk_part WHERE ino = ?1 AND no = ?2",
+	[READ_CHUNK] = "SELECT row FROM chunk WHERE ino = ?1 AND no BETWEEN ?2 AND ?3",
+	[READ_PART] = "SELECT row FROM chunk_part WHERE ino = ?1 AND no BETWEEN ?2 AND ?3",
 	[READ_HASH] = "SELECT row FROM dentry INDEXED BY dentry_hash WHERE parent = ?1 AND hash = ?2",
 	[READ_NAMES] = "SELECT row FROM dentry WHERE parent = ?1 ORDER BY cookie LIMIT ?2",
 };
@@ -107,13 +107,14 @@ take(struct db_touch *t)
 
 /* [lock] */
 static void
-read_rows(struct connection *c, enum statement which, uint64_t p1, int64_t p2)
+read_rows(struct connection *c, enum statement which, uint64_t p1, int64_t p2, uint64_t p3)
 {
+	const sqlite3_int64 given[] = { (int64_t)p1, p2, (int64_t)p3 };
 	sqlite3_stmt *s = c->statements[which];
-	int rc = sqlite3_bind_int64(s, 1, (int64_t)p1);
+	int rc = SQLITE_OK;
 
-	if (rc == SQLITE_OK && sqlite3_bind_parameter_count(s) > 1)
-		rc = sqlite3_bind_int64(s, 2, p2);
+	for (int k = 0; rc == SQLITE_OK && k < sqlite3_bind_parameter_count(s); k++)
+		rc = sqlite3_bind_int64(s, k + 1, given[k]);
 	/* A long row has more pages than its first. */
 	while (rc == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
 		(void)sqlite3_column_blob(s, 0);
@@ -127,12 +128,12 @@ statement_of(enum db_table table)
 }
 
 void
-db_touch_read(struct db_touch *t, enum db_table table, uint64_t a, uint64_t b)
+db_touch_read(struct db_touch *t, enum db_table table, uint64_t a, uint64_t b, uint64_t last_b)
 {
 	struct connection *c = take(t);
 
 	if (is_open(t, c))
-		read_rows(c, statement_of(table), a, (int64_t)b);
+		read_rows(c, statement_of(table), a, (int64_t)b, last_b);
 	pthread_mutex_unlock(&c->lock);
 }
 
@@ -142,9 +143,9 @@ db_touch_read_names(struct db_touch *t, uint64_t parent, int64_t hash, unsigned 
 	struct connection *c = take(t);
 
 	if (is_open(t, c)) {
-		read_rows(c, READ_HASH, parent, hash);
+		read_rows(c, READ_HASH, parent, hash, 0);
 		if (limit > 0)
-			read_rows(c, READ_NAMES, parent, limit);
+			read_rows(c, READ_NAMES, parent, limit, 0);
 	}
 	pthread_mutex_unlock(&c->lock);
 }

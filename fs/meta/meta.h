@@ -66,10 +66,10 @@ void meta_free(struct meta *m);
 void meta_lock(struct meta *m);
 void meta_unlock(struct meta *m);
 /*
- * The same for who is going to look at an inode and, if not 0, what it has at that offset, or at a name: what is not in memory is read from the
- * disk before, by itself, so that nobody waits for that.
+ * The same for who is going to look at an inode and what it has in [off, off + len), of which 1 MiB counts, or at a name: what is not in
+ * memory is read from the disk before, by itself, so that nobody waits for that.  len 0: only at the inode.
  */
-void meta_lock_warm(struct meta *m, uint64_t ino, uint64_t off);
+void meta_lock_warm(struct meta *m, uint64_t ino, uint64_t off, uint64_t len);
 void meta_lock_warm_name(struct meta *m, uint64_t parent, const char *name);
 /* For those who change much: waits while so many changes wait for the disk that memory would not hold more.  Not with any lock. */
 void meta_throttle(struct meta *m);

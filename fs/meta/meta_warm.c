@@ -27,34 +27,46 @@ disk_was_asked(void)
 	return true;
 }
 
+/* Chunk 0 comes with its inode. */
 static bool
-is_cold_chunk(struct meta *m, uint64_t ino, uint64_t off)
+is_cold_range(struct meta *m, uint64_t ino, uint64_t from, uint64_t to)
 {
-	uint64_t key[2] = { ino, off / CHUNK_LEN };
-	struct cached_chunk *cc;
+	for (uint64_t no = from / CHUNK_LEN; no * CHUNK_LEN < to; no++) {
+		uint64_t key[2] = { ino, no };
+		struct cached_chunk *cc;
 
-	HASH_FIND(hh, m->chunks, key, sizeof(key), cc);
-	return cc == NULL || (parts_between(&cc->chunk, off, off + 1) & ~cc->parts.loaded) != 0;
+		HASH_FIND(hh, m->chunks, key, sizeof(key), cc);
+		if (no > 0 && (cc == NULL || (parts_between(&cc->chunk, from, to) & ~cc->parts.loaded) != 0))
+			return true;
+	}
+	return false;
+}
+
+static void
+warm_range(struct meta *m, uint64_t ino, uint64_t from, uint64_t to)
+{
+	from = from < CHUNK_LEN ? CHUNK_LEN : from;
+	db_warm(m->db, DB_CHUNK, ino, from / CHUNK_LEN, (to - 1) / CHUNK_LEN);
+	db_warm(m->db, DB_CHUNK_PART, ino, from / CHUNK_PART_LEN, (to - 1) / CHUNK_PART_LEN);
 }
 
 void
-meta_lock_warm(struct meta *m, uint64_t ino, uint64_t off)
+meta_lock_warm(struct meta *m, uint64_t ino, uint64_t off, uint64_t len)
 {
+	uint64_t to = off + (len < CHUNK_LEN ? len : CHUNK_LEN);
 	struct cached_inode *ci;
-	bool cold_chunk;
+	bool cold_range;
 
 	meta_lock(m);
 	ci = inode_cached(m, ino);
-	cold_chunk = off >= CHUNK_LEN && (ci == NULL || ci->node.stored) && is_cold_chunk(m, ino, off);
-	if ((ci != NULL && !cold_chunk) || !disk_was_asked())
+	cold_range = (ci == NULL || ci->node.stored) && is_cold_range(m, ino, off, to);
+	if ((ci != NULL && !cold_range) || !disk_was_asked())
 		return;
 	meta_unlock(m);
 	if (ci == NULL)
-		db_warm(m->db, DB_INODE, ino, 0);
-	if (cold_chunk) {
-		db_warm(m->db, DB_CHUNK, ino, off / CHUNK_LEN);
-		db_warm(m->db, DB_CHUNK_PART, ino, off / CHUNK_PART_LEN);
-	}
+		db_warm(m->db, DB_INODE, ino, 0, 0);
+	if (cold_range)
+		warm_range(m, ino, off, to);
 	meta_lock(m);
 }
 

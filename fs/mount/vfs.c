@@ -212,7 +212,7 @@ vfs_getattr(struct vfs *v, uint64_t ino, struct stat *attr_out)
 	struct inode *i;
 	err_t err;
 
-	meta_lock_warm(v->meta, ino, 0);
+	meta_lock_warm(v->meta, ino, 0, 0);
 	err = meta_inode_get(v->meta, ino, &i);
 	if (err == 0)
 		vfs_fill_stat(i, attr_out);

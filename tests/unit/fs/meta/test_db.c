@@ -1057,11 +1057,11 @@ warm_rounds(void *arg)
 
 	while (!r->done) {
 		for (uint64_t k = 0; k < 60; k++) {
-			db_warm(r->db, DB_CHUNK, 1, k);
-			db_warm(r->db, DB_INODE, k, 0);
+			db_warm(r->db, DB_CHUNK, 1, k, k + 3);
+			db_warm(r->db, DB_INODE, k, 0, 0);
 			db_warm_names(r->db, 1, (int64_t)k, 100);
 		}
-		db_warm(r->db, DB_INODE, UINT64_MAX, 0); /* no row's key */
+		db_warm(r->db, DB_INODE, UINT64_MAX, 0, 0); /* no row's key */
 	}
 	return NULL;
 }
