@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -24,7 +25,7 @@ closing_clear(struct closing *e)
 	handle_close_fd(&e->process);
 }
 
-/* A pidfd, or -1: then the last word on the connection must do. */
+/* -1, where it is refused: then the last word on the connection must do. */
 static int
 open_process(int connection)
 {
@@ -60,6 +61,22 @@ closing_begin(const struct place *p, struct closing *out)
 		return tell_failure("the background process of %s does not answer (%s): see the system's log", p->mountpoint,
 		    tell_reason(err));
 	return 0;
+}
+
+err_t
+closing_tell_to_end(const struct closing *e)
+{
+	pid_t pid;
+
+	if (e->connection < 0)
+		return 0;
+	if (e->process >= 0 && syscall(SYS_pidfd_send_signal, e->process, SIGTERM, NULL, 0) == 0)
+		return 0;
+	/* Where that is refused: as long as the daemon holds its end of the connection, the number is its. */
+	pid = control_peer(e->connection);
+	if (pid <= 0)
+		return -ESRCH;
+	return kill(pid, SIGTERM) == 0 ? 0 : -errno;
 }
 
 int

@@ -5,18 +5,21 @@
 #ifndef SNUGFS_CLOSING_H
 #define SNUGFS_CLOSING_H
 
+#include "err.h"
 #include "place.h"
 
-/* Both -1: there is no daemon to be heard of. */
+/* No connection (-1): there is no daemon to be heard of. */
 struct closing {
 	int connection;
-	int process; /* a pidfd */
+	int process; /* a pidfd; -1 where the system refuses them, too */
 };
 #define CLOSING_NONE (struct closing){ -1, -1 }
 void closing_clear(struct closing *e);
 
 /* Before the mount is taken off: from now on the daemon's end is heard of. */
 int closing_begin(const struct place *p, struct closing *out);
+/* What a mount that is taken off cannot do while somebody has files open there.  It is no error if there is no daemon. */
+MUST_CHECK err_t closing_tell_to_end(const struct closing *e);
 /* After: waits for it. */
 int closing_hear_end(const struct place *p, const struct closing *e);
 

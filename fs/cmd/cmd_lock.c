@@ -1,10 +1,7 @@
 /* snugfs lock: closes folders now, so that their keys are in no memory any more. */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "amounts.h"
 #include "closing.h"
@@ -35,9 +32,7 @@ detach(const struct place *p, const struct closing *end)
 
 	(void)mount_flush(p->mountpoint, MOUNT_FLUSH_MS); /* an error reaches whoever wrote */
 	err = mountstate_unmount(p->mountpoint, 1);
-	if (err == 0 && end->process >= 0 && syscall(SYS_pidfd_send_signal, end->process, SIGTERM, NULL, 0) != 0)
-		err = -errno;
-	return err;
+	return err == 0 ? closing_tell_to_end(end) : err;
 }
 
 static int

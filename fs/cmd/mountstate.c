@@ -62,15 +62,14 @@ find_mount(const char *mountpoint, char **type_out, char **source_out)
 
 /*
  * A daemon whose main thread has ended, but not the last one: that waits for a page which nobody will read, and holds everything open
- * (mountwatch.h).  To be asked through the control socket, which is open, too: it says whose it is.
+ * (mountwatch.h).  To be asked through the control socket, which is open, too: it says whose it is.  The caller closes that.
  */
 static pid_t
-find_dead_daemon(const char *vault_dir)
+find_dead_daemon(const char *vault_dir, int *connection_out)
 {
-	CLEANUP(handle_close_fd) int fd = -1;
 	CLEANUP(close_file) FILE *f = NULL;
 	char path[32], line[256], *state;
-	pid_t pid = control_connect(vault_dir, &fd) == 0 ? control_peer(fd) : -1;
+	pid_t pid = control_connect(vault_dir, connection_out) == 0 ? control_peer(*connection_out) : -1;
 
 	if (pid < 0)
 		return -1;
@@ -83,11 +82,12 @@ find_dead_daemon(const char *vault_dir)
 
 /* The watch does that at once; unless somebody has killed that, too. */
 static void
-give_up(const char *mountpoint, pid_t daemon)
+give_up(const char *mountpoint, pid_t daemon, int connection)
 {
 	CLEANUP(handle_close_fd) int abort_fd = -1;
 	CLEANUP(handle_close_fd) int process = (int)syscall(SYS_pidfd_open, daemon, 0);
-	struct pollfd end = { .fd = process, .events = POLLIN };
+	/* Where a pidfd is refused, the end of the connection is its end. */
+	struct pollfd end = { .fd = process >= 0 ? process : connection, .events = POLLIN };
 	err_t err = connection_open(mountpoint, "abort", O_WRONLY, &abort_fd);
 
 	if (err == 0)
@@ -95,7 +95,7 @@ give_up(const char *mountpoint, pid_t daemon)
 	if (err != 0)
 		(void)tell_failure("the background process of %s was killed in the middle of something, and programs that use the folder "
 		    "wait for it: only root can end that, with \"umount -f %s\"", mountpoint, mountpoint);
-	else if (process >= 0 && poll(&end, 1, END_TIMEOUT_MS) == 1)
+	else if (poll(&end, 1, END_TIMEOUT_MS) == 1)
 		fprintf(stderr, "snugfs: the background process of %s was killed in the middle of something; programs that waited for it "
 		    "get errors now\n", mountpoint);
 }
@@ -105,6 +105,7 @@ mountstate_get(const char *mountpoint)
 {
 	CLEANUP(free_ptr) char *type = NULL;
 	CLEANUP(free_ptr) char *source = NULL;
+	CLEANUP(handle_close_fd) int connection = -1;
 	struct statfs fs;
 	pid_t dead;
 
@@ -113,8 +114,8 @@ mountstate_get(const char *mountpoint)
 		return MOUNT_NONE;
 	if (strcmp(type, MOUNT_TYPE) != 0)
 		return MOUNT_OTHER;
-	if (source != NULL && (dead = find_dead_daemon(source)) > 0) {
-		give_up(mountpoint, dead);
+	if (source != NULL && (dead = find_dead_daemon(source, &connection)) > 0) {
+		give_up(mountpoint, dead, connection);
 		return MOUNT_STALE;
 	}
 	/* Not stat(2), which the kernel may answer from its cache long after the process has died.  It is dying: ECONNABORTED. */
