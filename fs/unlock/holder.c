@@ -2,6 +2,7 @@
 #include "holder.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -9,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -71,19 +71,16 @@ do_task(const struct task *t, struct holder_exchange *x)
 	    t->verb == TASK_GET ? holder_tpm_get(x, t->pin) : holder_tpm_drop(x);
 }
 
-/* false: it took too long. */
+/* Until nobody has the pipe's other end any more, which only the child has: it has ended.  false: it took too long. */
 static bool
-await(pid_t child)
+await(int fd)
 {
-	int fd = (int)syscall(SYS_pidfd_open, child, 0), ready;
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p = { .fd = fd };
+	int ready;
 
-	if (fd < 0)
-		return true; /* then waitpid waits as long as it takes */
 	do
 		ready = poll(&p, 1, TIMEOUT_MS);
 	while (ready < 0 && errno == EINTR);
-	close(fd);
 	return ready != 0;
 }
 
@@ -91,17 +88,24 @@ static err_t
 run(const struct task *t, struct holder_exchange *x)
 {
 	const char *name = t->kind == SLOT_TPM ? "the TPM" : "the keyring";
-	int ended = 0;
+	int ended = 0, fds[2];
 	bool in_time;
-	pid_t child = fork();
+	pid_t child;
+	err_t err;
 
-	if (child < 0)
+	if (pipe2(fds, O_CLOEXEC) != 0)
 		return -errno;
+	child = fork();
+	err = child < 0 ? -errno : 0;
 	if (child == 0) {
 		x->err = do_task(t, x);
 		_exit(EXIT_SUCCESS);
 	}
-	in_time = await(child);
+	close(fds[1]);
+	in_time = err != 0 || await(fds[0]);
+	close(fds[0]);
+	if (err != 0)
+		return err;
 	if (!in_time)
 		(void)kill(child, SIGKILL);
 	while (waitpid(child, &ended, 0) < 0 && errno == EINTR)
