@@ -231,6 +231,13 @@ disk_flush_dir(int dirfd)
 	return fsync(dirfd) ? -errno : 0;
 }
 
+/* A container that does not know fallocate(2), or forbids it, is like a file system that has no such thing. */
+static bool
+is_unsupported(int error)
+{
+	return error == EOPNOTSUPP || error == ENOSYS || error == EPERM;
+}
+
 err_t
 disk_punch(int fd, uint64_t off, uint64_t len)
 {
@@ -239,7 +246,7 @@ disk_punch(int fd, uint64_t off, uint64_t len)
 	if (e)
 		return e;
 	while (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len)) {
-		if (errno == EOPNOTSUPP)
+		if (is_unsupported(errno))
 			return 0;
 		if (errno != EINTR)
 			return -errno;
@@ -269,6 +276,8 @@ disk_allocate(int fd, uint64_t len)
 	if (e)
 		return e;
 	while (fallocate(fd, 0, 0, (off_t)len)) {
+		if (is_unsupported(errno))
+			return -EOPNOTSUPP;
 		if (errno != EINTR)
 			return -errno;
 	}
