@@ -43,11 +43,16 @@ progress(void *ctx, uint64_t files, uint64_t bytes)
 	return !op_is_cancelled(r->op);
 }
 
-/* archiver.h writes to the working directory: this thread gets one of its own, which others do not share, and a umask. */
+/*
+ * archiver.h writes to the working directory: this thread gets one of its own, which others do not share, and a umask.  Many containers
+ * refuse that; a process which serves no folder, and does nothing else, can do without.
+ */
 static err_t
-enter(const char *folder)
+enter(const struct op *op, const char *folder)
 {
-	return unshare(CLONE_FS) != 0 || chdir(folder) != 0 ? -errno : 0;
+	if (unshare(CLONE_FS) != 0 && op->mount != NULL)
+		return -ENOTSUP;
+	return chdir(folder) != 0 ? -errno : 0;
 }
 
 static json_t *
@@ -60,11 +65,14 @@ copy_out(struct op *op, const char *folder)
 	json_t *answer;
 	err_t err;
 
-	if ((err = enter(folder)) == 0 && (err = archiver_new_folder(geteuid() == 0, &a)) == 0)
+	if ((err = enter(op, folder)) == 0 && (err = archiver_new_folder(geteuid() == 0, &a)) == 0)
 		err = export_pending(op->vault, a, &hooks, &report);
 	if (err == 0)
 		answer = json_pack("{s:b, s:I, s:I, s:I, s:O}", "ok", 1, "files", (json_int_t)report.files, "bytes",
 		    (json_int_t)report.bytes, "failed", (json_int_t)report.failed, "why", r.failed);
+	else if (a == NULL && err == -ENOTSUP)
+		answer = control_refusal("nothing can be copied while %s is open, since this system refuses a thread a working directory of "
+		    "its own (unshare): unmount it, and try again", op->mountpoint);
 	else
 		answer = control_refusal("the copy in %s is not whole: %s", folder, a != NULL && archiver_why(a)[0] != '\0' ?
 		    archiver_why(a) : tell_reason(err));
