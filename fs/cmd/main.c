@@ -78,6 +78,7 @@ find_subcommand(const struct command *c, const char *word)
 static int
 run_command(const struct command *c, struct options *o)
 {
+	err_t err;
 	int status;
 
 	umask(077);
@@ -86,8 +87,8 @@ run_command(const struct command *c, struct options *o)
 	if (!(c->daemonizes && o->foreground))
 		log_open(true);
 	launch_leave_memory_out_of_cores();
-	if (secmem_init() != 0)
-		return tell_failure("the memory for secrets cannot be set up: nothing was done");
+	if ((err = secmem_init()) != 0)
+		return tell_failure("secrets could not be kept out of core dumps and of swap here (%s): nothing was done", tell_reason(err));
 	status = c->run(o);
 	if (fflush(stdout) != 0 && status == 0)
 		status = tell_failure("standard output cannot be written to: %s", tell_reason(-errno));

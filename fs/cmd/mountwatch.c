@@ -62,7 +62,7 @@ mountwatch_main(void)
 	(void)prctl(PR_SET_NAME, MOUNTWATCH_NAME);
 	keep_signals_out(&while_waiting);
 	(void)prctl(PR_SET_PDEATHSIG, DEATH_SIGNAL);
-	(void)close_range(STDERR_FILENO + 1, ~0u, 0); /* what the daemon has opened or inherited is none of its business */
+	closefrom(STDERR_FILENO + 1); /* what the daemon has opened or inherited is none of its business */
 	(void)!chdir("/");
 	(void)ppoll(&daemon, 1, NULL, &while_waiting);
 	return connection_abort(STDOUT_FILENO) == 0 ? EXIT_SUCCESS : EXIT_TOLD;

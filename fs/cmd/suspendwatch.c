@@ -50,7 +50,7 @@ suspendwatch_main(void)
 	err_t err;
 
 	(void)prctl(PR_SET_NAME, SUSPENDWATCH_NAME);
-	(void)close_range(STDERR_FILENO + 1, ~0u, 0); /* what the daemon has opened or inherited is none of its business */
+	closefrom(STDERR_FILENO + 1); /* what the daemon has opened or inherited is none of its business */
 	err = logind_watch(STDIN_FILENO, &hooks, &why);
 	if (err != 0) {
 		say("f");
