@@ -26,6 +26,7 @@ class Cli:
     """A person's account: a home, and whatever is mounted below it is taken off at the end."""
 
     def __init__(self, root):
+        self.program = [binary()]
         self.root = pathlib.Path(root)
         self.home = self.root / "home"
         self.home.mkdir()
@@ -38,7 +39,7 @@ class Cli:
 
     def run(self, *args, stdin=None, **kwargs):
         feed = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
-        return subprocess.run([binary(), *map(str, args)], env=self.env, capture_output=True, text=True, timeout=TIMEOUT,
+        return subprocess.run([*self.program, *map(str, args)], env=self.env, capture_output=True, text=True, timeout=TIMEOUT,
                               **feed, **kwargs)
 
     def ok(self, *args, **kwargs):
