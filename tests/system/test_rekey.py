@@ -56,10 +56,12 @@ def test_after_a_removal_all_content_is_under_new_keys_and_nobody_sees_a_change(
     before, tree = segments(party), trees.describe(alpha.mountpoint)
     said = device(alpha, "remove", "gamma", "--yes", "--rekey").stdout
     assert "keys to" in said and str(party.store) in said and "in the background" in said
+    beta.run("pause", beta.mountpoint)
     (beta.mountpoint / "things" / "text 3").write_text("edited elsewhere")
     assert "only today's devices" in rekey(alpha)
     conftest.wait_until(lambda: is_settled(alpha), "the end")
     assert trees.compare(tree, trees.describe(alpha.mountpoint)) == []
+    beta.run("resume", beta.mountpoint)
     party.sync(beta, alpha)
     assert (alpha.mountpoint / "things" / "text 3").read_text() == "edited elsewhere"
     assert_same(alpha, beta)
