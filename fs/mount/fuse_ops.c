@@ -269,7 +269,8 @@ op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t
 	struct stat attr;
 	err_t err = vfs_mknod(vfs_of(req), &who, parent, name, mode, rdev, &attr);
 
-	reply_entry(req, err, &attr);
+	/* The kernel did not know the name, which another device's has just taken: it looks again, and opens that or fails with -EEXIST. */
+	reply_entry(req, err == -EEXIST ? -ESTALE : err, &attr);
 }
 
 static void

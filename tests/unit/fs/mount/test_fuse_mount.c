@@ -330,6 +330,38 @@ read_one(void *arg)
 	return NULL;
 }
 
+/* Of a name that the kernel takes for free. */
+static void
+take_behind_the_kernel(struct fixture *f, const char *name)
+{
+	struct vfs_caller me = { .uid = getuid(), .gid = getgid() };
+	struct stat st;
+
+	assert_int_equal(access(path_of(f, name), F_OK), -1);
+	assert_int_equal(vfs_mknod(f->vfs, &me, ROOT, name, S_IFREG | 0600, 0, &st), 0);
+}
+
+static void
+who_makes_what_has_just_come_opens_it_unless_it_must_be_new(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+	int fd;
+
+	take_behind_the_kernel(f, "opened");
+	fd = open(path_of(f, "opened"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_ino, number_of(f, "opened"));
+	close(fd);
+	take_behind_the_kernel(f, "new");
+	assert_int_equal(open(path_of(f, "new"), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), -1);
+	assert_int_equal(errno, EEXIST);
+	take_behind_the_kernel(f, "node");
+	assert_int_equal(mknod(path_of(f, "node"), S_IFREG | 0600, 0), -1);
+	assert_int_equal(errno, EEXIST);
+}
+
 static void
 attributes_are_answered_while_many_reads_wait(void **state)
 {
@@ -607,6 +639,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_file_that_nobody_may_write_to_shows_its_new_content, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_an_open_file_holds_unwritten_is_kept_when_it_is_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_that_come_and_go_elsewhere_are_seen, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_makes_what_has_just_come_opens_it_unless_it_must_be_new, setup, teardown),
 		cmocka_unit_test_setup_teardown(attributes_are_answered_while_many_reads_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(others_are_answered_while_somebody_who_was_alone_waits_for_a_flush, setup, teardown),
 		cmocka_unit_test_setup_teardown(stopping_saves_what_an_open_file_has_written, setup, teardown),
