@@ -105,27 +105,42 @@ is_stopping(struct cache *c)
 	return stopping;
 }
 
-/* Between segments. */
+static uint64_t
+hash_pins(const uint64_t *pins, size_t count)
+{
+	uint64_t hash = count;
+
+	for (size_t k = 0; k < count; k++)
+		hash = hash * 31 + pins[k];
+	return hash;
+}
+
+/* Between segments.  What was unpinned meanwhile may have been given up: it is not to come back. */
 static err_t
 go_on(void *ctx, uint64_t done, uint64_t total)
 {
+	CLEANUP(free_ptr) uint64_t *pins = NULL;
 	struct cache *c = ctx;
+	size_t count = 0;
+	err_t e;
 
 	(void)done, (void)total;
 	if (is_stopping(c))
 		return -ECANCELED;
-	return keep_to_limit(c);
+	e = keep_to_limit(c);
+	if (!e)
+		e = cache_list_pins(c->place.meta, &pins, &count);
+	if (e || hash_pins(pins, count) == c->pins_hash)
+		return e;
+	cache_note_change(c); /* the next round has the new ones */
+	return -ECANCELED;
 }
 
 /* Has somebody pinned something since? */
 static bool
 are_new_pins(struct cache *c, const uint64_t *pins, size_t count)
 {
-	uint64_t hash = count;
-
-	for (size_t k = 0; k < count; k++)
-		hash = hash * 31 + pins[k];
-
+	uint64_t hash = hash_pins(pins, count);
 	bool news = hash != c->pins_hash;
 
 	c->pins_hash = hash;
