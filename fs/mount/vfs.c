@@ -46,6 +46,19 @@ vfs_now(struct timespec *ts)
 	clock_gettime(CLOCK_REALTIME_COARSE, ts);
 }
 
+/*
+ * At least one: what a program that still has the file open wrote is in the kernel's cache, or was written back after the kernel
+ * was told of the file, and it does not ask again before somebody closes it.  No blocks at all mean to programs that archive
+ * holes as such (tar -S) that there is nothing to be read.
+ */
+static blkcnt_t
+blocks_of(const struct inode *i)
+{
+	uint64_t blocks = content_blocks(i);
+
+	return blocks != 0 ? (blkcnt_t)blocks : 1;
+}
+
 void
 vfs_fill_stat(const struct inode *i, struct stat *st)
 {
@@ -63,7 +76,7 @@ vfs_fill_stat(const struct inode *i, struct stat *st)
 	};
 	if (S_ISREG(i->mode)) {
 		st->st_size = (off_t)i->size;
-		st->st_blocks = (blkcnt_t)content_blocks(i);
+		st->st_blocks = blocks_of(i);
 	} else if (S_ISDIR(i->mode)) {
 		st->st_size = BLOCK_LEN;
 		st->st_blocks = BLOCK_LEN / 512;

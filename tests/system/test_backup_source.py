@@ -6,6 +6,8 @@ inode number; tar its ctime and the inode number of its folder; rsync its size a
 import json
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -177,6 +179,21 @@ def test_tar_restores_everything_and_after_a_remount_archives_no_file(source, re
     assert source.reads() == 0
     changed = rewritten()
     assert archive("third.tar") == [f"./{changed}"]
+
+
+def test_tar_keeps_what_a_program_that_has_the_file_open_wrote(source):
+    """A process of its own writes: a file that somebody closes, as each child of this one would, is looked at anew."""
+    written = source.vault.mountpoint / "being written"
+    write = ("import os, sys\nfd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)\nos.fstat(fd)\nos.write(fd, bytes(range(1, 256)) * 4096)\n"
+             "os.fstat(fd)\nif sys.argv[2] == 'fsync': os.fsync(fd)\nprint('written', flush=True)\nsys.stdin.read()")
+    for how in ("fsync", "in the cache"):
+        with subprocess.Popen([sys.executable, "-c", write, written, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout.readline() == b"written\n"
+            archive = source.work(f"tar while open, {how}") / "archive.tar"
+            run("tar", *TAR, "-cf", archive, written.name, cwd=written.parent)
+            writer.stdin.close()
+        assert subprocess.run(["tar", "-xOf", archive], capture_output=True, check=True).stdout == bytes(range(1, 256)) * 4096
+        written.unlink()
 
 
 def test_cp_copies_everything_within_the_mount_and_keeps_holes_or_makes_them(source):
