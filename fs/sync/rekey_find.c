@@ -20,11 +20,19 @@ rekey_is_old(const struct rekey *r, const struct inode *i, const struct extent *
 	return false;
 }
 
-/* Of one that was overwritten in its middle two ranges are left. */
-static bool
-is_same_sealed(const struct extent_list *l, uint32_t a, uint32_t b)
+/* Its ranges lie within it, one behind the other, with what it was overwritten with between them. */
+bool
+rekey_has_twin(const struct extent_list *l, uint32_t k, uint32_t *twin_out)
 {
-	return memcmp(l->v[a].x_id, l->v[b].x_id, EXTENT_ID_LEN) == 0;
+	const struct extent *x = &l->v[k];
+
+	for (uint32_t n = k; n-- > 0 && l->v[n].off + l->v[n].len > x->x_off;) {
+		if (memcmp(l->v[n].x_id, x->x_id, EXTENT_ID_LEN) != 0)
+			continue;
+		*twin_out = n;
+		return true;
+	}
+	return false;
 }
 
 /* Bytes in segments that are under old keys. */
@@ -32,9 +40,10 @@ static uint64_t
 old_len(const struct rekey *r, const struct inode *i, const struct extent_list *l)
 {
 	uint64_t sum = 0;
+	uint32_t twin;
 
 	for (uint32_t k = 0; k < l->count; k++)
-		if (rekey_is_old(r, i, &l->v[k]) && (k == 0 || !is_same_sealed(l, k - 1, k)))
+		if (rekey_is_old(r, i, &l->v[k]) && !rekey_has_twin(l, k, &twin))
 			sum += l->v[k].stored_len;
 	return sum;
 }

@@ -176,16 +176,6 @@ seal_extent(struct rekey_batch *b, const struct source *f, const struct extent *
 	return 0;
 }
 
-/* One that was overwritten in its middle has two ranges, and is sealed once.  NULL: none before that one. */
-static const struct extent *
-sealed_before(const struct rekey_item *it, uint32_t k)
-{
-	for (uint32_t n = 0; n < k; n++)
-		if (memcmp(it->before.v[n].x_id, it->before.v[k].x_id, EXTENT_ID_LEN) == 0)
-			return &it->after.v[n];
-	return NULL;
-}
-
 static err_t
 seal_item(struct rekey_batch *b, struct rekey_item *it, struct packer *p)
 {
@@ -196,11 +186,13 @@ seal_item(struct rekey_batch *b, struct rekey_item *it, struct packer *p)
 		return 0; /* the file is gone */
 	it->key = f.writing.stored;
 	for (uint32_t k = 0; err == 0 && k < it->before.count; k++) {
-		const struct extent *x = &it->before.v[k], *twin = sealed_before(it, k);
+		const struct extent *x = &it->before.v[k];
 		const struct file_key *key = find_key(&f, x->key_version);
-		struct extent now = twin != NULL ? *twin : *x;
+		uint32_t twin = k;
+		bool again = rekey_has_twin(&it->before, k, &twin);
+		struct extent now = again ? it->after.v[twin] : *x;
 
-		if (twin != NULL) {
+		if (again) { /* it is sealed once */
 			now.off = x->off;
 			now.len = x->len;
 		} else if (key == NULL || key->epoch < b->r->epoch) {
@@ -406,11 +398,12 @@ account(struct rekey_batch *b, struct numset **leaving)
 		r->busy += !it->named && it->after.count > 0;
 		for (uint32_t n = 0; it->named && n < it->before.count; n++) {
 			const struct extent *x = &it->before.v[n];
+			uint32_t twin;
 			bool last;
 
 			if (is_as_it_was(&it->after.v[n], x))
 				continue;
-			if (n == 0 || memcmp(x[-1].x_id, x->x_id, sizeof(x->x_id)) != 0) {
+			if (!rekey_has_twin(&it->before, n, &twin)) {
 				r->left -= r->left < x->stored_len ? r->left : x->stored_len;
 				r->bytes += x->stored_len;
 			}

@@ -252,6 +252,65 @@ all_is_under_new_keys_and_the_old_ones_open_nothing_of_the_newest_state(void **s
 	}
 }
 
+/* Bytes in segments of what the newest state points at, each once. */
+struct weighing {
+	uint8_t ids[64][EXTENT_ID_LEN];
+	size_t count;
+	uint64_t bytes;
+};
+
+static err_t
+weigh_chunk(void *ctx, struct inode *i, struct chunk *c)
+{
+	struct weighing *w = ctx;
+
+	(void)i;
+	for (uint32_t k = 0; k < c->current.count; k++) {
+		const struct extent *x = &c->current.v[k];
+		size_t n = 0;
+
+		while (n < w->count && memcmp(w->ids[n], x->x_id, EXTENT_ID_LEN) != 0)
+			n++;
+		if (n < w->count)
+			continue;
+		assert_true(n < ARRAY_LEN(w->ids));
+		memcpy(w->ids[w->count++], x->x_id, EXTENT_ID_LEN);
+		w->bytes += x->stored_len;
+	}
+	return 0;
+}
+
+static void
+what_was_overwritten_in_its_middle_is_counted_once(void **state)
+{
+	struct fixture *f = *state;
+	struct weighing w = { .count = 0 };
+	struct walk walk = { 0 };
+	struct sync_status st;
+	uint64_t ino = make_random(&f->a, INODE_ROOT, "large", 2 * MIB);
+
+	sync_ok(&f->a);
+	for (unsigned k = 1; k < 8; k++) {
+		write_at(&f->a, ino, k * 100000, "in the middle", 13);
+		sync_ok(&f->a);
+	}
+	lose_a_device(f, &f->a);
+	while (!walk.ended)
+		assert_int_equal(walk_some(f->a.v->meta, &walk, weigh_chunk, &w), 0);
+	assert_true(w.count > 2);
+	assert_int_equal(rekey_begin(f->a.sync), 0);
+	pthread_mutex_lock(&f->a.sync->round);
+	f->a.sync->rekey->has_epoch = true;
+	assert_int_equal(keyring_current(f->a.v->keys, &f->a.sync->rekey->epoch), 0);
+	assert_int_equal(rekey_count(f->a.sync->rekey), 0);
+	assert_int_equal(f->a.sync->rekey->left, w.bytes);
+	pthread_mutex_unlock(&f->a.sync->round);
+	assert_int_equal(run(&f->a).bytes, w.bytes);
+	sync_get_status(f->a.sync, &st);
+	assert_false(st.rekey);
+	assert_all_is_new(&f->a);
+}
+
 static void
 without_a_removal_there_is_nothing_to_do(void **state)
 {
@@ -591,6 +650,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(all_is_under_new_keys_and_the_old_ones_open_nothing_of_the_newest_state),
+		TEST(what_was_overwritten_in_its_middle_is_counted_once),
 		TEST(without_a_removal_there_is_nothing_to_do),
 		TEST(what_others_edit_rename_and_delete_meanwhile_wins),
 		TEST(an_edit_here_while_it_runs_is_kept_and_taken_along),
