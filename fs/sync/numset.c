@@ -65,6 +65,12 @@ numset_has(const struct numset *set, uint64_t n)
 	return find(set, n) != NULL;
 }
 
+size_t
+numset_count(const struct numset *set)
+{
+	return HASH_COUNT(set);
+}
+
 void
 numset_remove(struct numset **set, uint64_t n)
 {

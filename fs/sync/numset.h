@@ -5,6 +5,7 @@
 #define SNUGFS_NUMSET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "err.h"
@@ -14,6 +15,7 @@ struct numset;
 /* Adding what is there is fine.  -ENOMEM. */
 MUST_CHECK err_t numset_add(struct numset **set, uint64_t n);
 bool numset_has(const struct numset *set, uint64_t n);
+size_t numset_count(const struct numset *set);
 /* As a map: what is there already keeps its value. */
 MUST_CHECK err_t numset_put(struct numset **set, uint64_t n, size_t value);
 /* -ENOENT */

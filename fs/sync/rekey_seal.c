@@ -378,15 +378,9 @@ commit(struct rekey_batch *b)
 
 /* Afterwards. */
 
+/* Counts, and adds to `left` the segments that nothing points into any more. */
 static err_t
-note_leaving(void *ctx, uint64_t seg)
-{
-	return numset_add(ctx, seg);
-}
-
-/* Counts, and adds to `leaving` the segments that nothing points into any more. */
-static err_t
-account(struct rekey_batch *b, struct numset **leaving)
+account(struct rekey_batch *b, struct numset **left)
 {
 	struct rekey *r = b->r;
 	err_t err = 0;
@@ -409,33 +403,57 @@ account(struct rekey_batch *b, struct numset **leaving)
 			}
 			rekey_unuse(r, x->seg, &last);
 			if (last && err == 0)
-				err = numset_add(leaving, x->seg);
+				err = numset_add(left, x->seg);
 		}
 	}
 	return err;
 }
 
-static err_t
-give_up(void *ctx, uint64_t seg)
-{
-	struct rekey_batch *b = ctx;
-	struct segstore_leaving l = { .seg = seg, .mask = UINT64_MAX };
+/* Segments that need not be here. */
+struct leaving {
+	struct segstore_leaving *v;
+	size_t count;
+};
 
-	return segstore_drop_pieces(b->r->s->v->segments, &l, 1);
+static void
+leaving_clear(struct leaving *l)
+{
+	free(l->v);
+}
+
+static err_t
+note_leaving(void *ctx, uint64_t seg)
+{
+	struct leaving *l = ctx;
+
+	l->v[l->count++] = (struct segstore_leaving){ .seg = seg, .mask = UINT64_MAX };
+	return 0;
+}
+
+/* What nothing points into any more, and what was made of what was not here: with one commit of the database. */
+static err_t
+give_up(struct rekey_batch *b, const struct numset *left)
+{
+	size_t most = numset_count(left) + numset_count(b->made[0]);
+	CLEANUP(leaving_clear) struct leaving l = { .v = calloc(most + 1, sizeof(*l.v)) };
+	err_t err = l.v != NULL ? 0 : -ENOMEM;
+
+	if (err != 0 || (err = numset_each(left, note_leaving, &l)) != 0 ||
+	    (err = numset_each(b->made[0], note_leaving, &l)) != 0)
+		return err;
+	return l.count > 0 ? segstore_drop_pieces(b->r->s->v->segments, l.v, l.count) : 0;
 }
 
 err_t
 rekey_seal(struct rekey_batch *b)
 {
-	CLEANUP(numset_clear) struct numset *leaving = NULL;
+	CLEANUP(numset_clear) struct numset *left = NULL;
 	err_t err;
 
 	b->r->s->swept = false; /* if no commit comes to name what is made */
 	if ((err = seal_items(b)) != 0 || (err = upload_made(b)) != 0 || (err = commit(b)) != 0)
 		return err;
-	if ((err = account(b, &leaving)) == 0 && (err = numset_each(b->made[0], note_leaving, &leaving)) == 0)
-		err = numset_each(leaving, give_up, b);
-	if (err != 0)
+	if ((err = account(b, &left)) != 0 || (err = give_up(b, left)) != 0)
 		log_warn("content under old keys stays on the disk: %s", strerror(-err));
 	return 0;
 }

@@ -17,6 +17,23 @@
 
 #define MIB (1u << 20)
 
+/* How often segments were given up, and how many. */
+static unsigned drop_calls;
+static size_t dropped;
+
+err_t __real_segstore_drop_pieces(struct segstore *ss, struct segstore_leaving *v, size_t count);
+err_t __wrap_segstore_drop_pieces(struct segstore *ss, struct segstore_leaving *v, size_t count);
+err_t
+__wrap_segstore_drop_pieces(struct segstore *ss, struct segstore_leaving *v, size_t count)
+{
+	err_t err = __real_segstore_drop_pieces(ss, v, count);
+
+	drop_calls++;
+	for (size_t k = 0; k < count; k++)
+		dropped += v[k].done;
+	return err;
+}
+
 /* A third device joins and is removed: the keys of before are known to somebody who is not in any more. */
 
 static err_t
@@ -566,6 +583,26 @@ what_is_in_the_store_alone_comes_and_goes_again_and_what_is_here_stays_here(void
 }
 
 static void
+segments_that_are_left_behind_leave_the_disk_together(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned k = 0; k < 5; k++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "file %u", k);
+		make_random(&f->a, INODE_ROOT, name, 10000);
+		sync_ok(&f->a);
+	}
+	lose_a_device(f, &f->a);
+	drop_calls = 0;
+	dropped = 0;
+	rekey_ok(&f->a);
+	assert_int_equal(dropped, 5);
+	assert_int_equal(drop_calls, 1);
+}
+
+static void
 what_is_damaged_is_left_and_told_and_all_else_is_done(void **state)
 {
 	struct fixture *f = *state;
@@ -659,6 +696,7 @@ main(void)
 		TEST(what_was_sealed_under_a_key_that_is_another_one_by_now_is_sealed_again),
 		TEST(it_goes_on_wherever_it_was_cut_short),
 		TEST(what_is_in_the_store_alone_comes_and_goes_again_and_what_is_here_stays_here),
+		TEST(segments_that_are_left_behind_leave_the_disk_together),
 		TEST(what_is_damaged_is_left_and_told_and_all_else_is_done),
 		TEST(the_thread_does_it_by_itself),
 		TEST(it_can_be_left_and_given_up),
