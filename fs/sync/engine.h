@@ -219,8 +219,8 @@ MUST_CHECK err_t rekey_new(struct sync *s, struct rekey **out);
 void rekey_free(struct rekey *r);
 /* For the thread: there is something to be done, and nobody does it who asked for it. */
 bool rekey_is_due(const struct sync *s);
-/* Does some of it, in a round.  *rest_out: what is left must wait for something else. */
-MUST_CHECK err_t rekey_some(struct sync *s, bool *rest_out);
+/* Does some of it, in a round.  *rest_ms_out: so long it should be let alone, since what is left must wait for something else; or 0. */
+MUST_CHECK err_t rekey_some(struct sync *s, unsigned *rest_ms_out);
 
 /* One segment that is whole here, under the name that its row has.  [round] */
 MUST_CHECK err_t upload_segment(struct sync *s, const struct segment *seg);

@@ -24,8 +24,14 @@
 #define BATCH_MAX (UINT64_C(64) << 20)
 #define BATCH_SHORT_MS 2000
 #define BATCH_LONG_MS 8000
-/* Who waits for files that are being written looks again after so long. */
-#define REST_MS 1000
+/*
+ * What is being written, or pending, must wait, and to find out means to go through everything: so it is let alone for longer and longer,
+ * while somebody waits for the end not for so long.
+ */
+#define REST_FIRST_MS 1000u
+#define REST_MAX_MS 900000u
+#define REST_ASKED_MAX_MS 30000u
+#define REST_STEP_MS 100u
 
 /* The state: [version, epoch + 1 (0: that of when it is counted), total], or nothing. */
 
@@ -135,6 +141,7 @@ set_wanted(struct rekey *r, bool wanted)
 	end_pass(r);
 	r->has_epoch = false;
 	r->total = r->left = 0;
+	r->rest_ms = 0;
 	atomic_store(&r->wanted, wanted);
 	if ((err = save(r)) == 0)
 		err = meta_sync(r->s->v->meta);
@@ -229,9 +236,18 @@ tell_done(struct rekey *r)
 	report_save(r->s);
 }
 
+static void
+rest(struct rekey *r, unsigned *rest_ms_out)
+{
+	unsigned twice = r->rest_ms < REST_MAX_MS / 2 ? r->rest_ms * 2 : REST_MAX_MS;
+
+	r->rest_ms = r->rest_ms == 0 ? REST_FIRST_MS : twice;
+	*rest_ms_out = r->rest_ms;
+}
+
 /* Nothing is left, or nothing that can be read. */
 static err_t
-finish(struct rekey *r, bool *rest_out)
+finish(struct rekey *r, unsigned *rest_ms_out)
 {
 	bool any = r->total > 0;
 	err_t err = any ? base_write(r->s) : 0;
@@ -239,7 +255,7 @@ finish(struct rekey *r, bool *rest_out)
 	if (err != 0)
 		end_pass(r); /* what was found out is old by the next time */
 	if (err == -EBUSY) { /* something is pending: when that is pushed */
-		*rest_out = true;
+		rest(r, rest_ms_out);
 		return 0;
 	}
 	if (err == 0 && any)
@@ -273,22 +289,25 @@ do_batch(struct rekey *r)
 
 /* [round, pulled] */
 static err_t
-advance(struct rekey *r, bool *rest_out)
+advance(struct rekey *r, unsigned *rest_ms_out)
 {
 	err_t err = 0;
 
-	*rest_out = false;
+	*rest_ms_out = 0;
 	if (!r->counted) {
 		if ((err = begin_pass(r)) != 0)
 			return err;
 		if (r->left == 0)
-			return finish(r, rest_out);
+			return finish(r, rest_ms_out);
 	}
 	if ((err = do_batch(r)) != 0 || !r->walk.ended)
 		return err;
 	if (r->done == 0 && r->busy == 0 && r->damaged > 0)
-		return finish(r, rest_out);
-	*rest_out = r->done == 0;
+		return finish(r, rest_ms_out);
+	if (r->done == 0)
+		rest(r, rest_ms_out);
+	else
+		r->rest_ms = 0;
 	end_pass(r);
 	return 0;
 }
@@ -300,24 +319,24 @@ rekey_is_due(const struct sync *s)
 }
 
 err_t
-rekey_some(struct sync *s, bool *rest_out)
+rekey_some(struct sync *s, unsigned *rest_ms_out)
 {
 	struct rekey *r = s->rekey;
 	bool news;
 	err_t err;
 
-	*rest_out = true;
+	*rest_ms_out = REST_FIRST_MS;
 	engine_round_begin(s, false);
 	err = engine_is_interrupted(s) ? -ECANCELED : pull_poll(s, &news);
 	if (err == 0 && atomic_load(&r->wanted))
-		err = advance(r, rest_out);
+		err = advance(r, rest_ms_out);
 	return engine_round_end(s, err);
 }
 
 /* For somebody. */
 
 static err_t
-run_some(struct rekey *r, const struct rekey_options *o, struct rekey_report *out, bool *rest_out)
+run_some(struct rekey *r, const struct rekey_options *o, struct rekey_report *out, unsigned *rest_ms_out)
 {
 	struct sync *s = r->s;
 	uint64_t before;
@@ -332,7 +351,7 @@ run_some(struct rekey *r, const struct rekey_options *o, struct rekey_report *ou
 	else
 		err = r->counted ? pull_all(s, &news) : engine_exchange(s, ENGINE_PUSH_PASSES, &news);
 	if (err == 0 && atomic_load(&r->wanted))
-		err = advance(r, rest_out);
+		err = advance(r, rest_ms_out);
 	out->bytes += r->bytes - before;
 	out->damaged = r->damaged;
 	r->options = NULL;
@@ -341,14 +360,15 @@ run_some(struct rekey *r, const struct rekey_options *o, struct rekey_report *ou
 
 /* In short steps, so that whoever has gone is noticed. */
 static err_t
-wait_a_moment(const struct rekey_options *o, struct sync *s)
+wait_a_moment(const struct rekey_options *o, struct sync *s, unsigned rest_ms)
 {
-	const struct timespec step = { .tv_nsec = REST_MS / 10 * 1000000L };
+	const struct timespec step = { .tv_nsec = REST_STEP_MS * 1000000L };
+	unsigned steps = (rest_ms < REST_ASKED_MAX_MS ? rest_ms : REST_ASKED_MAX_MS) / REST_STEP_MS;
 	struct sync_status status;
 	bool go_on = true;
 
 	sync_get_status(s, &status);
-	for (unsigned k = 0; k < 10 && go_on; k++) {
+	for (unsigned k = 0; k < steps && go_on; k++) {
 		nanosleep(&step, NULL);
 		go_on = !atomic_load(&s->stop) &&
 		    (o->progress == NULL || o->progress(o->ctx, status.rekey_done, status.rekey_total));
@@ -376,12 +396,15 @@ rekey_run(struct sync *s, const struct rekey_options *o, struct rekey_report *ou
 
 	*out = (struct rekey_report){ 0 };
 	atomic_fetch_add(&r->asked, 1);
+	pthread_mutex_lock(&s->round);
+	r->rest_ms = 0;
+	pthread_mutex_unlock(&s->round);
 	while (err == 0 && atomic_load(&r->wanted)) {
-		bool rest = false;
+		unsigned rest_ms = 0;
 
-		err = run_some(r, o, out, &rest);
-		if (err == 0 && rest)
-			err = wait_a_moment(o, s);
+		err = run_some(r, o, out, &rest_ms);
+		if (err == 0 && rest_ms > 0)
+			err = wait_a_moment(o, s, rest_ms);
 	}
 	atomic_fetch_sub(&r->asked, 1);
 	if (err != 0)

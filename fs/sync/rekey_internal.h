@@ -35,6 +35,7 @@ struct rekey {
 	const struct rekey_options *options; /* of the run that is under way, or NULL */
 	uint64_t bytes;     /* sealed anew, of this process */
 	uint64_t batch_len; /* of plaintext, as the next commit takes it */
+	unsigned rest_ms;   /* after the last pass, if all that is left had to wait for something else; else 0 */
 	/* the pass under way: all is counted, then done from the beginning to the end */
 	bool counted;
 	struct walk walk;

@@ -12,7 +12,7 @@
 /* Nothing was done for so long; and so often chores are looked for then. */
 #define IDLE_MS 60000
 #define CHORES_MS 600000
-/* Sealing anew is tried again after an error, from the first on at most, and while files are being written. */
+/* Sealing anew is tried again after an error, from the first on at most, and while files are being written after so long at least. */
 #define REKEY_RETRY_MS 1000
 #define REKEY_RETRY_MAX_MS 300000
 #define REKEY_REST_MS 30000
@@ -103,6 +103,8 @@ look(struct background *b)
 	if (netwatch_has_new_mounts(b->mounts))
 		b->view.network = true;
 	b->view.held = is_held(s);
+	if (b->view.kicked)
+		b->next_rekey_ms = 0; /* it may have been begun just now */
 	note_pending(s, b->view.pending);
 }
 
@@ -144,15 +146,17 @@ static bool
 rekey(struct background *b)
 {
 	int64_t now = clock_ms(CLOCK_MONOTONIC), twice = b->rekey_retry_ms * 2;
-	bool rest;
+	unsigned rest_ms = 0;
 
 	if (!rekey_is_due(b->s) || b->view.held || now < b->next_rekey_ms)
 		return false;
-	if (rekey_some(b->s, &rest) == 0)
+	if (rekey_some(b->s, &rest_ms) == 0)
 		b->rekey_retry_ms = 0;
 	else
 		b->rekey_retry_ms = twice == 0 ? REKEY_RETRY_MS : twice < REKEY_RETRY_MAX_MS ? twice : REKEY_RETRY_MAX_MS;
-	b->next_rekey_ms = clock_ms(CLOCK_MONOTONIC) + (b->rekey_retry_ms != 0 ? b->rekey_retry_ms : rest ? REKEY_REST_MS : 0);
+	if (rest_ms > 0 && rest_ms < REKEY_REST_MS)
+		rest_ms = REKEY_REST_MS;
+	b->next_rekey_ms = clock_ms(CLOCK_MONOTONIC) + (b->rekey_retry_ms != 0 ? b->rekey_retry_ms : rest_ms);
 	return true;
 }
 

@@ -382,7 +382,7 @@ static void
 an_edit_here_while_it_runs_is_kept_and_taken_along(void **state)
 {
 	struct fixture *f = *state;
-	bool rest = false;
+	unsigned rest_ms;
 
 	make_content(&f->a);
 	join_side(f, &f->b);
@@ -390,7 +390,7 @@ an_edit_here_while_it_runs_is_kept_and_taken_along(void **state)
 	assert_int_equal(rekey_begin(f->a.sync), 0);
 	for (unsigned k = 0; k < 40 && rekey_is_due(f->a.sync); k++) {
 		f->a.sync->rekey->batch_len = 50000;
-		assert_int_equal(rekey_some(f->a.sync, &rest), 0);
+		assert_int_equal(rekey_some(f->a.sync, &rest_ms), 0);
 		if (k < 20)
 			write_at(&f->a, lookup(&f->a, INODE_ROOT, k % 2 ? "large" : "small 20"), k * 1000, "edited", 6);
 		if (k % 5 == 4)
@@ -403,11 +403,52 @@ an_edit_here_while_it_runs_is_kept_and_taken_along(void **state)
 	assert_int_equal(message_count(&f->a, "conflict") + message_count(&f->b, "conflict"), 0);
 }
 
+static unsigned
+rest_of_a_pass(struct side *s)
+{
+	unsigned rest_ms;
+
+	do
+		assert_int_equal(rekey_some(s->sync, &rest_ms), 0);
+	while (rekey_is_due(s->sync) && s->sync->rekey->counted);
+	return rest_ms;
+}
+
+/* For each look all is gone through. */
+static void
+what_is_busy_for_long_is_looked_at_less_and_less_often(void **state)
+{
+	struct fixture *f = *state;
+	unsigned before, rest_ms;
+	uint64_t ino;
+
+	make_content(&f->a);
+	lose_a_device(f, &f->a);
+	assert_int_equal(rekey_begin(f->a.sync), 0);
+	ino = lookup(&f->a, INODE_ROOT, "small 20");
+	write_at(&f->a, ino, 0, "edited", 6);
+	while ((before = rest_of_a_pass(&f->a)) == 0)
+		;
+	for (unsigned k = 0; k < 4; k++) {
+		rest_ms = rest_of_a_pass(&f->a);
+		assert_true(rest_ms >= 2 * before);
+		before = rest_ms;
+	}
+	/* The others are done again, and so it begins anew. */
+	lose_a_device(f, &f->a);
+	assert_int_equal(rekey_begin(f->a.sync), 0);
+	while ((rest_ms = rest_of_a_pass(&f->a)) == 0)
+		;
+	assert_true(rest_ms < before);
+	run(&f->a);
+	assert_all_is_new(&f->a);
+}
+
 static void
 two_that_do_it_at_once_get_in_nobody_s_way(void **state)
 {
 	struct fixture *f = *state;
-	bool rest;
+	unsigned rest_ms;
 
 	make_content(&f->a);
 	join_side(f, &f->b);
@@ -420,7 +461,7 @@ two_that_do_it_at_once_get_in_nobody_s_way(void **state)
 
 		s->sync->rekey->batch_len = 100000;
 		if (rekey_is_due(s->sync))
-			assert_int_equal(rekey_some(s->sync, &rest), 0);
+			assert_int_equal(rekey_some(s->sync, &rest_ms), 0);
 	}
 	assert_false(rekey_is_due(f->a.sync) || rekey_is_due(f->b.sync));
 	sync_ok(&f->a);
@@ -691,6 +732,7 @@ main(void)
 		TEST(without_a_removal_there_is_nothing_to_do),
 		TEST(what_others_edit_rename_and_delete_meanwhile_wins),
 		TEST(an_edit_here_while_it_runs_is_kept_and_taken_along),
+		TEST(what_is_busy_for_long_is_looked_at_less_and_less_often),
 		TEST(two_that_do_it_at_once_get_in_nobody_s_way),
 		TEST(a_batch_that_comes_late_gives_way),
 		TEST(what_was_sealed_under_a_key_that_is_another_one_by_now_is_sealed_again),
