@@ -8,25 +8,24 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "connection.h"
 #include "handles.h"
+#include "log.h"
 #include "tell.h"
 
 #define DEATH_SIGNAL SIGUSR1
 
 struct mountwatch {
 	pthread_t thread;
-	sem_t started;
-	err_t err;    /* of starting; once that is posted */
-	int abort_fd; /* until then */
+	int abort_fd; /* the thread's */
 	int there_fd; /* the process's end of the pipe; the same */
 	int here_fd;
 };
@@ -59,16 +58,23 @@ mountwatch_main(void)
 	struct pollfd daemon = { .fd = STDIN_FILENO };
 	sigset_t while_waiting;
 
-	(void)prctl(PR_SET_NAME, MOUNTWATCH_NAME);
 	keep_signals_out(&while_waiting);
 	(void)prctl(PR_SET_PDEATHSIG, DEATH_SIGNAL);
 	closefrom(STDERR_FILENO + 1); /* what the daemon has opened or inherited is none of its business */
 	(void)!chdir("/");
+	(void)prctl(PR_SET_NAME, MOUNTWATCH_NAME); /* last: who sees it knows that nothing is missed from now on */
 	(void)ppoll(&daemon, 1, NULL, &while_waiting);
 	return connection_abort(STDOUT_FILENO) == 0 ? EXIT_SUCCESS : EXIT_TOLD;
 }
 
 /* Here. */
+
+static void
+drop_fd(int *fd)
+{
+	handle_close_fd(fd);
+	*fd = -1;
+}
 
 static err_t
 spawn(const struct mountwatch *w, pid_t *pid_out)
@@ -93,63 +99,60 @@ run(void *arg)
 {
 	struct mountwatch *w = arg;
 	pid_t pid;
-	err_t err = w->err = spawn(w, &pid);
+	err_t err = spawn(w, &pid);
 
-	sem_post(&w->started);
+	drop_fd(&w->there_fd);
+	drop_fd(&w->abort_fd);
+	if (err != 0)
+		log_warn("should this process be killed, programs may hang: %s", strerror(-err));
 	while (err == 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	return NULL;
 }
 
-/* Of what it has; the thread has ended, or never was. */
 static void
 free_watch(struct mountwatch *w)
 {
-	handle_close_fd(&w->here_fd);
-	sem_destroy(&w->started);
+	if (w == NULL)
+		return;
+	drop_fd(&w->abort_fd);
+	drop_fd(&w->there_fd);
+	drop_fd(&w->here_fd);
 	free(w);
 }
 
-static err_t
-start_thread(struct mountwatch *w)
+static void
+free_watch_ptr(struct mountwatch **w)
 {
-	err_t err = -pthread_create(&w->thread, NULL, run, w);
-
-	if (err != 0)
-		return err;
-	while (sem_wait(&w->started) < 0)
-		; /* a signal */
-	if (w->err != 0)
-		pthread_join(w->thread, NULL);
-	return w->err;
+	free_watch(*w);
 }
 
+static err_t
+open_pipe(struct mountwatch *w)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) != 0)
+		return -errno;
+	w->there_fd = fds[0];
+	w->here_fd = fds[1];
+	return 0;
+}
+
+/* To start the process takes a quarter of the time in which a folder is mounted, so nobody waits for that. */
 err_t
 mountwatch_start(const char *mountpoint, struct mountwatch **out)
 {
-	CLEANUP(handle_close_fd) int abort_fd = -1, there_fd = -1;
-	struct mountwatch *w;
-	int fds[2];
-	err_t err = connection_open(mountpoint, "abort", O_WRONLY, &abort_fd);
+	CLEANUP(free_watch_ptr) struct mountwatch *w = calloc(1, sizeof(*w));
+	err_t err;
 
-	if (err != 0)
-		return err;
-	if (pipe2(fds, O_CLOEXEC) != 0)
-		return -errno;
-	there_fd = fds[0];
-	w = calloc(1, sizeof(*w));
-	if (w == NULL) {
-		close(fds[1]);
+	if (w == NULL)
 		return -ENOMEM;
-	}
-	*w = (struct mountwatch){ .abort_fd = abort_fd, .there_fd = there_fd, .here_fd = fds[1] };
-	sem_init(&w->started, 0, 0);
-	err = start_thread(w);
-	if (err != 0) {
-		free_watch(w);
+	*w = (struct mountwatch){ .abort_fd = -1, .there_fd = -1, .here_fd = -1 };
+	if ((err = connection_open(mountpoint, "abort", O_WRONLY, &w->abort_fd)) != 0 || (err = open_pipe(w)) != 0 ||
+	    (err = -pthread_create(&w->thread, NULL, run, w)) != 0)
 		return err;
-	}
-	*out = w;
+	*out = STEAL(w);
 	return 0;
 }
 
@@ -158,8 +161,7 @@ mountwatch_end(struct mountwatch *w)
 {
 	if (w == NULL)
 		return;
-	handle_close_fd(&w->here_fd);
-	w->here_fd = -1;
+	drop_fd(&w->here_fd);
 	pthread_join(w->thread, NULL);
 	free_watch(w);
 }

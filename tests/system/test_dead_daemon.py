@@ -26,10 +26,14 @@ def children(pid):
         yield from map(int, (task / "children").read_text(encoding="ascii").split())
 
 
-def watch_of(pid):
-    watch, = (child for child in children(pid)
-              if pathlib.Path("/proc", str(child), "cmdline").read_bytes().split(b"\0")[0] == WATCH)
-    return watch
+def is_watch(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+        return pathlib.Path("/proc", str(pid), "comm").read_bytes().strip() == WATCH[:15]
+    return False
+
+
+def watches_of(pid):
+    return [child for child in children(pid) if is_watch(child)]
 
 
 def is_stuck(pid):
@@ -50,6 +54,7 @@ def stuck(remote, bad_service):
     computers.sync(alpha)
     beta = computers.join()
     pid, = beta.daemons()
+    conftest.wait_until(lambda: watches_of(pid), "the process that watches")  # whoever mounts does not
     bad_service.hold("GET", "/s/")
     command = ["head", "-c1", beta.mountpoint / "film"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as reader:
@@ -93,7 +98,8 @@ def test_nobody_hangs_when_a_daemon_is_killed_that_waits_for_a_page(stuck, bad_s
 @pytest.mark.parametrize("command", ["status", "mount", "unmount"])
 def test_a_command_helps_when_the_watch_was_killed_too(stuck, bad_service, command):
     vault, pid, reader = stuck
-    os.kill(watch_of(pid), signal.SIGKILL)
+    watch, = watches_of(pid)
+    os.kill(watch, signal.SIGKILL)
     os.kill(pid, signal.SIGKILL)
     conftest.wait_until(lambda: pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() == b"", "the daemon's death")
     assert is_stuck(pid) and reader.poll() is None
