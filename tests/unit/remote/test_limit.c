@@ -17,6 +17,8 @@
 #include "limit.h"
 #include "store.h"
 
+#include "../await.h"
+
 #define SECOND UINT64_C(1000000000)
 #define MIB (1u << 20)
 
@@ -148,8 +150,7 @@ static void cancelling_wakes_those_who_wait(void **state)
 	assert_int_equal(limit_new(&w.l), 0);
 	limit_set(w.l, LIMIT_UP, LIMIT_RATE_MIN);
 	assert_int_equal(pthread_create(&thread, NULL, wait_for_all, &w), 0);
-	while (!atomic_load(&w.begun))
-		usleep(1000);
+	AWAIT(atomic_load(&w.begun));
 	limit_cancel(w.l, true);
 	pthread_join(thread, NULL);
 	assert_int_equal(limit_take(w.l, LIMIT_UP, 1), 0);
@@ -175,6 +176,14 @@ static void *put_much(void *arg)
 	return NULL;
 }
 
+static uint64_t sent_up(struct store *s)
+{
+	struct store_traffic t;
+
+	store_get_traffic(s, &t);
+	return t.up;
+}
+
 static void a_directory_is_written_as_slowly_as_was_asked_and_lets_go(void **state)
 {
 	char dir[] = "/tmp/test_limit.XXXXXX", command[64];
@@ -189,10 +198,7 @@ static void a_directory_is_written_as_slowly_as_was_asked_and_lets_go(void **sta
 	assert_int_equal(store_open(dir, true, &w.s, NULL), 0);
 	store_set_rates(w.s, 4096, 4096);
 	assert_int_equal(pthread_create(&thread, NULL, put_much, &w), 0);
-	do {
-		usleep(1000);
-		store_get_traffic(w.s, &t);
-	} while (t.up == 0);
+	AWAIT(sent_up(w.s) > 0);
 	store_set_rates(w.s, LIMIT_RATE_MIN, LIMIT_RATE_MIN); /* what is left takes a quarter of an hour */
 	store_cancel(w.s, true);
 	pthread_join(thread, NULL);

@@ -9,6 +9,8 @@
 #include "hash.h"
 #include "padme.h"
 
+#include "../../await.h"
+
 #define MIB (1u << 20)
 #define KIB 1024u
 
@@ -784,8 +786,7 @@ a_commit_waits_for_the_bytes_of_appends_that_began_before_it(void **state)
 	append(f, (const uint8_t *)"first", 5, &seg, &off);
 	disk_watch(write_late, &begun);
 	assert_int_equal(pthread_create(&t, NULL, append_late, &l), 0);
-	while (!atomic_load(&begun))
-		usleep(1000);
+	AWAIT(atomic_load(&begun));
 	append(f, (const uint8_t *)"behind", 6, &seg, &off);
 	commit_to_journal(f);
 	pthread_join(t, NULL);

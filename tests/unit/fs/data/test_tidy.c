@@ -7,6 +7,8 @@
 
 #include "tidy.h"
 
+#include "../../await.h"
+
 #define MIB (1u << 20)
 
 static struct tidy_place
@@ -635,28 +637,30 @@ the_thread_puts_in_order_what_there_is_before_it_ends(void **state)
 	assert_content(f, ino, 0, text, sizeof(text));
 }
 
+static uint8_t
+encoding_of(struct fixture *f, uint64_t ino)
+{
+	struct extent_list l = extents_of(f, ino, 0);
+	uint8_t encoding = l.v[0].x_encoding;
+
+	extent_list_clear(&l);
+	return encoding;
+}
+
 static void
 the_thread_works_after_some_quiet_of_its_own_accord(void **state)
 {
 	struct fixture *f = *state;
 	const struct tidy_place p = place_of(f);
 	uint64_t ino = new_file(f);
-	uint8_t encoding = FRAME_RAW;
 	char text[50000];
 	struct tidy *t;
 
 	memset(text, 'x', sizeof(text));
 	write_file(f, ino, 0, text, sizeof(text));
 	assert_int_equal(tidy_start(&p, 10, &t), 0);
-	for (unsigned k = 0; k < 2000 && encoding == FRAME_RAW; k++) {
-		struct extent_list l = extents_of(f, ino, 0);
-
-		encoding = l.v[0].x_encoding;
-		extent_list_clear(&l);
-		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
-	}
+	AWAIT(encoding_of(f, ino) == FRAME_ZSTD);
 	tidy_stop(t, 0);
-	assert_int_equal(encoding, FRAME_ZSTD);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

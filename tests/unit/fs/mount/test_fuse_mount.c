@@ -24,6 +24,8 @@
 #include "settle.h"
 #include "vault.h"
 
+#include "../../await.h"
+
 #define ROOT 1
 
 struct fixture {
@@ -554,12 +556,9 @@ read_in_a_process(const char *path)
 static void
 disturb(const struct fixture *f, pid_t pid, uint64_t n)
 {
-	while (messages(f, "READ") < n)
-		usleep(1000);
-	while (messages(f, "INTERRUPT") < n) {
+	AWAIT(messages(f, "READ") >= n);
+	AWAIT_WHILE(messages(f, "INTERRUPT") < n)
 		assert_int_equal(kill(pid, SIGUSR1), 0);
-		usleep(1000);
-	}
 }
 
 static void

@@ -495,6 +495,15 @@ head_of(struct side *s)
 	return st.head_seq;
 }
 
+struct sync_status
+status_of(struct side *s)
+{
+	struct sync_status st;
+
+	sync_get_status(s->sync, &st);
+	return st;
+}
+
 unsigned
 message_count(struct side *s, const char *part)
 {
@@ -509,4 +518,16 @@ message_count(struct side *s, const char *part)
 	}
 	free(v);
 	return found;
+}
+
+struct gc_report
+collect_ok(struct side *s, int64_t keep_s, bool now)
+{
+	const struct gc_options o = { .keep_s = keep_s, .now = now };
+	struct gc_report r;
+	err_t err = gc_run(s->sync, &o, &r);
+
+	if (err != 0)
+		fail_msg("gc: %d, %s", err, r.why);
+	return r;
 }

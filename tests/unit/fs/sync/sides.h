@@ -6,6 +6,7 @@
 
 #include <sys/stat.h>
 
+#include "gc.h"
 #include "store_fault.h"
 #include "sync.h"
 #include "vfs.h"
@@ -72,11 +73,13 @@ void assert_store_is_whole(struct fixture *f, struct side *with);
 /* A bit of everything. */
 void make_variety(struct side *s);
 
+struct gc_report collect_ok(struct side *s, int64_t keep_s, bool now);
 /* Objects whose names begin with a folder ("" is all). */
 unsigned count_objects(const struct fixture *f, const char *prefix);
 void commit_path(const struct fixture *f, uint64_t seq, char out[static 256]);
 void remove_commit(const struct fixture *f, uint64_t seq);
 uint64_t head_of(struct side *s);
+struct sync_status status_of(struct side *s);
 /* Messages that have this in them. */
 unsigned message_count(struct side *s, const char *part);
 

@@ -16,18 +16,6 @@
 
 #define DAY_S 86400
 
-static struct gc_report
-collect_ok(struct side *s, int64_t keep_s, bool now)
-{
-	const struct gc_options o = { .keep_s = keep_s, .now = now };
-	struct gc_report r;
-	err_t err = gc_run(s->sync, &o, &r);
-
-	if (err != 0)
-		fail_msg("gc: %d, %s", err, r.why);
-	return r;
-}
-
 /* As if nothing had been pointed into for that much longer already. */
 static err_t
 make_older(void *ctx, const struct segment *seg)

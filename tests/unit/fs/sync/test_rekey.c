@@ -11,9 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "gc.h"
 #include "rekey_internal.h"
 #include "sides.h"
+
+#include "../../await.h"
 
 #define MIB (1u << 20)
 
@@ -149,18 +150,20 @@ assert_all_is_new(struct side *s)
 	assert_int_equal(l.opened, 0);
 }
 
-/* Segments that the newest state points into. */
+/* Segments of the store that the newest state points into. */
 struct segments {
 	uint64_t last;
-	char (*v)[CHAIN_NAME_MAX];
+	char (*v)[256]; /* their objects' paths */
 	size_t count;
 	struct meta *meta;
+	const char *store;
 };
 
 static err_t
 note_chunk(void *ctx, struct inode *i, struct chunk *c)
 {
 	struct segments *l = ctx;
+	char name[CHAIN_NAME_MAX];
 	struct segment row;
 
 	(void)i;
@@ -170,15 +173,17 @@ note_chunk(void *ctx, struct inode *i, struct chunk *c)
 		l->last = c->current.v[k].seg;
 		assert_int_equal(meta_segment_get(l->meta, l->last, &row), 0);
 		l->v = realloc(l->v, (l->count + 1) * sizeof(*l->v));
-		chain_segment_object_name(row.name, l->v[l->count++]);
+		chain_segment_object_name(row.name, name);
+		snprintf(l->v[l->count], sizeof(*l->v), "%s/%s", l->store, name);
+		assert_int_equal(access(l->v[l->count++], F_OK), 0);
 	}
 	return 0;
 }
 
 static struct segments
-note_segments(struct side *s)
+note_segments(const struct fixture *f, struct side *s)
 {
-	struct segments l = { .meta = s->v->meta };
+	struct segments l = { .meta = s->v->meta, .store = f->store };
 	struct walk w = { 0 };
 
 	while (!w.ended)
@@ -188,13 +193,11 @@ note_segments(struct side *s)
 }
 
 static void
-assert_gone(const struct fixture *f, struct segments *l)
+assert_gone(struct segments *l)
 {
-	char path[256];
-
 	for (size_t k = 0; k < l->count; k++) {
-		snprintf(path, sizeof(path), "%s/%s", f->store, l->v[k]);
-		assert_int_equal(access(path, F_OK), -1);
+		assert_int_equal(access(l->v[k], F_OK), -1);
+		assert_int_equal(errno, ENOENT);
 	}
 	free(l->v);
 }
@@ -202,11 +205,8 @@ assert_gone(const struct fixture *f, struct segments *l)
 static void
 collect_all(struct side *s)
 {
-	const struct gc_options o = { .keep_s = 0, .now = true };
-	struct gc_report r;
-
 	for (unsigned k = 0; k < 3; k++)
-		assert_int_equal(gc_run(s->sync, &o, &r), 0);
+		(void)collect_ok(s, 0, true);
 }
 
 /* Files with several extents, some overwritten in their middle, some as large as several chunks. */
@@ -241,7 +241,7 @@ all_is_under_new_keys_and_the_old_ones_open_nothing_of_the_newest_state(void **s
 	join_side(f, &f->b);
 	sync_ok(&f->a);
 	lose_a_device(f, &f->a);
-	was = note_segments(&f->a);
+	was = note_segments(f, &f->a);
 	assert_true(look(&f->a).old > 0);
 	assert_true(look(&f->a).opened > 0);
 	before = dump_tree(&f->a);
@@ -258,7 +258,7 @@ all_is_under_new_keys_and_the_old_ones_open_nothing_of_the_newest_state(void **s
 	assert_same_tree(&f->a, &f->b);
 	assert_int_equal(message_count(&f->a, "under keys"), 1);
 	collect_all(&f->a);
-	assert_gone(f, &was);
+	assert_gone(&was);
 	assert_store_is_whole(f, &f->a);
 	/* There is nothing more to do, and nothing is done. */
 	{
@@ -472,6 +472,25 @@ two_that_do_it_at_once_get_in_nobody_s_way(void **state)
 	assert_store_is_whole(f, &f->a);
 }
 
+/* The first half of a batch by hand, so that something can happen before the second; to be ended. */
+static void
+find_batch(struct side *s, struct rekey_batch *b)
+{
+	b->r = s->sync->rekey;
+	pthread_mutex_lock(&s->sync->round);
+	b->r->has_epoch = true;
+	assert_int_equal(keyring_current(s->v->keys, &b->r->epoch), 0);
+	assert_int_equal(rekey_count(b->r), 0);
+	assert_int_equal(rekey_find(b), 0);
+}
+
+static void
+end_batch(struct side *s, struct rekey_batch *b)
+{
+	pthread_mutex_unlock(&s->sync->round);
+	rekey_batch_clear(b);
+}
+
 /* Between two batches of one device, prepared before, the other's commit comes. */
 static void
 a_batch_that_comes_late_gives_way(void **state)
@@ -484,18 +503,12 @@ a_batch_that_comes_late_gives_way(void **state)
 	lose_a_device(f, &f->a);
 	sync_ok(&f->b);
 	assert_int_equal(rekey_begin(f->a.sync), 0);
-	b.r = f->a.sync->rekey;
-	pthread_mutex_lock(&f->a.sync->round);
-	b.r->has_epoch = true;
-	assert_int_equal(keyring_current(f->a.v->keys, &b.r->epoch), 0);
-	assert_int_equal(rekey_count(b.r), 0);
-	assert_int_equal(rekey_find(&b), 0);
+	find_batch(&f->a, &b);
 	assert_true(b.count > 0);
 	rekey_ok(&f->b);
 	assert_int_equal(rekey_seal(&b), 0);
 	assert_int_equal(b.r->done, 0);
-	pthread_mutex_unlock(&f->a.sync->round);
-	rekey_batch_clear(&b);
+	end_batch(&f->a, &b);
 	assert_int_equal(run(&f->a).bytes, 0);
 	sync_ok(&f->b);
 	assert_all_is_new(&f->a);
@@ -516,21 +529,15 @@ what_was_sealed_under_a_key_that_is_another_one_by_now_is_sealed_again(void **st
 	lose_a_device(f, &f->a);
 	sync_ok(&f->b);
 	assert_int_equal(rekey_begin(f->a.sync), 0);
-	b.r = f->a.sync->rekey;
-	b.r->batch_len = 8 * MIB;
-	pthread_mutex_lock(&f->a.sync->round);
-	b.r->has_epoch = true;
-	assert_int_equal(keyring_current(f->a.v->keys, &b.r->epoch), 0);
-	assert_int_equal(rekey_count(b.r), 0);
-	assert_int_equal(rekey_find(&b), 0);
+	f->a.sync->rekey->batch_len = 8 * MIB;
+	find_batch(&f->a, &b);
 	assert_int_equal(b.count, 3);
 	write_at(&f->b, lookup(&f->b, INODE_ROOT, "large"), 2 * MIB + 5, "edited", 6);
 	sync_ok(&f->b);
 	assert_int_equal(rekey_seal(&b), 0);
 	assert_int_equal(b.r->done, 0);
 	assert_int_equal(b.r->busy, 3);
-	pthread_mutex_unlock(&f->a.sync->round);
-	rekey_batch_clear(&b);
+	end_batch(&f->a, &b);
 	run(&f->a);
 	sync_ok(&f->b);
 	assert_all_is_new(&f->a);
@@ -582,11 +589,11 @@ it_goes_on_wherever_it_was_cut_short(void **state)
 	assert_true(n > 8);
 	for (unsigned k = 0; k < n; k++)
 		(void)cut_short(f, STORE_FAULT_AFTER, k);
-	was = note_segments(&f->a);
+	was = note_segments(f, &f->a);
 	lose_a_device(f, &f->a);
 	rekey_ok(&f->a);
 	collect_all(&f->a);
-	assert_gone(f, &was);
+	assert_gone(&was);
 	assert_store_is_whole(f, &f->a);
 }
 
@@ -669,17 +676,13 @@ static void
 the_thread_does_it_by_itself(void **state)
 {
 	struct fixture *f = *state;
-	struct sync_status st;
 
 	make_content(&f->a);
 	join_side(f, &f->b);
 	lose_a_device(f, &f->a);
 	assert_int_equal(sync_start(f->a.sync), 0);
 	assert_int_equal(rekey_begin(f->a.sync), 0);
-	do {
-		usleep(20000);
-		sync_get_status(f->a.sync, &st);
-	} while (st.rekey);
+	AWAIT(!status_of(&f->a).rekey);
 	sync_stop(f->a.sync);
 	assert_all_is_new(&f->a);
 	sync_ok(&f->b);

@@ -18,6 +18,8 @@
 #include "engine.h"
 #include "sides.h"
 
+#include "../../await.h"
+
 /* The main job. */
 
 static void
@@ -305,17 +307,6 @@ files_that_are_written_to_while_they_are_pushed_arrive_in_the_end(void **state)
 
 /* The thread. */
 
-static bool
-appears(struct side *s, const char *name)
-{
-	for (unsigned i = 0; i < 600; i++) {
-		if (lookup(s, INODE_ROOT, name) != 0)
-			return true;
-		usleep(100000);
-	}
-	return false;
-}
-
 static void
 by_itself_everything_reaches_the_other_side(void **state)
 {
@@ -326,7 +317,7 @@ by_itself_everything_reaches_the_other_side(void **state)
 	assert_int_equal(sync_start(f->a.sync), 0);
 	assert_int_equal(sync_start(f->b.sync), 0);
 	make_text(&f->a, "from a", "a");
-	assert_true(appears(&f->b, "from a"));
+	AWAIT(lookup(&f->b, INODE_ROOT, "from a") != 0);
 	make_text(&f->b, "from b", "b");
 	assert_int_equal(sync_drain(f->b.sync), 0);
 	assert_int_equal(sync_drain(f->a.sync), 0);
@@ -452,20 +443,23 @@ apply(struct side *s, enum settings_hold hold, int64_t until)
 }
 
 /* The thread has looked at the world at least twice more. */
+static uint64_t
+rounds_begun(struct side *s)
+{
+	uint64_t begun;
+
+	pthread_mutex_lock(&s->sync->lock);
+	begun = s->sync->rounds_begun;
+	pthread_mutex_unlock(&s->sync->lock);
+	return begun;
+}
+
 static void
 wait_for_looks(struct side *s)
 {
-	uint64_t begun, now;
+	uint64_t begun = rounds_begun(s);
 
-	pthread_mutex_lock(&s->sync->lock);
-	begun = now = s->sync->rounds_begun;
-	pthread_mutex_unlock(&s->sync->lock);
-	while (now < begun + 3) {
-		usleep(50000);
-		pthread_mutex_lock(&s->sync->lock);
-		now = s->sync->rounds_begun;
-		pthread_mutex_unlock(&s->sync->lock);
-	}
+	AWAIT(rounds_begun(s) >= begun + 3);
 }
 
 static void
@@ -507,10 +501,7 @@ a_pause_that_is_over_is_none(void **state)
 	assert_int_equal(st.hold, SETTINGS_GO);
 	assert_int_equal(st.hold_until, 0);
 	assert_int_equal(sync_start(f->a.sync), 0);
-	do {
-		usleep(50000);
-		sync_get_status(f->a.sync, &st);
-	} while (st.pending_inodes > 0);
+	AWAIT(status_of(&f->a).pending_inodes == 0);
 	sync_stop(f->a.sync);
 }
 
@@ -587,8 +578,6 @@ push_slowly(void *arg)
 static void
 begin_slow_push(struct side *s, const char *store, struct slow_push *p)
 {
-	struct sync_status st;
-
 	sync_free(s->sync);
 	s->fault = NULL;
 	assert_int_equal(store_open(store, false, &p->store, NULL), 0);
@@ -596,10 +585,7 @@ begin_slow_push(struct side *s, const char *store, struct slow_push *p)
 	assert_int_equal(sync_new(s->v, p->store, &s->sync), 0);
 	p->sync = s->sync;
 	assert_int_equal(pthread_create(&p->thread, NULL, push_slowly, p), 0);
-	do {
-		usleep(10000);
-		sync_get_status(s->sync, &st);
-	} while (st.bytes_total == 0);
+	AWAIT(status_of(s).bytes_total > 0);
 }
 
 static void
@@ -680,11 +666,9 @@ what_is_full_is_sent_while_the_next_is_settled(void **state)
 static void
 wait_for_name(struct side *looking, const char *name, struct side *syncing)
 {
-	while (lookup(looking, INODE_ROOT, name) == 0) {
-		usleep(100000);
+	AWAIT_WHILE(lookup(looking, INODE_ROOT, name) == 0)
 		if (syncing != NULL)
 			sync_ok(syncing);
-	}
 }
 
 static void
@@ -731,10 +715,8 @@ nor_does_it_when_large_files_take_the_places_of_others(void **state)
 	make_text(&f->a, "letter.new", "dear b");
 	assert_int_equal(vfs_rename(f->a.fs, INODE_ROOT, "letter.new", INODE_ROOT, "letter", 0), 0);
 	wait_for_name(&f->b, "kept", &f->b);
-	while (lookup(&f->b, INODE_ROOT, "letter") != lookup(&f->a, INODE_ROOT, "letter")) {
-		usleep(100000);
+	AWAIT_WHILE(lookup(&f->b, INODE_ROOT, "letter") != lookup(&f->a, INODE_ROOT, "letter"))
 		sync_ok(&f->b);
-	}
 	assert_text(&f->b, "letter", "dear b");
 	assert_text(&f->b, "large", "small so far");
 	assert_text(&f->b, "moved", "from here");
