@@ -234,6 +234,27 @@ settle_one(struct fixture *f, uint64_t ino)
 	return e;
 }
 
+/* Settles the file and drops its segment, of which the store has the bytes now: they are in object_out. */
+static inline void
+fixture_send_away(struct fixture *f, uint64_t ino, struct bytes *object_out)
+{
+	struct segment row;
+
+	assert_int_equal(settle_one(f, ino), 0);
+
+	struct extent_list l = extents_of(f, ino, 0);
+
+	meta_lock(f->meta);
+	assert_int_equal(meta_segment_get(f->meta, l.v[0].seg, &row), 0);
+	row.in_store = true;
+	assert_int_equal(meta_segment_put(f->meta, &row), 0);
+	meta_unlock(f->meta);
+	bytes_reset(object_out);
+	assert_int_equal(segstore_read_whole(f->ss, &row, object_out), 0);
+	assert_int_equal(segstore_drop(f->ss, l.v[0].seg), 0);
+	extent_list_clear(&l);
+}
+
 /* Bytes that look like nothing in particular, the same for the same seed. */
 static inline void
 fill(uint8_t *p, size_t len, uint64_t seed)

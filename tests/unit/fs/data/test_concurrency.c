@@ -164,25 +164,6 @@ fetch_fn(void *ctx, const struct segment *s, uint64_t off, size_t len, struct by
 }
 
 static void
-send_away(struct fixture *f, uint64_t ino, struct store *k)
-{
-	struct segment row;
-
-	assert_int_equal(settle_one(f, ino), 0);
-
-	struct extent_list l = extents_of(f, ino, 0);
-
-	meta_lock(f->meta);
-	assert_int_equal(meta_segment_get(f->meta, l.v[0].seg, &row), 0);
-	row.in_store = true;
-	assert_int_equal(meta_segment_put(f->meta, &row), 0);
-	meta_unlock(f->meta);
-	assert_int_equal(segstore_read_whole(f->ss, &row, &k->object), 0);
-	assert_int_equal(segstore_drop(f->ss, l.v[0].seg), 0);
-	extent_list_clear(&l);
-}
-
-static void
 while_a_read_waits_for_the_store_its_file_is_changed_and_the_read_sees_the_change(void **state)
 {
 	struct fixture *f = *state;
@@ -192,7 +173,7 @@ while_a_read_waits_for_the_store_its_file_is_changed_and_the_read_sees_the_chang
 	struct store k = {.f = f, .gate = &c.gate};
 
 	write_file(f, ino, 0, data, MIB);
-	send_away(f, ino, &k);
+	fixture_send_away(f, ino, &k.object);
 	content_set_fetch(f->c, fetch_fn, &k);
 	call_begin(&c);
 	write_file(f, ino, MIB, more, MIB);

@@ -631,7 +631,6 @@ a_commit_that_the_disk_refuses_is_an_error_and_can_be_tried_again(void **state)
 /* Segments that are not local. */
 
 struct fetcher {
-	struct fixture *f;
 	struct bytes object;
 	atomic_uint calls;
 	err_t error;
@@ -648,27 +647,12 @@ fetch_fn(void *ctx, const struct segment *s, uint64_t off, size_t len, struct by
 	return k->error ? k->error : bytes_append(out, k->object.data + off, len);
 }
 
-/* Settles the file and drops its segment, of which the bytes are kept. */
+/* The file is in a store alone. */
 static void
 send_away(struct fixture *f, uint64_t ino, struct fetcher *k)
 {
-	struct segment row;
-
-	assert_int_equal(settle_one(f, ino), 0);
-
-	struct extent_list l = extents_of(f, ino, 0);
-
-	meta_lock(f->meta);
-	assert_int_equal(meta_segment_get(f->meta, l.v[0].seg, &row), 0);
-	row.in_store = true;
-	assert_int_equal(meta_segment_put(f->meta, &row), 0);
-	meta_unlock(f->meta);
-	bytes_reset(&k->object);
-	assert_int_equal(segstore_read_whole(f->ss, &row, &k->object), 0);
-	assert_int_equal(segstore_drop(f->ss, l.v[0].seg), 0);
-	k->f = f;
+	fixture_send_away(f, ino, &k->object);
 	content_set_fetch(f->c, fetch_fn, k);
-	extent_list_clear(&l);
 }
 
 struct reader {
