@@ -241,7 +241,8 @@ sparse(uint64_t chunks, uint64_t writes)
 	overwrite(ino, chunks * CHUNK_BLOCKS, writes, "write");
 	alone_close(&b);
 	open_all();
-	read_some(ino, chunks * CHUNK_BLOCKS, writes);
+	if (writes > 0)
+		read_some(ino, chunks * CHUNK_BLOCKS, writes);
 	printf("sparse: %llu extents, %zu hot segments\n", (unsigned long long)extents_of(ino), hot_count());
 	tidy();
 	printf("sparse: %llu extents, %zu hot segments\n", (unsigned long long)extents_of(ino), hot_count());
