@@ -31,12 +31,15 @@ def links_now(fd):
     return out[4]
 
 
+def read_all(fd):
+    data = b""
+    while block := os.pread(fd, 1 << 20, len(data)):
+        data += block
+    return data
+
+
 def tokens_of(fd):
-    found, at = set(), 0
-    while block := os.pread(fd, 1 << 20, at):
-        found.update(TOKEN.findall(block))
-        at += len(block)
-    return found
+    return set(TOKEN.findall(read_all(fd)))
 
 
 def complain(error):
@@ -332,7 +335,7 @@ class Actor:
         if os.path.islink(path) or os.lstat(path).st_nlink != 1:
             return
         with opened(path, os.O_RDONLY | os.O_NOFOLLOW) as fd:
-            old = os.pread(fd, 4 << 20, 0)
+            old = read_all(fd)
         with opened(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
             self.write(fd, old)
             if self.rng.random() < 0.7:

@@ -1,5 +1,6 @@
 """A service whose answers can't be relied on: it hands requests on to another, and spoils as many per cent as it is told, or does
 not answer."""
+import collections
 import http.client
 import http.server
 import random
@@ -21,11 +22,14 @@ class BadService:
     def __init__(self, behind):
         self.behind = behind
         self.percent = {}
-        self.struck = 0
+        self.chances = collections.Counter()  # by fault: how often it could have been
+        self.struck = collections.Counter()
         self.held = []  # what hold() has held
+        self.dropped = 0  # and of that let_go() has dropped
         self.holds = lambda handler: False
         self.drops = False
         self.going_on = threading.Condition()
+        self.counting = threading.Lock()
         self.rng = random.Random(1)
         bad = self
 
@@ -54,13 +58,21 @@ class BadService:
         return self.behind.keys()
 
     def set(self, **percent):
-        self.percent = percent
+        with self.counting:
+            self.percent = percent
+            self.chances.clear()
+            self.struck.clear()
 
     def strikes(self, fault):
-        if self.rng.random() * 100 >= self.percent.get(fault, 0):
-            return False
-        self.struck += 1
-        return True
+        """At random; but whoever asks seldom meets each fault, too."""
+        with self.counting:
+            self.chances[fault] += 1
+            percent = self.percent.get(fault, 0)
+            due = percent > 0 and not self.struck[fault] and self.chances[fault] >= 10
+            if not due and self.rng.random() * 100 >= percent:
+                return False
+            self.struck[fault] += 1
+            return True
 
     def hold(self, command, part):
         """Requests with that in their path get no answer until let_go()."""
@@ -89,6 +101,7 @@ class BadService:
                 self.held.append(handler.path)
             self.going_on.wait_for(lambda: not self.holds(handler))
             if held and self.drops:
+                self.dropped += 1
                 handler.close_connection = True
                 return
         for fault, (status, code) in REFUSALS.items():

@@ -66,6 +66,11 @@ class Vault:
             raise AssertionError(f"snugfs {' '.join(map(str, args))}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done
 
+    def start(self, *args):
+        """Without waiting for it; about this vault, whatever it is."""
+        return subprocess.Popen([binary(), *map(str, args), "--vault", str(self.dir)], env=self.env, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
     def _mount(self, verb, *args):
         options = ["-o", "allow_other"] if os.geteuid() == 0 else []
         return self.run(verb, self.mountpoint, "--vault", self.dir, "--no-passphrase", *options, *args)

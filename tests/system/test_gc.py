@@ -6,7 +6,6 @@ $CRASH_SEED asks for other moments.
 import json
 import os
 import random
-import subprocess
 import threading
 import time
 
@@ -35,11 +34,6 @@ def freed(answer):
 
 def segments(computers):
     return {name for name in trees.objects(computers.store) if name.startswith("s/")}
-
-
-def start(vault, *args):
-    return subprocess.Popen([conftest.binary(), *map(str, args), "--vault", str(vault.dir)], env=vault.env,
-                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def assert_clean(vault):
@@ -119,7 +113,7 @@ def test_what_a_push_that_crashed_has_left_goes_when_asked_and_the_push_is_repea
     data = content(1, 40 * MIB)
     alpha.run("limit", alpha.mountpoint, "--up", "3M")
     (alpha.mountpoint / "large").write_bytes(data)
-    syncing = start(alpha, "sync", alpha.mountpoint)
+    syncing = alpha.start("sync", alpha.mountpoint)
     conftest.wait_until(lambda: segments(computers) > before, "the first segment, long before the last one")
     die(alpha)
     syncing.wait(60)
@@ -183,7 +177,7 @@ def test_killed_at_any_moment_of_a_collection_it_loses_nothing_and_leaves_nothin
             (beta.mountpoint / f"from beta {k}").write_bytes(content(k, 30000))
             computers.sync(beta)
         alpha.run("limit", alpha.mountpoint, "--up", "400K")  # so that there are moments
-        collecting = start(alpha, "gc", alpha.mountpoint, "--keep", "0", "--now")
+        collecting = alpha.start("gc", alpha.mountpoint, "--keep", "0", "--now")
         threading.Event().wait(chance.uniform(0, 1.2 * duration))
         die(alpha)
         cut_short += collecting.wait(60) != 0

@@ -10,7 +10,6 @@ import os
 import pathlib
 import random
 import re
-import subprocess
 import time
 
 import conftest
@@ -22,11 +21,6 @@ from test_main_job import computers  # pylint: disable=unused-import
 KILLS = int(os.environ.get("KILLS", "12"))
 SEED = int(os.environ.get("CRASH_SEED", "1"))
 TOKEN = re.compile(rb"<[a-z]+ [0-9]+>")
-
-
-def start(vault, *args):
-    return subprocess.Popen([conftest.binary(), *map(str, args), "--vault", str(vault.dir)], env=vault.env,
-                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def tokens_in(top):
@@ -162,7 +156,7 @@ class Moments:
         """Returns whether the work was cut short."""
         command, objects = kind(writer, other)
         before, begun = trees.objects(self.store).keys(), time.monotonic()
-        process = start(writer.vault, *command)
+        process = writer.vault.start(*command)
         self.await_one(process, kind, objects, before)
         elapsed = time.monotonic() - begun
         self.usual[kind] = elapsed if process.poll() is not None else max(self.usual[kind], 1.5 * elapsed)

@@ -60,13 +60,13 @@ def test_a_folder_is_locked_and_locks_itself(cli):
 
 def test_a_folder_that_is_in_use_is_locked_by_force(cli):
     cli.up()
-    with subprocess.Popen(["sh", "-c", "exec 3> Private/a; echo kept >&3; echo ready; exec sleep 600"], cwd=cli.home, text=True,
-                          stdout=subprocess.PIPE, **USER) as holder:
+    # It ends with its input, so also if the test fails.
+    with subprocess.Popen(["sh", "-c", "exec 3> Private/a; echo kept >&3; echo ready; read line"], cwd=cli.home, text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, **USER) as holder:
         assert holder.stdout.readline() == "ready\n"
         cli.fails("lock", cli.mp, saying=["is in use", "--force"])
         cli.ok("lock", cli.mp, "--force")
         assert is_closed(cli)
-        holder.kill()
     cli.ok("mount", cli.mp)
     assert cli.sh("cat Private/a") == "kept\n"
 

@@ -2,7 +2,6 @@
 import pathlib
 import random
 import subprocess
-import threading
 
 import conftest
 import trees
@@ -96,7 +95,6 @@ def test_killed_in_the_middle_it_goes_on_by_itself(party):  # noqa: F811
     after = segments(party)
     alpha.mount()
     assert status(alpha)["rekey"] is not None
-    threading.Event().wait(0.5)
     alpha.run("limit", alpha.mountpoint, "--up", "none")
     conftest.wait_until(lambda: is_settled(alpha), "the end", seconds=120)
     assert segments(party) > after
