@@ -10,7 +10,7 @@
 #include "random.h"
 
 #define FRAMES_MAX (EXTENT_MAX_LEN / FRAME_ZSTD_LEN)
-#define PASSED_MAX 7u
+#define PASSED_MAX 31u
 
 err_t
 packer_init(struct packer *p)
@@ -49,26 +49,30 @@ pack_frame(struct packer *p, size_t at, uint32_t len, uint32_t *packed_len_out)
 	return 0;
 }
 
-/* After frames that did not shrink, so many are passed over, twice as many each time: what follows them is mostly like them. */
-struct passing {
-	uint32_t left;
-	uint32_t next;
-};
-
 static bool
-is_passed_over(struct passing *p)
+is_passed_over(struct packer *p)
 {
-	if (!p->left)
+	if (!p->passing)
 		return false;
-	p->left--;
+	p->passing--;
 	return true;
 }
 
 static void
-note_frame(struct passing *p, bool shrank)
+note_frame(struct packer *p, bool shrank)
 {
-	p->left = shrank ? 0 : p->next;
-	p->next = shrank ? 0 : p->next < PASSED_MAX / 2 ? 2 * p->next + 1 : PASSED_MAX;
+	p->passing = shrank ? 0 : p->next_passing;
+	p->next_passing = shrank ? 0 : p->next_passing < PASSED_MAX / 2 ? 2 * p->next_passing + 1 : PASSED_MAX;
+}
+
+/* What is known of the frames before is of use only where this goes on with them. */
+static void
+begin_run(struct packer *p, const struct extent_identity *id)
+{
+	if (p->passing_file != id->file_id || p->passing_off != id->offset)
+		p->passing = p->next_passing = 0;
+	p->passing_file = id->file_id;
+	p->passing_off = id->offset + id->len;
 }
 
 /* Compresses the run at `at` in p->plain; *len_out is what it would take in a segment. */
@@ -78,16 +82,16 @@ pack(struct packer *p, const struct extent_identity *id, size_t at, uint32_t pac
 {
 	uint32_t count = frame_count(id);
 	uint32_t len = count * 4 + AEAD_TAG_LEN;
-	struct passing passing = {0};
 
+	begin_run(p, id);
 	for (uint32_t k = 0; k < count; k++) {
 		packed[k] = frame_plain_len(id, k);
-		if (!is_passed_over(&passing)) {
+		if (!is_passed_over(p)) {
 			err_t e = pack_frame(p, at + (size_t)k * FRAME_ZSTD_LEN, packed[k], &packed[k]);
 
 			if (e)
 				return e;
-			note_frame(&passing, packed[k] < frame_plain_len(id, k));
+			note_frame(p, packed[k] < frame_plain_len(id, k));
 		}
 		len += packed[k] + AEAD_TAG_LEN;
 	}
