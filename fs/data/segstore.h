@@ -16,6 +16,7 @@
 #ifndef SNUGFS_SEGSTORE_H
 #define SNUGFS_SEGSTORE_H
 
+#include "bytes.h"
 #include "err.h"
 #include "meta.h"
 
@@ -120,6 +121,13 @@ MUST_CHECK err_t segstore_build_add(struct segstore_build *b, const uint8_t *dat
 uint64_t segstore_build_id(const struct segstore_build *b);
 uint64_t segstore_build_len(const struct segstore_build *b);
 MUST_CHECK err_t segstore_build_finish(struct segstore_build *b, struct segment *out); /* frees b either way */
+/*
+ * Before anything is added: up to `most` bytes are gathered in memory before the first is written.  *memory: room for that, which
+ * is taken if there is any; what is in it is dropped.
+ */
+void segstore_build_keep(struct segstore_build *b, size_t most, struct bytes *memory);
+/* Also hands out what was gathered, if it is the whole object.  object_out: empty. */
+MUST_CHECK err_t segstore_build_finish_kept(struct segstore_build *b, struct segment *out, struct bytes *object_out);
 void segstore_build_abandon(struct segstore_build *b);
 
 /* The whole local file of a settled segment, for uploading, appended to out. */

@@ -23,10 +23,10 @@ struct segstore_build {
 	struct segstore *ss;
 	uint64_t id;
 	struct segfile *file;
-	struct hash *hash; /* NULL: of a hot one */
+	struct hash *hash; /* of what is in the file; NULL: of a hot one */
 	uint64_t len;
-	uint8_t *gathered;      /* what is not in the file yet; begins at a block */
-	size_t gathered_len;
+	struct bytes gathered; /* what is not in the file yet */
+	size_t gathered_max;
 };
 
 static void
@@ -35,7 +35,7 @@ build_free(struct segstore_build *b)
 	if (b->file)
 		segfiles_put(b->ss->files, b->file);
 	hash_free(b->hash);
-	free(b->gathered);
+	bytes_clear(&b->gathered);
 	free(b);
 }
 
@@ -54,12 +54,12 @@ begin(struct segstore *ss, bool hot, struct segstore_build **out)
 	if (!b)
 		return -ENOMEM;
 	b->ss = ss;
-	b->gathered = aligned_alloc(SEGSTORE_BLOCK_LEN, GATHERED_MAX);
-	if (!b->gathered)
-		return -ENOMEM;
+	b->gathered_max = GATHERED_MAX;
 
-	err_t e = hot ? 0 : hash_new(&b->hash);
+	err_t e = bytes_reserve(&b->gathered, GATHERED_MAX);
 
+	if (!e && !hot)
+		e = hash_new(&b->hash);
 	if (e)
 		return e;
 	meta_lock(ss->meta);
@@ -86,32 +86,74 @@ segstore_build_begin_hot(struct segstore *ss, struct segstore_build **out)
 	return begin(ss, true, out);
 }
 
+void
+segstore_build_keep(struct segstore_build *b, size_t most, struct bytes *memory)
+{
+	if (memory->cap > b->gathered.cap && b->len == 0) {
+		bytes_clear(&b->gathered);
+		b->gathered = *memory;
+		*memory = (struct bytes){0};
+		bytes_reset(&b->gathered);
+	}
+	b->gathered_max = most;
+}
+
+/* All of it is still in memory then, unless it was too much. */
 static err_t
 write_gathered(struct segstore_build *b)
 {
-	err_t e = segstore_write_file(b->ss, b->file, b->gathered, b->gathered_len, b->len - b->gathered_len);
+	err_t e = b->hash ? hash_update(b->hash, b->gathered.data, b->gathered.len) : 0;
+
+	return e ? e : segstore_write_file(b->ss, b->file, b->gathered.data, b->gathered.len, b->len - b->gathered.len);
+}
+
+/* Most are short; of the others it is known how long they become. */
+static err_t
+make_room(struct segstore_build *b, size_t len)
+{
+	CLEANUP(bytes_clear) struct bytes wider = {0};
+
+	if (b->gathered.len + len <= b->gathered.cap)
+		return 0;
+
+	err_t e = bytes_reserve(&wider, b->gathered_max);
 
 	if (!e)
-		b->gathered_len = 0;
-	return e;
+		e = bytes_append(&wider, b->gathered.data, b->gathered.len);
+	if (e)
+		return e;
+
+	struct bytes old = b->gathered;
+
+	b->gathered = wider;
+	wider = old;
+	return 0;
 }
 
 err_t
 segstore_build_add(struct segstore_build *b, const uint8_t *data, uint32_t len, uint64_t *off_out)
 {
 	uint64_t off = b->len;
-	err_t e = b->hash ? hash_update(b->hash, data, len) : 0;
+	err_t e = 0;
 
 	while (!e && len) {
-		uint32_t room = GATHERED_MAX - (uint32_t)b->gathered_len, n = len < room ? len : room;
+		size_t room = b->gathered_max - b->gathered.len;
+		uint32_t n = len < room ? len : (uint32_t)room;
 
-		memcpy(b->gathered + b->gathered_len, data, n);
-		b->gathered_len += n;
+		if (b->gathered.len == b->gathered_max) {
+			e = write_gathered(b);
+			if (!e)
+				bytes_reset(&b->gathered);
+			continue;
+		}
+		e = make_room(b, n);
+		if (!e)
+			e = bytes_append(&b->gathered, data, n);
+		if (e)
+			break;
 		b->len += n;
 		data += n;
 		len -= n;
-		if (b->gathered_len == GATHERED_MAX)
-			e = write_gathered(b);
 	}
 	if (!e && off_out)
 		*off_out = off;
@@ -157,9 +199,9 @@ finish(struct segstore_build *b, struct segment *out)
 	if (!e)
 		e = random_bytes(s.name, sizeof(s.name));
 	if (!e)
-		e = hash_final(b->hash, s.sha256);
-	if (!e)
 		e = write_gathered(b);
+	if (!e)
+		e = hash_final(b->hash, s.sha256);
 	if (!e)
 		e = disk_flush(segfile_fd(b->file));
 	if (!e)
@@ -177,15 +219,28 @@ finish(struct segstore_build *b, struct segment *out)
 }
 
 err_t
-segstore_build_finish(struct segstore_build *b, struct segment *out)
+segstore_build_finish_kept(struct segstore_build *b, struct segment *out, struct bytes *object_out)
 {
 	err_t e = finish(b, out);
 
-	if (e)
+	if (e) {
 		segstore_build_abandon(b);
-	else
-		build_free(b);
-	return e;
+		return e;
+	}
+	if (b->gathered.len == b->len) {
+		*object_out = b->gathered;
+		b->gathered = (struct bytes){0};
+	}
+	build_free(b);
+	return 0;
+}
+
+err_t
+segstore_build_finish(struct segstore_build *b, struct segment *out)
+{
+	CLEANUP(bytes_clear) struct bytes object = {0};
+
+	return segstore_build_finish_kept(b, out, &object);
 }
 
 /* [meta lock] Everything written to it so far is live, and the bytes are durable. */

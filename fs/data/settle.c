@@ -19,30 +19,24 @@
 #define SEG_TO_COME UINT64_MAX
 
 static void
-settled_free(struct settled *d)
-{
-	extent_list_clear(&d->before);
-	extent_list_clear(&d->after);
-	free(d);
-}
-
-static void
 settled_cleanup(struct settled **d)
 {
 	if (*d)
-		settled_free(*d);
+		settle_free_chunk(*d);
 }
 
 static void
 settle_free(struct settle *s)
 {
+	settle_close_end(s);
 	while (s->settled) {
 		struct settled *d = s->settled;
 
 		s->settled = d->next;
-		settled_free(d);
+		settle_free_chunk(d);
 	}
 	segstore_build_abandon(s->build);
+	bytes_clear(&s->memory);
 	packer_clear(&s->packer);
 	free(s);
 }
@@ -106,110 +100,6 @@ settle_abandon(struct settle *s)
 {
 	if (s)
 		settle_free(s);
-}
-
-/* Installing. */
-
-/* [meta lock] Bytes of the segment under way that nothing came to point at.  One that is for the store is never punched. */
-static void
-release_unused(struct settle *s, const struct settled *d, uint64_t seg)
-{
-	for (uint32_t k = 0; s->local && k < d->after.count; k++) {
-		const struct extent *x = &d->after.v[k];
-
-		if (x->seg == seg && meta_release(s->m, seg, x->seg_off, x->stored_len))
-			log_warn("out of memory: some disk space is not given back");
-	}
-}
-
-/* 1: it points into the segment now. */
-static bool
-install(struct settle *s, struct settled *d, uint64_t seg)
-{
-	struct inode *i;
-	struct chunk *ch;
-	bool same = false;
-
-	content_lock_file(s->c, d->ino, true);
-	meta_lock(s->m);
-	/* Extent ids are random: the same list means that nothing was written meanwhile, even if it was evicted and read back. */
-	if (!meta_inode_get(s->m, d->ino, &i) && !meta_chunk_get(s->m, i, d->no, false, &ch))
-		same = extent_list_equal(&ch->current, &d->before) && content_has_key(i, &d->key);
-	if (same)
-		content_install(s->c, i, ch, &d->after);
-	else
-		release_unused(s, d, seg);
-	meta_unlock(s->m);
-	content_unlock_file(s->c, d->ino);
-	return same;
-}
-
-/* Nothing came to point into it. */
-static err_t
-remove_unused(struct settle *s, uint64_t seg)
-{
-	err_t e = segstore_drop(s->ss, seg);
-
-	if (e)
-		return e;
-	meta_lock(s->m);
-	e = meta_segment_remove(s->m, seg);
-	meta_unlock(s->m);
-	return e;
-}
-
-static err_t
-finish_build(struct settle *s, struct segment *row)
-{
-	CLEANUP(free_ptr) uint64_t *owners = NULL;
-	size_t count = 0;
-
-	if (!s->local)
-		return segstore_build_finish(STEAL(s->build), row);
-	owners = calloc(s->settled_count, sizeof(*owners));
-	if (!owners)
-		return -ENOMEM;
-	for (const struct settled *d = s->settled; d; d = d->next)
-		owners[count++] = d->ino;
-	return segstore_build_finish_hot(STEAL(s->build), owners, count, row);
-}
-
-/* Makes the segment under way durable, and then points the chunks into it. */
-static err_t
-close_segment(struct settle *s, bool full)
-{
-	struct segment row;
-	bool used = false;
-
-	if (!s->build)
-		return 0;
-
-	err_t e = finish_build(s, &row);
-
-	while (s->settled) {
-		struct settled *d = s->settled;
-
-		s->settled = d->next;
-		if (!e && install(s, d, row.id)) {
-			s->settled_len += d->len;
-			used = true;
-		} else {
-			settle_note_unsure(s, &d->before);
-		}
-		settled_free(d);
-	}
-	s->settled_count = s->settled_extents = 0;
-	if (e)
-		return e;
-	/* The sources give back what has left them before more is written. */
-	if (s->local) {
-		e = meta_sync(s->m);
-		meta_give_back(s->m);
-		return e;
-	}
-	if (!used)
-		return remove_unused(s, row.id);
-	return full && s->full ? s->full(s->full_ctx, &row) : 0;
 }
 
 /* Reading and sealing. */
@@ -326,6 +216,17 @@ prepare(struct settle *s, uint64_t ino, uint64_t no, bool only_hot, struct settl
 	return 0;
 }
 
+/* The object stays in memory for who wants it when it is full. */
+static err_t
+begin_segment(struct settle *s)
+{
+	err_t e = s->local ? segstore_build_begin_hot(s->ss, &s->build) : segstore_build_begin(s->ss, &s->build);
+
+	if (!e && s->full)
+		segstore_build_keep(s->build, SETTLE_SEGMENT_LEN, &s->memory);
+	return e;
+}
+
 /* Adds what was sealed to the segment under way. */
 static err_t
 add(struct settle *s, struct settled **d)
@@ -336,9 +237,9 @@ add(struct settle *s, struct settled **d)
 
 	if (s->build && (segstore_build_len(s->build) + s->packer.sealed.len > most || s->settled_count == CHUNKS_MAX ||
 	    s->settled_extents >= EXTENTS_MAX))
-		e = close_segment(s, true);
+		e = settle_close(s, true);
 	if (!e && !s->build)
-		e = s->local ? segstore_build_begin_hot(s->ss, &s->build) : segstore_build_begin(s->ss, &s->build);
+		e = begin_segment(s);
 	if (!e)
 		e = segstore_build_add(s->build, s->packer.sealed.data, (uint32_t)s->packer.sealed.len, &base);
 	if (e)
@@ -452,7 +353,7 @@ settle_one(struct settle *s, uint64_t ino, uint64_t no, err_t *result)
 uint64_t
 settle_progress(const struct settle *s)
 {
-	return s->settled_len;
+	return s->settled_len + (s->closing ? s->closing->len : 0);
 }
 
 err_t
@@ -475,7 +376,7 @@ settle_inode(struct settle *s, uint64_t ino)
 err_t
 settle_finish(struct settle *s, uint64_t *settled_bytes_out)
 {
-	err_t e = close_segment(s, false);
+	err_t e = settle_close(s, false);
 
 	if (!e && !s->local)
 		e = segstore_sweep(s->ss);

@@ -31,8 +31,12 @@ MUST_CHECK err_t settle_begin_local(struct content *c, struct meta *m, struct se
 /* Called between chunks, without any lock; a non-zero return ends settle_inode and is handed on. */
 typedef err_t settle_pause_fn(void *ctx);
 void settle_set_pause(struct settle *s, settle_pause_fn *fn, void *ctx);
-/* Called with each segment that is full and that chunks point into; a non-zero return ends settle_inode and is handed on. */
-typedef err_t settle_full_fn(void *ctx, const struct segment *row);
+/*
+ * Called with each segment that is full and that chunks point into, by a thread of its own, one call at a time; a non-zero return
+ * ends settle_inode or settle_finish and is handed on.  object: what is in the segment, or empty; other memory may be left in its
+ * place, and is used for the next one.
+ */
+typedef err_t settle_full_fn(void *ctx, const struct segment *row, struct bytes *object);
 void settle_set_full(struct settle *s, settle_full_fn *fn, void *ctx);
 /* Plain bytes that were settled so far. */
 uint64_t settle_progress(const struct settle *s);

@@ -2,9 +2,12 @@
  * settle_internal.h: what settle*.c share, and nobody else.
  *
  *   settle.c         the work, chunk by chunk        settle_choose.c  which extents of a chunk are worth it
+ *   settle_close.c   the end of a segment
  */
 #ifndef SNUGFS_SETTLE_INTERNAL_H
 #define SNUGFS_SETTLE_INTERNAL_H
+
+#include <pthread.h>
 
 #include "extents.h"
 #include "packer.h"
@@ -19,6 +22,22 @@ struct settled {
 	struct file_key key; /* what is new in `after` is sealed under */
 	uint64_t len; /* plaintext bytes in the segment */
 	struct settled *next;
+};
+
+/* A segment that is complete, on its way to the disk.  Nobody else touches it until its thread has ended. */
+struct closing {
+	struct settle *settle;
+	struct segstore_build *build;
+	struct settled *settled;
+	uint64_t len;       /* plaintext bytes in it */
+	bool full;          /* who asked for full ones is told */
+	pthread_t thread;
+	bool in_thread;
+	/* out */
+	struct segment row;
+	struct bytes object;
+	uint64_t installed; /* plaintext bytes that chunks came to point at */
+	err_t result;
 };
 
 struct settle {
@@ -37,6 +56,8 @@ struct settle {
 	size_t settled_count;
 	size_t settled_extents; /* of its chunks, before and after */
 	uint64_t settled_len;
+	struct closing *closing;      /* NULL: none is on its way */
+	struct bytes memory;          /* room for the next one */
 	struct packer packer;
 };
 
@@ -67,5 +88,11 @@ void settle_note_unsure(struct settle *s, const struct extent_list *list);
 
 /* The same of all sources. */
 void settle_note_all_unsure(struct settle *s);
+
+/* The segment under way, if there is one, is complete: full ones are brought to an end while the next one is filled. */
+MUST_CHECK err_t settle_close(struct settle *s, bool full);
+/* Waits for what is on its way; an error of it is only logged. */
+void settle_close_end(struct settle *s);
+void settle_free_chunk(struct settled *d);
 
 #endif

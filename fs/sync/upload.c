@@ -151,13 +151,13 @@ end_portion_in_time(void *ctx)
 
 /* Its row lasts before the store has it: after a crash it keeps its name, and is no orphan. */
 static err_t
-send_full(void *ctx, const struct segment *seg)
+send_full(void *ctx, const struct segment *seg, struct bytes *object)
 {
 	struct portion *p = ctx;
 	err_t err = meta_sync(p->s->v->meta);
 
 	if (err == 0)
-		err = upload_add(p->upload, seg);
+		err = upload_add(p->upload, seg, object);
 	if (err == 0)
 		upload_start(p->upload, true);
 	return err;
@@ -195,32 +195,48 @@ settle_portion(struct upload *u, const struct candidate *v, size_t count, size_t
 
 /* What of these files is to go, and is not on its way. */
 static err_t
-add_portion(struct upload *u, const struct candidate *v, size_t count)
+add_portion(struct upload *u, const struct candidate *v, size_t count, bool more)
 {
 	CLEANUP(upload_list_clear) struct segment_list l = { 0 };
+	struct bytes none = { 0 };
 	err_t err = list_portion(u->s, v, count, &l);
 
 	for (size_t k = 0; err == 0 && k < l.count; k++)
-		err = upload_add(u, &l.v[k]);
+		err = upload_add(u, &l.v[k], &none);
 	if (err == 0 && l.count > 0)
-		upload_start(u, false);
+		upload_start(u, more);
 	return err;
 }
 
 /* *at: the first candidate that is left. */
 static err_t
-upload_portion(struct sync *s, const struct candidate *v, size_t count, size_t *at)
+upload_portion(struct upload *u, const struct candidate *v, size_t count, size_t *at)
+{
+	size_t start = *at, end;
+	err_t err;
+
+	u->s->swept = false; /* what is settled now may be overwritten before a commit names it */
+	err = settle_portion(u, v, count, at);
+	end = *at < count ? *at + 1 : count; /* of the last one perhaps a part */
+	return err != 0 ? err : add_portion(u, v + start, end - start, *at < count);
+}
+
+/* What is settled stays only a little ahead of what is sent: until then it may change again. */
+static err_t
+upload_candidates(struct sync *s, const struct candidate *v, size_t count)
 {
 	struct upload u = { .s = s, .lock = PTHREAD_MUTEX_INITIALIZER, .added = PTHREAD_COND_INITIALIZER,
-		.ended = PTHREAD_COND_INITIALIZER };
-	size_t start = *at, end;
-	err_t err, sent;
+		.moved = PTHREAD_COND_INITIALIZER };
+	size_t at = 0;
+	err_t err = 0, sent;
 
-	s->swept = false; /* what is settled now may be overwritten before a commit names it */
-	err = settle_portion(&u, v, count, at);
-	end = *at < count ? *at + 1 : count; /* of the last one perhaps a part */
-	if (err == 0)
-		err = add_portion(&u, v + start, end - start);
+	while (err == 0 && at < count) {
+		err = upload_portion(&u, v, count, &at);
+		if (err == 0 && at < count)
+			err = upload_catch_up(&u);
+		if (err == 0 && at < count)
+			err = push_interlude(s);
+	}
 	if (err != 0)
 		upload_fail(&u, err);
 	sent = upload_end(&u);
@@ -231,30 +247,23 @@ err_t
 upload_pending(struct sync *s)
 {
 	CLEANUP(free_ptr) struct candidate *v = NULL;
-	size_t count = 0, at = 0;
+	size_t count = 0;
 	err_t err = find_candidates(s->v->meta, 0, UINT64_MAX, &v, &count);
 
-	while (err == 0 && at < count) {
-		err = upload_portion(s, v, count, &at);
-		if (err == 0 && at < count)
-			err = push_interlude(s);
-	}
-	return err;
+	return err != 0 ? err : upload_candidates(s, v, count);
 }
 
 err_t
 upload_recent(struct sync *s, time_t since)
 {
 	CLEANUP(free_ptr) struct candidate *v = NULL;
-	size_t count = 0, n = 0, at = 0;
+	size_t count = 0, n = 0;
 	uint64_t len = 0;
 	err_t err = find_candidates(s->v->meta, since, RECENT_FILE_LEN, &v, &count);
 
 	while (n < count && n < RECENT_FILES && len < RECENT_LEN)
 		len += v[n++].size;
-	while (err == 0 && at < n)
-		err = upload_portion(s, v, n, &at);
-	return err;
+	return err != 0 ? err : upload_candidates(s, v, n);
 }
 
 /* Left-overs: what was settled, and changed or deleted before a commit could name it. */

@@ -22,6 +22,13 @@ struct segment_list {
 void upload_list_clear(struct segment_list *l);
 MUST_CHECK err_t upload_list_add(struct segment_list *l, const struct segment *seg);
 
+/* Memory for one object. */
+struct place {
+	struct bytes object;
+	uint64_t seg; /* whose object that is; 0: of none */
+	bool busy;    /* it is being sent */
+};
+
 /* Threads that send the segments of a list while it grows. */
 struct upload {
 	struct sync *s;
@@ -32,23 +39,30 @@ struct upload {
 	/* under lock */
 	struct segment_list l;
 	size_t next;
+	size_t sent;    /* or not to be */
+	struct place places[UPLOAD_THREADS]; /* one for each that sends; the others keep what waits */
 	bool complete;  /* no more will be added */
 	size_t working; /* threads */
 	err_t err;      /* the first */
 	pthread_cond_t added; /* or complete, or failed */
-	pthread_cond_t ended; /* one of the threads */
+	pthread_cond_t moved; /* one was sent, or a thread ended */
 };
 
 /*
  * Zeroed but for s, lock and conditions; one thread calls these, and upload_end last.
  */
-/* One more, unless it is in the list. */
-MUST_CHECK err_t upload_add(struct upload *u, const struct segment *seg);
+/*
+ * One more, unless it is in the list.  object: what is in it, or empty; if it is to be sent from there it is exchanged for memory that
+ * is not used any more, or none.
+ */
+MUST_CHECK err_t upload_add(struct upload *u, const struct segment *seg, struct bytes *object);
 /* Has threads for what is in the list.  more: others will follow; else but for one, which is sent in upload_end. */
 void upload_start(struct upload *u, bool more);
 /* Nothing more is begun. */
 void upload_fail(struct upload *u, err_t err);
 bool upload_has_failed(struct upload *u);
+/* Waits until no more than a few are left to be sent, looking after the rest meanwhile. */
+MUST_CHECK err_t upload_catch_up(struct upload *u);
 /* Nothing will be added any more: waits for the end, looking after the rest meanwhile, and frees what u has. */
 MUST_CHECK err_t upload_end(struct upload *u);
 

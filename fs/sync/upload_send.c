@@ -13,6 +13,8 @@
 /* What takes longer than this to upload is looked after meanwhile. */
 #define LONG_UPLOAD_LEN (32u << 20)
 #define LOOK_INTERVAL_MS 250
+/* So many are left at least when there is to be more: nobody who sends waits for it. */
+#define LEFT_MIN (2 * UPLOAD_THREADS)
 
 void
 upload_list_clear(struct segment_list *l)
@@ -56,14 +58,17 @@ is_sound(const struct segment *seg, const struct bytes *object)
 	return hash_sha256(object->data, object->len, sha256) != 0 || memcmp(sha256, seg->sha256, sizeof(sha256)) == 0;
 }
 
+/* b: the object, or memory for it. */
 static err_t
-upload_one(struct sync *s, const struct segment *seg, struct bytes *b)
+upload_one(struct sync *s, const struct segment *seg, bool here, struct bytes *b)
 {
 	char name[CHAIN_NAME_MAX];
-	err_t err;
+	err_t err = 0;
 
-	bytes_reset(b);
-	err = segstore_read_whole(s->v->segments, seg, b);
+	if (!here) {
+		bytes_reset(b);
+		err = segstore_read_whole(s->v->segments, seg, b);
+	}
 	if (err == 0) {
 		err = chain_write_segment(s->chain, seg->name, seg->sha256, b->data, b->len);
 		/* What is damaged here is refused there for its hash; but so is an answer that is not understood. */
@@ -97,53 +102,113 @@ note_done(struct sync *s, const struct segment *seg)
 	return err;
 }
 
-/* b: memory that may be used again and again. */
-static err_t
-upload_with(struct sync *s, const struct segment *seg, struct bytes *b)
-{
-	err_t err = upload_one(s, seg, b);
-
-	return err != 0 ? err : note_done(s, seg);
-}
-
 err_t
 upload_segment(struct sync *s, const struct segment *seg)
 {
 	CLEANUP(bytes_clear) struct bytes b = { 0 };
+	err_t err = upload_one(s, seg, false, &b);
 
-	return upload_with(s, seg, &b);
+	return err != 0 ? err : note_done(s, seg);
 }
 
-/* Waits for one; false: there are no more, or it is to end. */
+/* Places. */
+
+/* [lock] One that nobody uses; that of a segment, of none, or else of the one that is sent last: it is read again then. */
+static struct place *
+find_place(struct upload *u, uint64_t seg)
+{
+	struct place *found = NULL;
+
+	for (size_t k = 0; k < ARRAY_LEN(u->places); k++) {
+		struct place *p = &u->places[k];
+
+		if (p->busy)
+			continue;
+		if (p->seg == seg)
+			return p;
+		if (found == NULL || (found->seg != 0 && (p->seg == 0 || p->seg > found->seg)))
+			found = p;
+	}
+	return found;
+}
+
+/* [lock] Keeps the object if there is room. */
+static void
+keep(struct upload *u, uint64_t seg, struct bytes *object)
+{
+	struct place *found = NULL;
+	struct bytes spare;
+
+	for (size_t k = 0; k < ARRAY_LEN(u->places); k++) {
+		struct place *p = &u->places[k];
+
+		if (!p->busy && p->seg == 0 && (found == NULL || p->object.cap > found->object.cap))
+			found = p;
+	}
+	if (found == NULL || object->len == 0)
+		return;
+	spare = found->object;
+	found->object = *object;
+	found->seg = seg;
+	*object = spare;
+}
+
+/* [lock, given up meanwhile] */
+static err_t
+send_one(struct upload *u, const struct segment *seg)
+{
+	struct place *p = find_place(u, seg->id);
+	bool here = p->seg == seg->id;
+	err_t err;
+
+	p->seg = 0;
+	p->busy = true;
+	pthread_mutex_unlock(&u->lock);
+	err = upload_one(u->s, seg, here, &p->object);
+	if (err == 0)
+		err = note_done(u->s, seg);
+	pthread_mutex_lock(&u->lock);
+	p->busy = false;
+	return err;
+}
+
+/* The list. */
+
+/* [lock, given up meanwhile] Waits for one; false: there are no more, or it is to end. */
 static bool
 upload_next(struct upload *u, struct segment *out)
 {
-	bool found = false;
-
-	pthread_mutex_lock(&u->lock);
-	while (!found && u->err == 0) {
+	while (u->err == 0) {
 		if (engine_is_interrupted(u->s)) {
 			u->err = -ECANCELED;
 		} else if (u->next < u->l.count) {
 			*out = u->l.v[u->next++];
-			found = !upload_is_done(u->s, out->id);
+			if (!upload_is_done(u->s, out->id))
+				return true;
+			u->sent++;
 		} else if (u->complete) {
 			break;
 		} else {
 			pthread_cond_wait(&u->added, &u->lock);
 		}
 	}
-	pthread_mutex_unlock(&u->lock);
-	return found;
+	return false;
+}
+
+/* [lock] */
+static void
+fail(struct upload *u, err_t err)
+{
+	if (u->err == 0)
+		u->err = err;
+	pthread_cond_broadcast(&u->added);
 }
 
 void
 upload_fail(struct upload *u, err_t err)
 {
 	pthread_mutex_lock(&u->lock);
-	if (u->err == 0)
-		u->err = err;
-	pthread_cond_broadcast(&u->added);
+	fail(u, err);
 	pthread_mutex_unlock(&u->lock);
 }
 
@@ -159,21 +224,29 @@ upload_has_failed(struct upload *u)
 }
 
 static void
+note_progress(struct sync *s, const struct segment *seg, err_t err)
+{
+	pthread_mutex_lock(&s->lock);
+	s->status.bytes_done += seg->size;
+	if (err == 0)
+		s->status.last_contact = time(NULL);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* [lock, given up meanwhile] */
+static void
 upload_all(struct upload *u)
 {
-	CLEANUP(bytes_clear) struct bytes b = { 0 };
 	struct segment seg;
 
 	while (upload_next(u, &seg)) {
-		err_t err = upload_with(u->s, &seg, &b);
+		err_t err = send_one(u, &seg);
 
-		pthread_mutex_lock(&u->s->lock);
-		u->s->status.bytes_done += seg.size;
-		if (err == 0)
-			u->s->status.last_contact = time(NULL);
-		pthread_mutex_unlock(&u->s->lock);
+		note_progress(u->s, &seg, err);
 		if (err != 0 && err != -ENODATA)
-			upload_fail(u, err);
+			fail(u, err);
+		u->sent++;
+		pthread_cond_signal(&u->moved);
 	}
 }
 
@@ -182,51 +255,68 @@ upload_worker(void *arg)
 {
 	struct upload *u = arg;
 
-	upload_all(u);
 	pthread_mutex_lock(&u->lock);
+	upload_all(u);
 	u->working--;
-	pthread_cond_signal(&u->ended);
+	pthread_cond_signal(&u->moved);
 	pthread_mutex_unlock(&u->lock);
 	return NULL;
 }
 
-/* Waits a moment; false: they have all ended. */
+/* Waits a moment; false: none works any more, or no more than so many are left. */
 static bool
-are_working(struct upload *u)
+are_working(struct upload *u, size_t left)
 {
 	const struct timespec until = clock_deadline(LOOK_INTERVAL_MS);
-	bool working;
+	bool working = true;
+	int timed = 0;
 
 	pthread_mutex_lock(&u->lock);
-	while (u->working > 0 && pthread_cond_clockwait(&u->ended, &u->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
-		;
-	working = u->working > 0;
+	while (working && timed != ETIMEDOUT) {
+		working = u->working > 0 && (left == 0 || u->l.count - u->sent > left);
+		if (working)
+			timed = pthread_cond_clockwait(&u->moved, &u->lock, CLOCK_MONOTONIC, &until);
+	}
 	pthread_mutex_unlock(&u->lock);
 	return working;
 }
 
 /* While the others work: what shall not wait for them. */
 static void
-look_after(struct upload *u)
+look_after(struct upload *u, size_t left)
 {
 	err_t err = 0;
 
-	while (err == 0 && are_working(u))
+	while (err == 0 && are_working(u, left))
 		err = push_interlude(u->s);
 	if (err != 0)
 		upload_fail(u, err);
 }
 
 err_t
-upload_add(struct upload *u, const struct segment *seg)
+upload_catch_up(struct upload *u)
+{
+	err_t err;
+
+	look_after(u, LEFT_MIN);
+	pthread_mutex_lock(&u->lock);
+	err = u->err;
+	pthread_mutex_unlock(&u->lock);
+	return err;
+}
+
+err_t
+upload_add(struct upload *u, const struct segment *seg, struct bytes *object)
 {
 	bool known;
 	err_t err = 0;
 
 	pthread_mutex_lock(&u->lock);
 	known = numset_has(u->l.seen, seg->id);
-	if (!known && (err = upload_list_add(&u->l, seg)) == 0)
+	if (!known && (err = upload_list_add(&u->l, seg)) == 0) {
+		keep(u, seg->id, object);
 		err = numset_add(&u->l.seen, seg->id);
+	}
 	pthread_cond_signal(&u->added);
 	pthread_mutex_unlock(&u->lock);
 	if (known || err != 0)
@@ -264,13 +354,15 @@ upload_end(struct upload *u)
 	pthread_mutex_lock(&u->lock);
 	u->complete = true;
 	pthread_cond_broadcast(&u->added);
-	pthread_mutex_unlock(&u->lock);
-	if (u->len > LONG_UPLOAD_LEN && u->thread_count > 0)
-		look_after(u);
-	else
+	if (u->len <= LONG_UPLOAD_LEN || u->thread_count == 0)
 		upload_all(u);
+	pthread_mutex_unlock(&u->lock);
+	if (u->len > LONG_UPLOAD_LEN)
+		look_after(u, 0);
 	while (u->thread_count > 0)
 		pthread_join(u->threads[--u->thread_count], NULL);
+	for (size_t k = 0; k < ARRAY_LEN(u->places); k++)
+		bytes_clear(&u->places[k].object);
 	upload_list_clear(&u->l);
 	return u->err;
 }

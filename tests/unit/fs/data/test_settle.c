@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "frame.h"
+#include "hash.h"
 #include "padme.h"
 
 #define MIB (1u << 20)
@@ -114,6 +115,51 @@ what_shrinks_behind_noise_is_packed_all_the_same(void **state)
 	fixture_reopen(f, true);
 	assert_content(f, ino, 0, data, LEN);
 	free(data);
+}
+
+static uint8_t
+encoding_of(struct fixture *f, uint64_t ino, uint64_t no)
+{
+	struct extent_list l = extents_of(f, ino, no);
+	uint8_t encoding = l.v[0].x_encoding;
+
+	assert_int_equal(l.count, 1);
+	extent_list_clear(&l);
+	return encoding;
+}
+
+static void
+noise_says_something_of_what_follows_it_at_once_and_nothing_of_another_file(void **state)
+{
+	enum { NOISE = 4, TEXT = 3, LEN = (NOISE + TEXT) * CHUNK_LEN };
+	struct fixture *f = *state;
+	static uint8_t data[LEN], text[FRAME_ZSTD_LEN];
+	uint64_t mixed = new_file(f), other = new_file(f);
+
+	repeat(data, sizeof(data));
+	repeat(text, sizeof(text));
+	fill(data, NOISE * CHUNK_LEN, 1);
+	write_file(f, mixed, 0, data, NOISE * CHUNK_LEN);
+	write_file(f, other, 0, text, sizeof(text));
+
+	struct settle *s = begin(f);
+
+	assert_int_equal(settle_inode(s, mixed), 0);
+	assert_int_equal(settle_inode(s, other), 0);
+	finish(s);
+	assert_int_equal(encoding_of(f, mixed, NOISE - 1), FRAME_RAW);
+	assert_int_equal(encoding_of(f, other, 0), FRAME_ZSTD);
+
+	write_file(f, mixed, 0, data, LEN);
+	s = begin(f);
+	assert_int_equal(settle_inode(s, mixed), 0);
+	finish(s);
+	assert_int_equal(encoding_of(f, mixed, NOISE - 1), FRAME_RAW);
+	/* The first one may lie behind what was passed over. */
+	for (uint64_t no = NOISE + 1; no < NOISE + TEXT; no++)
+		assert_int_equal(encoding_of(f, mixed, no), FRAME_ZSTD);
+	assert_content(f, mixed, 0, data, LEN);
+	assert_content(f, other, 0, text, sizeof(text));
 }
 
 static void
@@ -545,6 +591,117 @@ a_disk_that_fails_at_any_operation_leaves_all_files_readable(void **state)
 	assert_content(f, ino, 0, data, sizeof(data));
 }
 
+/* Who wants full segments. */
+struct taker {
+	unsigned calls;
+	unsigned right;
+	bool change;   /* keeps the object and leaves other memory */
+	struct bytes kept;
+	err_t answer;
+};
+
+static err_t
+take_full(void *ctx, const struct segment *row, struct bytes *object)
+{
+	struct taker *t = ctx;
+	uint8_t sha256[HASH_LEN];
+
+	t->calls++;
+	if (object->len == row->size && hash_sha256(object->data, object->len, sha256) == 0 &&
+	    memcmp(sha256, row->sha256, sizeof(sha256)) == 0)
+		t->right++;
+	if (t->change) {
+		struct bytes other = t->kept;
+
+		t->kept = *object;
+		*object = other;
+	}
+	return t->answer;
+}
+
+enum { FULL_LEN = 40 * MIB };
+
+static uint64_t
+make_noise(struct fixture *f, uint8_t **data_out)
+{
+	uint64_t ino = new_file(f);
+
+	*data_out = malloc(FULL_LEN);
+	assert_non_null(*data_out);
+	fill(*data_out, FULL_LEN, 7);
+	write_file(f, ino, 0, *data_out, FULL_LEN);
+	return ino;
+}
+
+static void
+full_segments_are_handed_out_with_what_is_in_them(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *data;
+	uint64_t ino = make_noise(f, &data);
+
+	for (unsigned change = 0; change < 2; change++) {
+		struct taker t = {.change = change};
+		struct settle *s = begin(f);
+
+		settle_set_full(s, take_full, &t);
+		assert_int_equal(settle_inode(s, ino), 0);
+		assert_int_equal(finish(s), FULL_LEN);
+		assert_int_equal(t.calls, 2);
+		assert_int_equal(t.right, 2);
+		assert_content(f, ino, 0, data, FULL_LEN);
+		bytes_clear(&t.kept);
+		write_file(f, ino, 0, data, FULL_LEN);
+	}
+	fixture_reopen(f, true);
+	assert_content(f, ino, 0, data, FULL_LEN);
+	free(data);
+}
+
+static void
+who_does_not_want_a_full_segment_ends_settling_and_all_stays_readable(void **state)
+{
+	struct fixture *f = *state;
+	struct taker t = {.answer = -ENOSPC};
+	uint8_t *data;
+	uint64_t len, ino = make_noise(f, &data);
+	struct settle *s = begin(f);
+
+	settle_set_full(s, take_full, &t);
+
+	err_t e = settle_inode(s, ino);
+
+	if (e)
+		settle_abandon(s);
+	else
+		e = settle_finish(s, &len);
+	assert_int_equal(e, -ENOSPC);
+	assert_int_equal(t.calls, 1);
+	assert_content(f, ino, 0, data, FULL_LEN);
+	fixture_reopen(f, true);
+	assert_content(f, ino, 0, data, FULL_LEN);
+	free(data);
+}
+
+static void
+abandoning_while_a_segment_is_on_its_way_loses_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct taker t = {0};
+	uint8_t *data;
+	uint64_t ino = make_noise(f, &data);
+	struct settle *s = begin(f);
+
+	settle_set_full(s, take_full, &t);
+	assert_int_equal(settle_inode(s, ino), 0);
+	settle_abandon(s);
+	assert_int_equal(t.calls, 2);
+	assert_content(f, ino, 0, data, FULL_LEN);
+	fixture_reopen(f, true);
+	assert_content(f, ino, 0, data, FULL_LEN);
+	free(data);
+}
+
 static void
 abandoning_changes_nothing(void **state)
 {
@@ -576,6 +733,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(text_is_packed_noise_stays_raw_and_both_read_as_before),
 		TEST(what_shrinks_behind_noise_is_packed_all_the_same),
+		TEST(noise_says_something_of_what_follows_it_at_once_and_nothing_of_another_file),
 		TEST(neighbours_become_one_extent_and_holes_stay_holes),
 		TEST(no_extent_crosses_from_one_chunk_into_the_next),
 		TEST(segments_are_cut_at_sixteen_mebibytes),
@@ -591,6 +749,9 @@ main(void)
 		TEST(what_is_settled_already_is_left_alone),
 		TEST(a_damaged_hot_part_is_eio_and_the_other_chunks_are_settled),
 		TEST(a_disk_that_fails_at_any_operation_leaves_all_files_readable),
+		TEST(full_segments_are_handed_out_with_what_is_in_them),
+		TEST(who_does_not_want_a_full_segment_ends_settling_and_all_stays_readable),
+		TEST(abandoning_while_a_segment_is_on_its_way_loses_nothing),
 		TEST(abandoning_changes_nothing),
 	};
 

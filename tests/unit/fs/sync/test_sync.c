@@ -663,6 +663,33 @@ what_is_full_is_sent_while_the_next_is_settled(void **state)
 	assert_same_tree(&f->a, &f->b);
 }
 
+/* A whole object is longer than what is read of a file at once. */
+static err_t
+count_long_reads(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	atomic_uint *count = ctx;
+
+	(void)fd, (void)name, (void)data, (void)off;
+	if (strcmp(operation, "pread") == 0 && len > 4u << 20)
+		atomic_fetch_add(count, 1);
+	return 0;
+}
+
+static void
+what_is_full_is_sent_without_reading_it_again(void **state)
+{
+	struct fixture *f = *state;
+	atomic_uint reads = 0;
+
+	make_big(&f->a, "big");
+	disk_watch(count_long_reads, &reads);
+	sync_ok(&f->a);
+	disk_watch(NULL, NULL);
+	assert_int_equal(reads, 1); /* the last one, which is not full */
+	join_side(f, &f->b);
+	assert_same_tree(&f->a, &f->b);
+}
+
 static void
 wait_for_name(struct side *looking, const char *name, struct side *syncing)
 {
@@ -769,6 +796,7 @@ main(void)
 		TEST(a_letter_does_not_wait_for_a_long_upload_nor_does_the_answer),
 		TEST(nor_does_it_when_large_files_take_the_places_of_others),
 		TEST(what_is_full_is_sent_while_the_next_is_settled),
+		TEST(what_is_full_is_sent_without_reading_it_again),
 		TEST(nothing_is_due_all_the_time_before_the_first_commit),
 		TEST(the_kernel_is_asked_and_told),
 		TEST(a_conflict_is_kept_and_told_even_after_reopening),
