@@ -108,6 +108,7 @@ MUST_CHECK err_t vfs_readdir(struct vfs *v, uint64_t ino, uint64_t after, bool w
 MUST_CHECK err_t vfs_setxattr(struct vfs *v, uint64_t ino, const char *name, const void *value, size_t len, int flags);
 MUST_CHECK err_t vfs_getxattr(struct vfs *v, uint64_t ino, const char *name, void *value, size_t size, size_t *len_out);
 MUST_CHECK err_t vfs_listxattr(struct vfs *v, uint64_t ino, char *list, size_t size, size_t *len_out);
+/* An ACL that is not there: 0. */
 MUST_CHECK err_t vfs_removexattr(struct vfs *v, uint64_t ino, const char *name);
 
 MUST_CHECK err_t vfs_statfs(struct vfs *v, struct statvfs *out);

@@ -148,6 +148,20 @@ def test_setting_a_plain_acl_sets_the_mode(place):
     assert "system.posix_acl_access" not in os.listxattr(place / "f")
 
 
+def test_taking_away_an_acl_that_is_not_there_is_no_error(place):
+    """Programs that restore files (rdiff-backup) set empty ones wherever there was none."""
+    empty = (2).to_bytes(4, "little")
+    write_file(place / "f", b"", 0o640)
+    os.mkdir(place / "d", 0o750)
+    for path, kind in ((place / "f", "access"), (place / "d", "access"), (place / "d", "default")):
+        before = os.stat(path)
+        os.setxattr(path, f"system.posix_acl_{kind}", empty)
+        os.removexattr(path, f"system.posix_acl_{kind}")
+        assert os.stat(path).st_mode == before.st_mode and os.listxattr(path) == []
+    with refused(errno.ENODATA):
+        os.removexattr(place / "f", "user.none")
+
+
 @needs_acl_tools
 def test_a_default_acl_is_inherited_instead_of_the_umask(place):
     setfacl("-d", "-m", f"u:{ALICE}:rwx,g::rx,o::-", place)
