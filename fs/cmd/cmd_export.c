@@ -135,7 +135,7 @@ open_reading(struct run *r, struct store *store, const uint8_t key[static RECOVE
 {
 	char dir[sizeof(r->scratch) + 8];
 	struct vault_create_params p = { .dir = dir, .device_name = "export", .root_uid = geteuid(), .root_gid = getegid(),
-		.lock = { .passphrase = r->passphrase } };
+		.lock = { .passphrase = r->passphrase }, .temporary = true };
 	char *why = NULL;
 	err_t err = make_scratch(r);
 

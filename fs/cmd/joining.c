@@ -79,7 +79,7 @@ tell_join(const struct joining *j, err_t err, char *why)
 {
 	if (why != NULL)
 		return tell_why(why, j->remote, err);
-	if (err == -EEXIST || err == -ENOTEMPTY)
+	if (err == -EEXIST || err == -ENOTEMPTY || err == -ESOCKTNOSUPPORT || err == -ENOKEY)
 		return tell_vault_make(err, j->place.vault_dir);
 	return tell_sync(err, j->remote, NULL);
 }

@@ -135,6 +135,12 @@ tell_vault_make(err_t err, const char *dir)
 	case EDQUOT:
 		return tell_failure("no vault could be made in %s since %s: make room there, or choose another place with "
 		    "--vault", dir, tell_reason(err));
+	case ESOCKTNOSUPPORT:
+		return tell_failure("no vault could be made in %s: the file system there, FAT perhaps, has no sockets, which snugfs needs; "
+		    "choose a folder on another disk with --vault (the store may be there)", dir);
+	case ENOKEY:
+		return tell_failure("no vault could be made in %s: the file system there keeps no permissions, so that everybody could open "
+		    "it; leave out --no-passphrase, or choose a folder on another disk with --vault", dir);
 	case EINVAL:
 		return tell_failure("no vault could be made in %s: the name of this device must be 1 to 64 bytes of printable "
 		    "text (--device-name)", dir);

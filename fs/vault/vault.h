@@ -82,11 +82,14 @@ struct vault_create_params {
 	const struct credentials *credentials; /* joining: keys to the store that this device is to keep; NULL: none */
 	uint32_t root_uid, root_gid; /* owner of the top folder */
 	struct vault_unlock lock;
+	bool temporary; /* for reading only: it is never mounted, so any file system will do */
 };
 
 /*
  * Makes a new vault (init): keys, genesis, an empty folder, on disk and durable.  recovery_out gets the recovery key, to be
- * shown once.  -EEXIST: there is one in dir already.  On failure nothing is left behind.  The vault is not left open.
+ * shown once.  -EEXIST: there is one in dir already; -ESOCKTNOSUPPORT: the file system has no sockets, by which commands reach who
+ * has a vault open; -ENOKEY: it keeps no permissions, which alone were to protect the vault.  On failure nothing is left behind.
+ * The vault is not left open.
  */
 MUST_CHECK err_t vault_create(const struct vault_create_params *p, uint8_t recovery_out[static RECOVERY_KEY_LEN]);
 

@@ -153,6 +153,25 @@ make_staging(const char *dir, char **out)
 	return 0;
 }
 
+/*
+ * What FAT and its like lack is said before there is a vault, a recovery key above all.  They refuse a socket with any of several
+ * errors.
+ */
+static err_t
+check_file_system(const char *path, bool plain)
+{
+	CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return -errno;
+	if (mknodat(fd, "socket", S_IFSOCK | 0600, 0) != 0)
+		return errno == ENOSPC || errno == EDQUOT ? -errno : -ESOCKTNOSUPPORT;
+	if (unlinkat(fd, "socket", 0) != 0)
+		return -errno;
+	return plain && (st.st_mode & 077) != 0 ? -ENOKEY : 0;
+}
+
 void
 vault_discard(struct vault *v)
 {
@@ -322,7 +341,7 @@ make(const struct making *m, struct vault **out)
 	_Static_assert(DEVICE_SECRET_LEN == sizeof(secret.b), "a device secret is a key");
 	if ((err = random_secret(secret.b, sizeof(secret.b))) != 0 || (err = make_staging(m->p->dir, &staging)) != 0)
 		return err;
-	if ((err = vault_hold(staging, &v)) != 0) {
+	if ((!m->p->temporary && (err = check_file_system(staging, m->p->lock.plain)) != 0) || (err = vault_hold(staging, &v)) != 0) {
 		disk_remove_tree(staging);
 		return err;
 	}

@@ -30,6 +30,37 @@ struct fixture {
 	char dir[128];
 };
 
+/* What some file systems are like. */
+static struct {
+	bool without_sockets;
+	bool without_permissions;
+} lacking;
+
+int __real_mknodat(int dir_fd, const char *path, mode_t mode, dev_t dev);
+int __wrap_mknodat(int dir_fd, const char *path, mode_t mode, dev_t dev);
+
+int
+__wrap_mknodat(int dir_fd, const char *path, mode_t mode, dev_t dev)
+{
+	if (!lacking.without_sockets)
+		return __real_mknodat(dir_fd, path, mode, dev);
+	errno = EPERM;
+	return -1;
+}
+
+char *__real_mkdtemp(char *template);
+char *__wrap_mkdtemp(char *template);
+
+char *
+__wrap_mkdtemp(char *template)
+{
+	char *made = __real_mkdtemp(template);
+
+	if (made != NULL && lacking.without_permissions)
+		assert_int_equal(chmod(made, 0777), 0);
+	return made;
+}
+
 static int
 setup(void **state)
 {
@@ -49,6 +80,7 @@ teardown(void **state)
 {
 	struct fixture *f = *state;
 
+	memset(&lacking, 0, sizeof(lacking));
 	disk_watch(NULL, NULL);
 	tempdir_remove(f->top);
 	free(f);
@@ -304,6 +336,33 @@ a_directory_with_other_things_in_it_is_left_alone(void **state)
 	assert_int_equal(mkdir(path, 0700), 0);
 	assert_int_equal(vault_create(&p, recovery), -ENOTEMPTY);
 	assert_int_equal(entries(f->dir), 1);
+}
+
+static void
+a_vault_that_could_not_be_mounted_is_not_made_but_one_for_reading_is(void **state)
+{
+	const struct fixture *f = *state;
+	struct vault_create_params p = params(f);
+	uint8_t recovery[RECOVERY_KEY_LEN];
+
+	lacking.without_sockets = true;
+	assert_int_equal(vault_create(&p, recovery), -ESOCKTNOSUPPORT);
+	assert_int_equal(entries(f->top), 1);
+	p.temporary = true;
+	assert_int_equal(vault_create(&p, recovery), 0);
+}
+
+static void
+permissions_protect_a_vault_only_where_there_are_some(void **state)
+{
+	const struct fixture *f = *state;
+	struct vault_create_params p = params(f);
+	uint8_t recovery[RECOVERY_KEY_LEN];
+
+	lacking.without_permissions = true;
+	assert_int_equal(vault_create(&p, recovery), -ENOKEY);
+	p.lock = (struct vault_unlock){ .passphrase = "correct horse", .passphrase_len = 13 };
+	assert_int_equal(vault_create(&p, recovery), 0);
 }
 
 static void
@@ -733,6 +792,8 @@ main(void)
 		TEST(where_no_vault_is_opening_says_so_and_makes_nothing),
 		TEST(a_second_vault_is_not_made_in_the_same_place),
 		TEST(a_directory_with_other_things_in_it_is_left_alone),
+		TEST(a_vault_that_could_not_be_mounted_is_not_made_but_one_for_reading_is),
+		TEST(permissions_protect_a_vault_only_where_there_are_some),
 		TEST(an_empty_directory_becomes_the_vault),
 		TEST(the_device_file_is_for_its_owner_only),
 		TEST(whatever_fails_while_making_leaves_nothing_behind),
