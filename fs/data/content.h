@@ -40,7 +40,7 @@ MUST_CHECK err_t content_write(struct content *c, uint64_t ino, uint64_t off, co
 MUST_CHECK err_t content_write_back(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len);
 /* Sets the size, at once; what is cut is gone (also when it grows again).  Moves mtime and ctime. */
 MUST_CHECK err_t content_truncate(struct content *c, uint64_t ino, uint64_t size);
-/* Cuts a file that nobody will see again to nothing; a long one in steps, from its end: others come in between, and so may a crash. */
+/* Cuts a file that nobody will see again to nothing; a long one in steps: others come in between, and so may a crash. */
 MUST_CHECK err_t content_discard(struct content *c, uint64_t ino);
 /* Makes [off, off+len) a hole; does not change the size.  One of very many chunks in steps, as it is with a long write. */
 MUST_CHECK err_t content_punch(struct content *c, uint64_t ino, uint64_t off, uint64_t len);

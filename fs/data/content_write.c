@@ -306,24 +306,6 @@ unmap(struct content *c, struct inode *i, uint64_t from, uint64_t to, uint64_t n
 	return 0;
 }
 
-/* Chunks from off on, if there may be so many up to end that they are unmapped in steps. */
-static err_t
-find_chunks(struct content *c, uint64_t ino, uint64_t off, uint64_t end, uint64_t **nos_out, size_t *count_out)
-{
-	uint64_t to;
-	struct inode *i;
-
-	meta_lock(c->meta);
-
-	err_t e = meta_inode_get(c->meta, ino, &i);
-
-	to = !e && i->size < end ? i->size : end;
-	if (!e && to > off && to - off > (uint64_t)STEP_CHUNKS * CHUNK_LEN)
-		e = meta_chunk_numbers(c->meta, i, off / CHUNK_LEN, nos_out, count_out);
-	meta_unlock(c->meta);
-	return e;
-}
-
 err_t
 content_truncate(struct content *c, uint64_t ino, uint64_t size)
 {
@@ -343,22 +325,9 @@ content_truncate(struct content *c, uint64_t ino, uint64_t size)
 	return e;
 }
 
-err_t
-content_discard(struct content *c, uint64_t ino)
-{
-	CLEANUP(free_ptr) uint64_t *nos = NULL;
-	size_t count = 0;
-	err_t e = find_chunks(c, ino, 0, UINT64_MAX, &nos, &count);
-
-	for (; !e && count > STEP_CHUNKS; count -= STEP_CHUNKS) {
-		e = content_truncate(c, ino, nos[count - STEP_CHUNKS] * CHUNK_LEN);
-		meta_throttle(c->meta);
-	}
-	return e ? e : content_truncate(c, ino, 0);
-}
-
+/* Makes [off, end) a hole; of a file that is to be dropped nothing is left. */
 static err_t
-punch_step(struct content *c, uint64_t ino, uint64_t off, uint64_t end)
+punch_step(struct content *c, uint64_t ino, uint64_t off, uint64_t end, bool drop)
 {
 	struct inode *i;
 
@@ -367,27 +336,59 @@ punch_step(struct content *c, uint64_t ino, uint64_t off, uint64_t end)
 
 	err_t e = meta_inode_get(c->meta, ino, &i);
 
-	if (!e && off < i->size)
-		e = unmap(c, i, off, end < i->size ? end : i->size, i->size);
+	if (!e && (drop || off < i->size))
+		e = unmap(c, i, off, end < i->size ? end : i->size, drop ? 0 : i->size);
 	meta_unlock(c->meta);
 	content_unlock_file(c, ino);
 	return e;
 }
 
+/* Where a step of so many chunks ends that begins at off; end: it is the last one. */
+static err_t
+find_step(struct content *c, uint64_t ino, uint64_t off, uint64_t end, uint64_t *end_out)
+{
+	CLEANUP(free_ptr) uint64_t *nos = NULL;
+	size_t count = 0;
+	uint64_t to;
+	struct inode *i;
+
+	meta_lock(c->meta);
+
+	err_t e = meta_inode_get(c->meta, ino, &i);
+
+	to = !e && i->size < end ? i->size : end;
+	if (!e && to > off && to - off > (uint64_t)STEP_CHUNKS * CHUNK_LEN)
+		e = meta_chunk_numbers(c->meta, i, off / CHUNK_LEN, STEP_CHUNKS + 1, &nos, &count);
+	meta_unlock(c->meta);
+	*end_out = count > STEP_CHUNKS && nos[STEP_CHUNKS] * CHUNK_LEN < end ? nos[STEP_CHUNKS] * CHUNK_LEN : end;
+	return e;
+}
+
+static err_t
+punch(struct content *c, uint64_t ino, uint64_t off, uint64_t end, bool drop)
+{
+	uint64_t step;
+	err_t e;
+
+	while (!(e = find_step(c, ino, off, end, &step)) && step < end) {
+		if ((e = punch_step(c, ino, off, step, false)) != 0)
+			return e;
+		off = step;
+		meta_throttle(c->meta);
+	}
+	return e ? e : punch_step(c, ino, off, end, drop);
+}
+
+err_t
+content_discard(struct content *c, uint64_t ino)
+{
+	return punch(c, ino, 0, UINT64_MAX, true);
+}
+
 err_t
 content_punch(struct content *c, uint64_t ino, uint64_t off, uint64_t len)
 {
-	CLEANUP(free_ptr) uint64_t *nos = NULL;
-	uint64_t end = len < UINT64_MAX - off ? off + len : UINT64_MAX;
-	size_t count = 0;
-	err_t e = find_chunks(c, ino, off, end, &nos, &count);
-
-	for (size_t k = STEP_CHUNKS; !e && k < count && nos[k] * CHUNK_LEN < end; k += STEP_CHUNKS) {
-		e = punch_step(c, ino, off, nos[k] * CHUNK_LEN);
-		off = nos[k] * CHUNK_LEN;
-		meta_throttle(c->meta);
-	}
-	return e ? e : punch_step(c, ino, off, end);
+	return punch(c, ino, off, len < UINT64_MAX - off ? off + len : UINT64_MAX, false);
 }
 
 /* Where data and holes are. */

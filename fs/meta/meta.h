@@ -148,8 +148,9 @@ void meta_chunk_tidy(struct meta *m, struct inode *i, struct chunk *c);
 typedef err_t meta_chunk_fn(void *ctx, struct inode *i, struct chunk *c);
 MUST_CHECK err_t meta_chunk_scan(struct meta *m, struct inode *i, uint64_t from, meta_chunk_fn *fn, void *ctx);
 
-/* The same numbers, without a look at what the chunks map; malloc'ed. */
-MUST_CHECK err_t meta_chunk_numbers(struct meta *m, struct inode *i, uint64_t from, uint64_t **nos_out, size_t *count_out);
+/* The first of the same numbers, at most so many, without a look at what the chunks map; malloc'ed. */
+MUST_CHECK err_t meta_chunk_numbers(struct meta *m, struct inode *i, uint64_t from, size_t most, uint64_t **nos_out,
+    size_t *count_out);
 
 /* Extended attributes. [L]  Borrowed; after a change call meta_xattrs_dirty (sets has_xattrs; an empty list is gone then). */
 MUST_CHECK err_t meta_xattrs_get(struct meta *m, struct inode *i, struct xattr_list **out);

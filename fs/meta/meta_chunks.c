@@ -326,6 +326,7 @@ struct listing {
 	struct meta *m;
 	uint64_t ino;
 	bool pending; /* only such */
+	size_t most;  /* of the database, and as many of memory */
 	struct number_list found;
 };
 
@@ -336,7 +337,7 @@ add_stored(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, con
 	struct cached_chunk *cc;
 
 	(void)mark, (void)state, (void)data, (void)len;
-	if (a != l->ino)
+	if (a != l->ino || l->found.count >= l->most)
 		return -ECANCELED;
 	cc = chunk_cached(l->m, a, b);
 	return cc != NULL && (cc->node.dirty || cc->node.frozen) ? 0 : pending_add_number(&l->found, b);
@@ -345,10 +346,11 @@ add_stored(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, con
 static err_t
 add_pinned(struct listing *l, uint64_t from)
 {
+	size_t before = l->found.count;
 	struct node *n;
 	err_t err = 0;
 
-	for (; err == 0 && (n = pins_next(l->m, DB_CHUNK, l->ino, from)) != NULL; from = n->b + 1)
+	for (; err == 0 && l->found.count - before < l->most && (n = pins_next(l->m, DB_CHUNK, l->ino, from)) != NULL; from = n->b + 1)
 		if (!n->deleted && (!l->pending || CONTAINER(n, struct cached_chunk, node)->chunk.pending))
 			err = pending_add_number(&l->found, n->b);
 	return err;
@@ -369,9 +371,9 @@ list_chunks(struct listing *l, const struct inode *i, uint64_t from)
 }
 
 static err_t
-list_numbers(struct meta *m, struct inode *i, uint64_t from, bool pending, uint64_t **nos_out, size_t *count_out)
+list_numbers(struct meta *m, struct inode *i, uint64_t from, size_t most, bool pending, uint64_t **nos_out, size_t *count_out)
 {
-	struct listing l = { .m = m, .ino = i->ino, .pending = pending };
+	struct listing l = { .m = m, .ino = i->ino, .pending = pending, .most = most };
 	err_t err = list_chunks(&l, i, from);
 
 	if (err != 0) {
@@ -380,18 +382,18 @@ list_numbers(struct meta *m, struct inode *i, uint64_t from, bool pending, uint6
 	}
 	pending_sort_numbers(&l.found);
 	*nos_out = l.found.v;
-	*count_out = l.found.count;
+	*count_out = l.found.count < most ? l.found.count : most;
 	return 0;
 }
 
 err_t
 meta_pending_chunks(struct meta *m, struct inode *i, uint64_t **nos_out, size_t *count_out)
 {
-	return list_numbers(m, i, 0, true, nos_out, count_out);
+	return list_numbers(m, i, 0, SIZE_MAX, true, nos_out, count_out);
 }
 
 err_t
-meta_chunk_numbers(struct meta *m, struct inode *i, uint64_t from, uint64_t **nos_out, size_t *count_out)
+meta_chunk_numbers(struct meta *m, struct inode *i, uint64_t from, size_t most, uint64_t **nos_out, size_t *count_out)
 {
-	return list_numbers(m, i, from, false, nos_out, count_out);
+	return list_numbers(m, i, from, most, false, nos_out, count_out);
 }

@@ -348,6 +348,24 @@ make_far(struct fixture *f)
 	return ino;
 }
 
+/* The longest list of chunks since it was set to 0: it is made with the lock held. */
+static size_t listed_most;
+
+err_t __real_meta_chunk_numbers(struct meta *m, struct inode *i, uint64_t from, size_t most, uint64_t **nos_out,
+    size_t *count_out);
+err_t __wrap_meta_chunk_numbers(struct meta *m, struct inode *i, uint64_t from, size_t most, uint64_t **nos_out,
+    size_t *count_out);
+
+err_t
+__wrap_meta_chunk_numbers(struct meta *m, struct inode *i, uint64_t from, size_t most, uint64_t **nos_out, size_t *count_out)
+{
+	err_t err = __real_meta_chunk_numbers(m, i, from, most, nos_out, count_out);
+
+	if (err == 0 && *count_out > listed_most)
+		listed_most = *count_out;
+	return err;
+}
+
 static void
 assert_chunks(struct fixture *f, uint64_t ino, uint64_t from, size_t expected)
 {
@@ -357,11 +375,32 @@ assert_chunks(struct fixture *f, uint64_t ino, uint64_t from, size_t expected)
 
 	meta_lock(f->meta);
 	assert_int_equal(meta_inode_get(f->meta, ino, &i), 0);
-	assert_int_equal(meta_chunk_numbers(f->meta, i, from, &nos, &count), 0);
+	assert_int_equal(meta_chunk_numbers(f->meta, i, from, SIZE_MAX, &nos, &count), 0);
 	assert_int_equal(count, expected);
 	for (size_t k = 0; k < count; k++)
 		assert_true(nos[k] >= from && nos[k] % 2 == 0 && (k == 0 || nos[k] > nos[k - 1]));
 	meta_unlock(f->meta);
+}
+
+static void
+the_first_chunks_are_listed_wherever_they_are(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP(free_ptr) uint64_t *nos = NULL;
+	uint64_t ino = make_far(f);
+	struct inode *i;
+	size_t count;
+
+	fixture_reopen(f, true);
+	write_file(f, ino, 5 * MIB, "in memory", 9);
+	write_file(f, ino, 7 * MIB, "in memory", 9);
+	meta_lock(f->meta);
+	assert_int_equal(meta_inode_get(f->meta, ino, &i), 0);
+	assert_int_equal(meta_chunk_numbers(f->meta, i, 3, 4, &nos, &count), 0);
+	meta_unlock(f->meta);
+	assert_int_equal(count, 4);
+	for (size_t k = 0; k < count; k++)
+		assert_int_equal(nos[k], 4 + k);
 }
 
 static void
@@ -395,7 +434,9 @@ a_file_of_many_chunks_is_discarded(void **state)
 	uint64_t ino = make_far(f);
 
 	fixture_reopen(f, true);
+	listed_most = 0;
 	assert_int_equal(content_discard(f->c, ino), 0);
+	assert_in_range(listed_most, 1, FAR_CHUNKS / 3);
 	assert_chunks(f, ino, 0, 0);
 	assert_int_equal(inode_of(f, ino).size, 0);
 	assert_int_equal(inode_of(f, ino).mapped, 0);
@@ -407,7 +448,9 @@ a_hole_of_many_chunks_is_punched_and_found(void **state)
 	struct fixture *f = *state;
 	uint64_t ino = make_far(f), size = inode_of(f, ino).size, at = 0;
 
+	listed_most = 0;
 	assert_int_equal(content_punch(f->c, ino, 2 * MIB, 2 * 280 * (uint64_t)MIB), 0);
+	assert_in_range(listed_most, 1, FAR_CHUNKS / 3);
 	assert_chunks(f, ino, 0, FAR_CHUNKS - 280);
 	assert_content(f, ino, 5, "a piece", 7);
 	assert_int_equal(content_seek(f->c, ino, 12, true, &at), 0);
@@ -465,6 +508,7 @@ main(void)
 		TEST(a_block_of_a_file_in_many_pieces_costs_a_few_rows),
 		TEST(a_file_that_is_in_few_pieces_again_leaves_no_parts_behind),
 		TEST(a_removed_file_leaves_no_parts_behind),
+		TEST(the_first_chunks_are_listed_wherever_they_are),
 		TEST(a_file_of_many_chunks_is_cut_to_any_size),
 		TEST(a_file_of_many_chunks_is_discarded),
 		TEST(a_hole_of_many_chunks_is_punched_and_found),
