@@ -19,6 +19,18 @@ import posixlib
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # the package `reader`
 
 
+def settle_environment():
+    """Whoever starts the tests may have a umask, a language, a proxy, a desktop and keys of his own."""
+    os.umask(0o022)
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "DBUS_", "LANG", "LC_", "XDG_")) or name.lower().endswith("_proxy"):
+            del os.environ[name]
+    os.environ.update(LC_ALL="C.UTF-8", no_proxy="*")
+
+
+settle_environment()
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "longer(wanted): takes too long for every run; left out unless it is wanted")
 
@@ -27,7 +39,6 @@ def pytest_collection_modifyitems(config, items):
     left_out = [item for item in items if any(not mark.args[0] for mark in item.iter_markers("longer"))]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
-
 
 
 def binary():
@@ -44,6 +55,25 @@ def wait_until(condition, what, seconds=60):
         if time.monotonic() > end:
             raise TimeoutError(f"waited {seconds} s for {what}")
         time.sleep(0.02)
+
+
+def stat_of(task):
+    """State, parent and so on of a process or thread of /proc, as proc(5) has them."""
+    return (task / "stat").read_text(encoding="utf-8", errors="replace").rsplit(") ", 1)[1].split()
+
+
+def is_asleep(pid, looks=10):
+    """It has done nothing between so many looks: it waits, for whatever it be."""
+    def doing():
+        fields = stat_of(pathlib.Path("/proc", str(pid)))
+        return fields[0], fields[7:13]  # its state, and the page faults and ticks that it has had
+
+    seen = doing()
+    for _ in range(looks):
+        time.sleep(0.02)
+        if seen[0] not in "SD" or doing() != seen:
+            return False
+    return True
 
 
 class Vault:
@@ -135,7 +165,8 @@ class Vault:
 
 
 def new_root():
-    root = tempfile.mkdtemp(prefix="snugfs-test-")
+    """By the name that the table of mounts has."""
+    root = os.path.realpath(tempfile.mkdtemp(prefix="snugfs-test-"))
     os.chmod(root, 0o755)
     return root
 

@@ -18,7 +18,12 @@ class Service:
         self.name = name
         self.args = args
         self.root = pathlib.Path(conftest.new_root())
-        self.start()
+        try:
+            self.start()
+        except AssertionError:  # somebody else may have taken the port between the choice and the start
+            self.clean_up()
+            self.root = pathlib.Path(conftest.new_root())
+            self.start()
 
     def call(self, *words):
         # Not captured through pipes: what runs in the background would keep them open.

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import pathlib
-import re
 import shutil
 import signal
 import subprocess
@@ -328,8 +327,7 @@ def test_who_waits_for_the_past_can_be_killed_and_who_comes_later_gets_it(comput
         waiting = [subprocess.Popen(["ls", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                    for path in (past(beta, "commit 0"), past(beta, "commit 0"), past(beta, "commit 1") / "file")]
         for process in waiting:
-            wchan = pathlib.Path(f"/proc/{process.pid}/wchan")
-            conftest.wait_until(lambda w=wchan: re.search("fuse|request_wait_answer|down_read|rwsem", w.read_text()), "it to wait")
+            conftest.wait_until(lambda p=process: conftest.is_asleep(p.pid), "it to wait")
         for process in waiting:
             process.kill()
             assert process.wait(timeout=60) < 0

@@ -218,7 +218,7 @@ def test_with_the_store_gone_reading_fails_and_looking_works(computers):
     with pytest.raises(OSError) as error:
         (beta.mountpoint / "many" / "file 00000").read_bytes()
     assert error.value.errno == errno.EIO
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 300
     assert len(os.listdir(beta.mountpoint / "many")) == 30
     assert os.statvfs(beta.mountpoint).f_blocks > 0
     os.rename(f"{computers.store}.away", computers.store)

@@ -153,8 +153,7 @@ def test_status_watch_prints_a_line_for_each_change_until_it_is_interrupted(sync
         (synced.mp / "file").write_text("text")
         assert watching.stdout.readline().startswith("files pending: ")
         synced.ok("resume", synced.mp)
-        while watching.stdout.readline() != "nothing pending\n":
-            pass
+        assert "nothing pending\n" in watching.stdout
     finally:
         watching.terminate()
         watching.wait()
