@@ -7,8 +7,6 @@
 #include "extents.h"
 #include "numset.h"
 
-#define OK(call) assert_int_equal((call), 0)
-
 static struct segment
 new_place(struct replica *r)
 {

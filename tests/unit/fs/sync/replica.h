@@ -21,6 +21,8 @@
 /* An extent's id is its token, and then so much of the key that it is sealed under. */
 #define SEALED_UNDER_LEN 2
 
+#define OK(call) assert_int_equal((call), 0)
+
 struct replica {
 	struct world *world;
 	char dir[64];
@@ -74,6 +76,8 @@ void replica_restart(struct replica *r);
 uint64_t mk(struct replica *r, const char *path, uint32_t mode);
 uint64_t at(struct replica *r, const char *path); /* 0: not there */
 struct inode *inode_of(struct replica *r, uint64_t ino);
+uint64_t token_of(const struct extent *x);
+uint64_t mapped_of(const struct chunk *c); /* bytes */
 bool has_token(struct replica *r, uint64_t ino, uint64_t token);
 
 void pull(struct replica *r);

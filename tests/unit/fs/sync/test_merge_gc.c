@@ -7,7 +7,6 @@
 
 #include "extents.h"
 
-#define OK(call) assert_int_equal((call), 0)
 #define FILE_MODE (S_IFREG | 0644)
 
 static struct world w;
