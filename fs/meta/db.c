@@ -61,6 +61,12 @@ db_journal_make_room(struct db *db)
 	return journal_make_room(db->journal);
 }
 
+bool
+db_journal_is_short(struct db *db)
+{
+	return journal_is_short(db->journal);
+}
+
 void
 db_stats(struct db *db, struct db_stats *out)
 {

@@ -119,12 +119,14 @@ MUST_CHECK err_t db_write(struct db *db, struct db_row *rows, size_t count);
  * them before the db_write that also has them, or before the next db_open, which puts into the database what is in the
  * journal only.  db_journal_room: so many bytes of rows fit now (each: DB_JOURNAL_ROW_OVERHEAD and its data); 0: none, as
  * before the first db_write of a process and after any failure until a db_write succeeds.  db_journal_make_room makes it
- * longer than it is, up to a limit; that takes some milliseconds.  By the writing thread, all of them.
+ * longer than it is, up to a limit; that takes some milliseconds.  db_journal_is_short: it is time for that; said once of each
+ * length between two db_writes.  By the writing thread, all of them.
  */
 #define DB_JOURNAL_ROW_OVERHEAD 38
 size_t db_journal_room(struct db *db);
 MUST_CHECK err_t db_journal(struct db *db, const struct db_row *rows, size_t count);
 MUST_CHECK err_t db_journal_make_room(struct db *db);
+bool db_journal_is_short(struct db *db);
 void db_journal_suspend(struct db *db); /* no room until a db_write succeeds */
 /* Moves the WAL into the database file if that can be done without waiting for readers (own connection). */
 MUST_CHECK err_t db_checkpoint(struct db *db);

@@ -50,6 +50,7 @@ struct journal {
 	uint64_t generation;
 	uint64_t number; /* of the next record */
 	uint64_t at;     /* where it goes */
+	uint64_t told;   /* journal_is_short has said so of this length */
 	bool running;    /* between journal_restart and whatever suspends it */
 	bool used;
 	struct known *known; /* while reading, all; then those of which a difference may come */
@@ -359,6 +360,7 @@ journal_restart(struct journal *j, uint64_t generation)
 	j->generation = generation;
 	j->number = 0;
 	j->at = 0;
+	j->told = 0;
 	j->used = false;
 	j->running = true;
 	forget_all(j);
@@ -416,6 +418,15 @@ journal_make_room(struct journal *j)
 	if (j->fd < 0)
 		return make_file(j);
 	return j->running && j->len < LEN_MAX ? lengthen(j, 2 * j->len) : 0;
+}
+
+bool
+journal_is_short(struct journal *j)
+{
+	if (!j->running || j->len >= LEN_MAX || j->at <= j->len / 2 || j->told == j->len)
+		return false;
+	j->told = j->len;
+	return true;
 }
 
 /* Replaying. */

@@ -47,6 +47,8 @@ void journal_suspend(struct journal *j);
 
 /* Makes the file, or makes it longer, up to a limit.  Takes some milliseconds. */
 MUST_CHECK err_t journal_make_room(struct journal *j);
+/* More than half of it is taken, so that it had better be made longer before it is full.  Says so once of each length and generation. */
+bool journal_is_short(struct journal *j);
 /* Bytes of rows (their data and DB_JOURNAL_ROW_OVERHEAD each) that one record could have now; 0: none. */
 size_t journal_room(const struct journal *j);
 /* Durable when it returns 0; suspended when not. */

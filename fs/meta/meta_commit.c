@@ -28,6 +28,8 @@
 #define IDLE_ROUNDS 2u
 /* ... in so many steps, and the rest after the next interval. */
 #define SHRINK_STEPS 64u
+/* So often giving space back, which may take a second, is left for the journal's sake. */
+#define GIVE_BACK_CALLS 32u
 
 static void
 kick_if_full(struct meta *m, size_t count, size_t weight)
@@ -110,10 +112,13 @@ write_changes(struct meta *m, struct batch *b, bool to_journal)
 		batch_stored(m, b);
 	else
 		batch_journaled(m, b);
+	if (err != 0 || !b->to_journal)
+		return err;
+	/* Whoever finds it full waits for a commit of the database. */
+	m->wants_room |= db_journal_is_short(m->db);
 	/* What only the journal has stays in memory until the database has it, too. */
-	if (err == 0 && b->to_journal)
-		kick_if_full(m, m->dirty.count + m->frozen.count, m->dirty.weight + m->frozen.weight);
-	return err;
+	kick_if_full(m, m->dirty.count + m->frozen.count, m->dirty.weight + m->frozen.weight);
+	return 0;
 }
 
 static bool
@@ -199,6 +204,26 @@ compare_releases(const void *a, const void *b)
 	return x->off < y->off ? -1 : x->off > y->off;
 }
 
+/* [lock, given up meanwhile] */
+static void
+make_room(struct meta *m)
+{
+	err_t err;
+
+	if (!m->wants_room || !meta_has_room(m)) {
+		m->wants_room = false;
+		return;
+	}
+	commit_begin(m);
+	m->wants_room = false;
+	pthread_mutex_unlock(&m->lock);
+	err = db_journal_make_room(m->db);
+	pthread_mutex_lock(&m->lock);
+	commit_end(m);
+	if (err != 0)
+		log_warn("no room for the journal, so that fsync takes longer: %s", strerror(-err));
+}
+
 /* [lock, given up meanwhile] Neighbours as one: each costs a system call on the file that holds them. */
 static void
 give_back(struct meta *m)
@@ -209,32 +234,21 @@ give_back(struct meta *m)
 	pthread_mutex_unlock(&m->lock);
 	if (l.count != 0)
 		qsort(l.v, l.count, sizeof(l.v[0]), compare_releases);
-	for (size_t i = 0, next; i < l.count && m->hooks.on_release != NULL; i = next) {
+	for (size_t i = 0, next, calls = 0; i < l.count && m->hooks.on_release != NULL; i = next) {
 		struct release r = l.v[i];
 
 		for (next = i + 1; next < l.count && l.v[next].seg == r.seg && l.v[next].off == r.off + r.len &&
 		    r.len <= UINT32_MAX - l.v[next].len; next++)
 			r.len += l.v[next].len;
 		m->hooks.on_release(m->hooks.ctx, r.seg, r.off, r.len);
+		if (++calls % GIVE_BACK_CALLS == 0) {
+			pthread_mutex_lock(&m->lock);
+			make_room(m);
+			pthread_mutex_unlock(&m->lock);
+		}
 	}
 	free(l.v);
 	pthread_mutex_lock(&m->lock);
-}
-
-/* [lock, given up meanwhile] */
-static void
-make_room(struct meta *m)
-{
-	err_t err;
-
-	commit_begin(m);
-	m->wants_room = false;
-	pthread_mutex_unlock(&m->lock);
-	err = db_journal_make_room(m->db);
-	pthread_mutex_lock(&m->lock);
-	commit_end(m);
-	if (err != 0)
-		log_warn("no room for the journal, so that fsync takes longer: %s", strerror(-err));
 }
 
 /* [lock, given up meanwhile] */
@@ -274,6 +288,7 @@ shrink(struct meta *m)
 static void
 do_chores(struct meta *m)
 {
+	make_room(m); /* first: somebody may call fsync again at once */
 	if (m->given_back.count != 0)
 		give_back(m);
 	if (m->reserve != NULL) {
@@ -281,9 +296,6 @@ do_chores(struct meta *m)
 		reserve_fill(m->reserve);
 		pthread_mutex_lock(&m->lock);
 	}
-	if (m->wants_room && meta_has_room(m))
-		make_room(m);
-	m->wants_room = false;
 	if (m->rows_stored >= CHECKPOINT_ROWS || m->commits_stored >= CHECKPOINT_COMMITS)
 		checkpoint(m);
 }

@@ -342,6 +342,30 @@ a_full_journal_says_so_and_can_be_made_longer(void **state)
 }
 
 static void
+a_journal_that_is_half_full_says_so_once_and_again_when_it_was_made_longer(void **state)
+{
+	struct fixture *f = *state;
+	size_t room = db_journal_room(f->db);
+	uint8_t *data = calloc(1, room);
+	struct db_row row = {.table = DB_INODE, .a = 1, .data = data, .len = room / 2};
+
+	assert_non_null(data);
+	assert_false(db_journal_is_short(f->db));
+	assert_int_equal(db_journal(f->db, &row, 1), 0);
+	assert_true(db_journal_is_short(f->db));
+	assert_false(db_journal_is_short(f->db)); /* on a full disk it can't be made longer each time */
+	assert_int_equal(db_journal_make_room(f->db), 0);
+	assert_false(db_journal_is_short(f->db));
+	row.a = 2; /* of the same row only the difference would be written */
+	row.len = room;
+	assert_int_equal(db_journal(f->db, &row, 1), 0);
+	assert_true(db_journal_is_short(f->db));
+	store(f, 1, "x"); /* it begins anew */
+	assert_false(db_journal_is_short(f->db));
+	free(data);
+}
+
+static void
 nothing_of_a_row_is_in_the_clear(void **state)
 {
 	static const char text[] = "a name that nobody should see";
@@ -467,6 +491,7 @@ main(void)
 		TEST(there_is_no_room_before_the_process_has_written_to_the_database),
 		TEST(after_a_failure_there_is_no_room_until_the_database_has_everything),
 		TEST(a_full_journal_says_so_and_can_be_made_longer),
+		TEST(a_journal_that_is_half_full_says_so_once_and_again_when_it_was_made_longer),
 		TEST(nothing_of_a_row_is_in_the_clear),
 		cmocka_unit_test(a_difference_brings_back_what_it_was_made_from),
 		cmocka_unit_test(a_difference_is_about_as_long_as_what_changed),
