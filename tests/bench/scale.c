@@ -1,11 +1,11 @@
 /*
- * Many files through a mounted folder:  scale create|walk|stat|delete SHAPE COUNT FOLDER
+ * Many files through a mounted folder:  scale create|walk|stat|rename|delete SHAPE COUNT FOLDER
  *
  *   SHAPE  tree: folders of 100 files and of 50 folders, files of 64 to 4096 bytes (small ones are frequent)
  *          one: a single folder of empty files        deep: folders in one another, a file in each
  *
  * Prints a line for each tenth: the files so far, and microseconds for each of them; the longest step at the end.
- * stat looks at COUNT / 100 files in an order that has nothing to do with theirs.
+ * stat looks at COUNT / 100 files in an order that has nothing to do with theirs, rename gives as many another name.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -178,18 +178,36 @@ go_through(bool deleting)
 }
 
 static void
-stat_some(void)
+stat_one(const char *path)
 {
-	uint64_t some = count / 100 > 0 ? count / 100 : 1;
+	struct stat st;
 
-	for (uint64_t i = 0; i < some; i++) {
-		struct stat st;
+	if (lstat(path, &st) != 0)
+		fail("stat", path);
+}
+
+/* One that was chosen twice has its new name already. */
+static void
+rename_one(const char *path)
+{
+	char to[140];
+
+	snprintf(to, sizeof(to), "%s renamed", path);
+	if (rename(path, to) != 0 && (errno != ENOENT || access(to, F_OK) != 0))
+		fail("rename", path);
+}
+
+static void
+some(void (*visit)(const char *path))
+{
+	uint64_t few = count / 100 > 0 ? count / 100 : 1;
+
+	for (uint64_t i = 0; i < few; i++) {
 		char path[128];
 
 		path_of(mix(i) % count, path);
-		if (lstat(path, &st) != 0)
-			fail("stat", path);
-		step(i + 1, some);
+		visit(path);
+		step(i + 1, few);
 	}
 }
 
@@ -197,7 +215,7 @@ int
 main(int argc, char **argv)
 {
 	if (argc != 5 || (count = strtoull(argv[3], NULL, 10)) == 0 || chdir(argv[4]) != 0) {
-		fprintf(stderr, "usage: scale create|walk|stat|delete tree|one|deep COUNT FOLDER\n");
+		fprintf(stderr, "usage: scale create|walk|stat|rename|delete tree|one|deep COUNT FOLDER\n");
 		return 2;
 	}
 	shape = argv[2];
@@ -212,7 +230,9 @@ main(int argc, char **argv)
 	else if (strcmp(argv[1], "walk") == 0)
 		go_through(false);
 	else if (strcmp(argv[1], "stat") == 0)
-		stat_some();
+		some(stat_one);
+	else if (strcmp(argv[1], "rename") == 0)
+		some(rename_one);
 	else
 		go_through(true);
 	if ((strcmp(argv[1], "walk") == 0 || strcmp(argv[1], "delete") == 0) && walked != count) {

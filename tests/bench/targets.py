@@ -118,13 +118,19 @@ class Target:
     def cpu_seconds(self):
         return sum(proc_stat(pid)[1] for pid in self.daemons())
 
-    def peak_mib(self):
-        peak = 0
+    def memory_mib(self, what):
+        total = 0
         for pid in self.daemons():
             for line in pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
-                if line.startswith("VmHWM:"):
-                    peak += int(line.split()[1])
-        return peak / 1024
+                if line.startswith(what):
+                    total += int(line.split()[1])
+        return total / 1024
+
+    def peak_mib(self):
+        return self.memory_mib("VmHWM:")
+
+    def now_mib(self):
+        return self.memory_mib("VmRSS:")
 
     def disk_bytes(self):
         return sum(os.lstat(os.path.join(folder, name)).st_blocks * 512
