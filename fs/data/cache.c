@@ -9,20 +9,12 @@
 err_t
 cache_usage(const struct cache_place *p, struct cache_usage *out)
 {
-	CLEANUP(segstore_kept_clear) struct segstore_kept_list l = {0};
-	struct cache_usage u = {0};
-	err_t e = segstore_list_kept(content_segments(p->content), &l);
+	struct meta_segment_totals sum;
+	err_t e = segstore_count_kept(content_segments(p->content), &sum);
 
 	if (e)
 		return e;
-	for (size_t k = 0; k < l.count; k++) {
-		uint64_t here = pieces_bytes(l.v[k].size, l.v[k].here);
-
-		u.total += l.v[k].size;
-		u.here += here;
-		u.cached += l.v[k].in_store ? here : 0;
-	}
-	*out = u;
+	*out = (struct cache_usage){.here = sum.here, .total = sum.size, .cached = sum.cached};
 	return 0;
 }
 
@@ -86,11 +78,15 @@ cache_shrink(const struct cache_place *p, uint64_t limit, uint64_t target, uint6
 	CLEANUP(segstore_kept_clear) struct segstore_kept_list l = {0};
 	CLEANUP(cache_walk_clear) struct walk pinned = {0};
 	CLEANUP(free_ptr) struct segstore_leaving *v = NULL;
+	struct cache_usage u = {0};
 	uint64_t cached = 0;
-	/* In this order: what comes to be pinned later is not in the list. */
-	err_t e = segstore_list_kept(content_segments(p->content), &l);
+	err_t e = cache_usage(p, &u);
 
 	*freed_out = 0;
+	if (e || u.cached <= limit)
+		return e;
+	/* In this order: what comes to be pinned later is not in the list. */
+	e = segstore_list_kept(content_segments(p->content), &l);
 	for (size_t k = 0; k < l.count; k++)
 		cached += l.v[k].in_store ? pieces_bytes(l.v[k].size, l.v[k].here) : 0;
 	if (e || cached <= limit)

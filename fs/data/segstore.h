@@ -174,13 +174,13 @@ MUST_CHECK err_t segstore_drop_pieces(struct segstore *ss, struct segstore_leavi
 MUST_CHECK err_t segstore_hold(struct segstore *ss, uint64_t seg, struct part **out);
 void segstore_let_go(struct segstore *ss, struct part *p);
 
-/* What is here of every settled segment. */
+/* What is here of settled segments of which something is. */
 struct segstore_kept {
 	uint64_t seg;
 	uint64_t size;
 	bool in_store;
 	uint64_t here;
-	uint64_t used; /* the larger the later; 0: not read in this run */
+	uint64_t used; /* the larger the later; 0: not read in this run, or very long ago */
 };
 struct segstore_kept_list {
 	struct segstore_kept *v;
@@ -189,6 +189,10 @@ struct segstore_kept_list {
 };
 void segstore_kept_clear(struct segstore_kept_list *l);
 MUST_CHECK err_t segstore_list_kept(struct segstore *ss, struct segstore_kept_list *out);
+/* Sums of what is here, without a look at each segment. */
+MUST_CHECK err_t segstore_count_kept(struct segstore *ss, struct meta_segment_totals *out);
+/* Segments that more than their rows is known of just now, for tests. */
+size_t segstore_parts_in_memory(struct segstore *ss);
 
 /* Bytes on the local disk used by segments. */
 MUST_CHECK err_t segstore_usage(struct segstore *ss, uint64_t *bytes_out);

@@ -181,9 +181,7 @@ segstore_list_hot(struct segstore *ss, struct hot_segment **out, size_t *count_o
 	pthread_mutex_unlock(&ss->sweep_lock);
 	if (e)
 		return e;
-	meta_lock(ss->meta);
-	e = meta_segment_scan(ss->meta, list_row, &l);
-	meta_unlock(ss->meta);
+	e = meta_segment_scan(ss->meta, true, list_row, &l);
 	if (e) {
 		hot_segments_free(l.v, l.count);
 		return e;

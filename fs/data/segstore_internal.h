@@ -63,6 +63,8 @@ struct part {
 	bool removed;    /* not in the hash any more: freed by the last user */
 	unsigned users;  /* who read or write the file just now */
 	uint64_t here;   /* pieces that can be read */
+	bool row_whole;  /* `whole` as the row in memory has it ... */
+	uint64_t row_here; /* ... and `here` */
 	uint64_t fresh;  /* ... that may not be on the disk yet */
 	uint64_t ahead;  /* ... that came before anybody wanted them, and that nobody has read yet */
 	uint64_t puts;   /* moves on with every piece that is put */
@@ -102,6 +104,7 @@ struct segstore {
 	pthread_mutex_t pieces_lock; /* innermost, as `lock`; no I/O under it */
 	/* under pieces_lock */
 	struct part *parts;
+	size_t parts_next; /* when there are so many, some may go */
 	uint64_t tick;
 	uint64_t brought; /* bytes of pieces that were put, in this run */
 	pthread_cond_t pieces_moved;
@@ -136,15 +139,16 @@ MUST_CHECK err_t segstore_find_earlier(struct segstore *ss);
 MUST_CHECK err_t segstore_remove_hot(struct segstore *ss, uint64_t seg);
 
 /*
- * segstore_pieces.c.  The part of a segment, with pieces_lock held if that is the result.  An entry is made of the row once; from
- * then on it leads, and the row follows.  -ENODATA: there is no such segment.
+ * segstore_parts.c.  The part of a segment, with pieces_lock held if that is the result.  An entry is made of the row; as long as it
+ * is there it leads, and the row follows.  One that nobody uses and that knows no more than the row may go when another comes.
+ * -ENODATA: there is no such segment.
  */
 MUST_CHECK err_t segstore_lock_part(struct segstore *ss, uint64_t seg, struct part **out);
-struct part *segstore_find_part(struct segstore *ss, uint64_t seg); /* [pieces_lock] NULL: not looked at in this run */
+struct part *segstore_find_part(struct segstore *ss, uint64_t seg); /* [pieces_lock] NULL: not looked at lately */
 void segstore_leave_part(struct segstore *ss, struct part *p);      /* [pieces_lock] One user fewer. */
 /* The row as the entry has it, without what is not flushed. */
 MUST_CHECK err_t segstore_follow_part(struct segstore *ss, uint64_t seg);
-/* begin_read: -ENODATA: not all of it is here; else it stays here until end_read. */
+/* segstore_pieces.c.  begin_read: -ENODATA: not all of it is here; else it stays here until end_read. */
 MUST_CHECK err_t segstore_begin_read(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, struct part **out);
 void segstore_end_read(struct segstore *ss, struct part *p);
 /* [between the two] The file has not what it should: it was removed or cut behind our back. */

@@ -150,12 +150,32 @@ segstore_drop(struct segstore *ss, uint64_t seg)
 
 /* What there is. */
 
+struct kept {
+	struct segstore *ss;
+	struct segstore_kept_list *l;
+};
+
+/* [meta lock] */
 static err_t
 list_row(void *ctx, const struct segment *row)
 {
-	struct segstore_kept_list *l = ctx;
+	struct kept *k = ctx;
+	struct segstore_kept_list *l = k->l;
+	struct segstore_kept one = {.seg = row->id, .size = row->size, .in_store = row->in_store,
+		.here = row->local ? pieces_all(row->size) : row->present};
 
 	if (row->kind != SEGMENT_SETTLED)
+		return 0;
+	pthread_mutex_lock(&k->ss->pieces_lock);
+
+	const struct part *p = segstore_find_part(k->ss, row->id);
+
+	if (p) {
+		one.here = p->here;
+		one.used = p->used;
+	}
+	pthread_mutex_unlock(&k->ss->pieces_lock);
+	if (!one.here)
 		return 0;
 	if (l->count == l->cap) {
 		size_t cap = l->cap ? 2 * l->cap : 64;
@@ -166,8 +186,7 @@ list_row(void *ctx, const struct segment *row)
 		l->v = grown;
 		l->cap = cap;
 	}
-	l->v[l->count++] = (struct segstore_kept){.seg = row->id, .size = row->size, .in_store = row->in_store,
-		.here = row->local ? pieces_all(row->size) : row->present};
+	l->v[l->count++] = one;
 	return 0;
 }
 
@@ -182,25 +201,40 @@ err_t
 segstore_list_kept(struct segstore *ss, struct segstore_kept_list *out)
 {
 	CLEANUP(segstore_kept_clear) struct segstore_kept_list l = {0};
+	struct kept k = {ss, &l};
+	err_t e = meta_segment_scan(ss->meta, false, list_row, &k);
 
+	if (e)
+		return e;
+	*out = l;
+	l = (struct segstore_kept_list){0};
+	return 0;
+}
+
+err_t
+segstore_count_kept(struct segstore *ss, struct meta_segment_totals *out)
+{
+	struct meta_segment_totals sum;
+	uint64_t more = 0, less = 0;
+	err_t e = meta_segments_learn(ss->meta, false);
+
+	if (e)
+		return e;
 	meta_lock(ss->meta);
-
-	err_t e = meta_segment_scan(ss->meta, list_row, &l);
-
+	e = meta_segments_total(ss->meta, &sum);
+	pthread_mutex_lock(&ss->pieces_lock);
+	for (const struct part *p = ss->parts; p; p = p->hh.next) {
+		more += pieces_bytes(p->size, p->here & ~p->row_here);
+		less += pieces_bytes(p->size, p->row_here & ~p->here);
+	}
+	pthread_mutex_unlock(&ss->pieces_lock);
 	meta_unlock(ss->meta);
 	if (e)
 		return e;
-	pthread_mutex_lock(&ss->pieces_lock);
-	for (size_t k = 0; k < l.count; k++) {
-		const struct part *p = segstore_find_part(ss, l.v[k].seg);
-
-		if (!p)
-			continue;
-		l.v[k].here = p->here;
-		l.v[k].used = p->used;
-	}
-	pthread_mutex_unlock(&ss->pieces_lock);
-	*out = l;
-	l = (struct segstore_kept_list){0};
+	/* Pieces come only of what the store has, too, and but for a moment in which a segment is removed go only of that. */
+	sum.here += more - less;
+	sum.cached += more;
+	sum.cached -= less < sum.cached ? less : sum.cached;
+	*out = sum;
 	return 0;
 }

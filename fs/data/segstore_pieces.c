@@ -1,8 +1,8 @@
 /*
  * segstore_pieces.c: settled segments of which some pieces are here: who reads, who brings.  Who saves them is segstore_save.c, who
- * gives them up segstore_leaving.c.
+ * gives them up segstore_leaving.c, and who keeps count segstore_parts.c.
  *
- * What is here is known in memory, for each segment that was looked at in this run.  The row says it for the next run, and only
+ * What is here is known in memory, for each segment that was looked at lately.  The row says it for the next run, and only
  * of bytes that have been flushed: pieces that came lately are `fresh` until segstore_save_pieces.  To give pieces up goes the
  * other way round: first nobody finds them any more, then no durable row speaks of them, and only then they go.
  *
@@ -16,99 +16,6 @@
 
 #include "disk.h"
 #include "pieces.h"
-
-struct part *
-segstore_find_part(struct segstore *ss, uint64_t seg)
-{
-	struct part *p;
-
-	HASH_FIND(hh, ss->parts, &seg, sizeof(seg), p);
-	return p;
-}
-
-/* [pieces_lock] */
-static struct part *
-part_add(struct segstore *ss, const struct segment *row)
-{
-	struct part *p = calloc(1, sizeof(*p));
-
-	if (!p)
-		return NULL;
-	p->seg = row->id;
-	p->size = row->size;
-	p->hot = row->kind == SEGMENT_HOT;
-	p->here = row->local ? pieces_all(row->size) : row->present & pieces_all(row->size);
-	p->has_file = row->local || p->here;
-	p->whole = row->local;
-	HASH_ADD(hh, ss->parts, seg, sizeof(p->seg), p);
-	if (p->hh.tbl)
-		return p;
-	free(p);
-	return NULL;
-}
-
-err_t
-segstore_lock_part(struct segstore *ss, uint64_t seg, struct part **out)
-{
-	struct segment row;
-
-	pthread_mutex_lock(&ss->pieces_lock);
-	*out = segstore_find_part(ss, seg);
-	if (*out)
-		return 0;
-	pthread_mutex_unlock(&ss->pieces_lock);
-	meta_lock(ss->meta);
-
-	err_t e = meta_segment_get(ss->meta, seg, &row);
-
-	if (!e) {
-		pthread_mutex_lock(&ss->pieces_lock);
-		*out = segstore_find_part(ss, seg);
-		if (!*out)
-			*out = part_add(ss, &row);
-		if (!*out)
-			pthread_mutex_unlock(&ss->pieces_lock);
-	}
-	meta_unlock(ss->meta);
-	if (e)
-		return e == -ENOENT ? -ENODATA : e;
-	return *out ? 0 : -ENOMEM;
-}
-
-void
-segstore_leave_part(struct segstore *ss, struct part *p)
-{
-	if (--p->users == 0 && p->removed)
-		free(p);
-	pthread_cond_broadcast(&ss->pieces_moved);
-}
-
-err_t
-segstore_follow_part(struct segstore *ss, uint64_t seg)
-{
-	struct segment row;
-
-	meta_lock(ss->meta);
-
-	err_t e = meta_segment_get(ss->meta, seg, &row);
-
-	if (!e) {
-		pthread_mutex_lock(&ss->pieces_lock);
-
-		struct part *p = segstore_find_part(ss, seg);
-		bool whole = p && p->whole;
-		uint64_t present = p && !whole ? p->here & ~p->fresh : 0;
-
-		pthread_mutex_unlock(&ss->pieces_lock);
-		if (p && (row.local != whole || row.present != present)) {
-			row.local = whole;
-			row.present = present;
-			e = meta_segment_put(ss->meta, &row);
-		}
-	}
-	meta_unlock(ss->meta);
-	return e == -ENOENT ? 0 : e;
-}
 
 /* Reading. */
 
@@ -193,33 +100,6 @@ segstore_lost(struct segstore *ss, struct part *p, uint64_t off, uint32_t len)
 		p->outrun = true;
 	}
 	pthread_mutex_unlock(&ss->pieces_lock);
-}
-
-void
-segstore_forget_part(struct segstore *ss, uint64_t seg)
-{
-	pthread_mutex_lock(&ss->pieces_lock);
-
-	struct part *p = segstore_find_part(ss, seg);
-
-	if (p) {
-		HASH_DEL(ss->parts, p);
-		p->removed = true;
-		if (!p->users)
-			free(p);
-	}
-	pthread_mutex_unlock(&ss->pieces_lock);
-}
-
-void
-segstore_free_parts(struct segstore *ss)
-{
-	struct part *p, *next;
-
-	HASH_ITER (hh, ss->parts, p, next) {
-		HASH_DEL(ss->parts, p);
-		free(p);
-	}
 }
 
 void

@@ -188,7 +188,7 @@ has_row(struct segstore *ss, uint64_t seg)
 
 	meta_lock(ss->meta);
 
-	err_t e = meta_segment_get(ss->meta, seg, &row);
+	err_t e = meta_segment_look(ss->meta, seg, &row);
 
 	meta_unlock(ss->meta);
 	return e != -ENOENT;
@@ -239,11 +239,9 @@ segstore_find_earlier(struct segstore *ss)
 	if (ss->earlier_known)
 		return 0;
 	ss->earlier_count = 0;
-	meta_lock(ss->meta);
 
-	err_t e = meta_segment_scan(ss->meta, note_earlier, ss);
+	err_t e = meta_segment_scan(ss->meta, true, note_earlier, ss);
 
-	meta_unlock(ss->meta);
 	if (!e)
 		e = remove_leftovers(ss);
 	if (e)

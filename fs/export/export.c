@@ -105,9 +105,7 @@ forget_segments(struct export *x)
 
 	if (err != 0 || used < CACHE_LEN)
 		return err;
-	meta_lock(v->meta);
-	err = meta_segment_scan(v->meta, list_settled, &l);
-	meta_unlock(v->meta);
+	err = meta_segment_scan(v->meta, false, list_settled, &l);
 	for (size_t i = 0; err == 0 && i < l.count; i++)
 		err = segstore_drop(v->segments, l.v[i]);
 	free(l.v);

@@ -23,6 +23,7 @@ load_counters(struct meta *m)
 	m->next_cookie = FIRST_COOKIE;
 	m->next_segment = 1;
 	err = db_get(m->db, DB_KV, DB_KEY_COUNTERS, 0, &b);
+	m->totals_known = err == -ENOENT; /* there is nothing yet */
 	if (err == -ENOENT)
 		return 0;
 	if (err != 0)
@@ -38,6 +39,10 @@ load_counters(struct meta *m)
 		m->pending_dentries = dentries;
 		m->pending_bytes = bytes;
 	}
+	/* Earlier versions did not store them. */
+	if (err == 0 && c.len > 0 && (err = cursor_u64(&c, &m->totals.size)) == 0 &&
+	    (err = cursor_u64(&c, &m->totals.here)) == 0 && (err = cursor_u64(&c, &m->totals.cached)) == 0)
+		m->totals_known = true;
 	bytes_clear(&b);
 	return err;
 }
@@ -95,6 +100,7 @@ meta_free(struct meta *m)
 		free(r);
 	}
 	pins_free(m);
+	segment_names_clear(&m->segment_names);
 	free_list(m, &m->dirty);
 	free_list(m, &m->frozen);
 	free_list(m, &m->clean);

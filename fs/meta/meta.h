@@ -161,11 +161,14 @@ MUST_CHECK err_t meta_release(struct meta *m, uint64_t seg, uint64_t off, uint32
 /* The same for all bytes in hot segments that a chunk's list `before` maps and `after`, which takes its place, does not. [L] */
 MUST_CHECK err_t meta_release_gone(struct meta *m, const struct extent_list *before, const struct extent_list *after);
 
-/* Segments. [L] */
+/* Segments. [L]  There may be millions: only rows that were asked for are in memory, and not for ever. */
 MUST_CHECK err_t meta_segment_get(struct meta *m, uint64_t id, struct segment *out);
+/* The same for who looks at very many once: others do not leave memory for them. */
+MUST_CHECK err_t meta_segment_look(struct meta *m, uint64_t id, struct segment *out);
 MUST_CHECK err_t meta_segment_put(struct meta *m, const struct segment *s);
 MUST_CHECK err_t meta_segment_remove(struct meta *m, uint64_t id);
-MUST_CHECK err_t meta_segment_find(struct meta *m, const uint8_t name[static 16], struct segment *out); /* -ENOENT */
+/* -ENOENT.  The first one reads all rows, unless meta_segments_learn has. */
+MUST_CHECK err_t meta_segment_find(struct meta *m, const uint8_t name[static 16], struct segment *out);
 uint64_t meta_segment_new_id(struct meta *m);
 /*
  * ino is going to have extents in that hot segment: keeps the row's range of inodes true.  To be called together with each
@@ -175,8 +178,26 @@ MUST_CHECK err_t meta_segment_widen(struct meta *m, uint64_t id, uint64_t ino);
 /* Moves on when bytes of a hot segment come to be mapped by another inode than the one they were written for. */
 uint64_t meta_segment_moves(struct meta *m);
 void meta_segment_note_move(struct meta *m);
+/*
+ * Some of the segments behind *after (0: from the beginning), in no particular order; moves it on, to UINT64_MAX at the end.  unsent:
+ * only those that the store has not, which are far fewer: hot ones are among them.  Until fn returns non-zero, which is handed on;
+ * fn must not change any.  What comes, changes or goes while the lock is released in between is seen or not.
+ */
 typedef err_t meta_segment_fn(void *ctx, const struct segment *s);
-MUST_CHECK err_t meta_segment_scan(struct meta *m, meta_segment_fn *fn, void *ctx);
+MUST_CHECK err_t meta_segment_scan_some(struct meta *m, bool unsent, uint64_t *after, meta_segment_fn *fn, void *ctx);
+/* All of them so; not with the lock held, which fn is called with. */
+MUST_CHECK err_t meta_segment_scan(struct meta *m, bool unsent, meta_segment_fn *fn, void *ctx);
+/* For who is going to ask for sums, or for names, too: the lock is not held for long then.  Not with the lock held. */
+MUST_CHECK err_t meta_segments_learn(struct meta *m, bool names);
+/* Sums of bytes of settled segments, as the rows have it.  Where an earlier version did not store them the first call reads all rows. [L] */
+struct meta_segment_totals {
+	uint64_t size;
+	uint64_t here;   /* of these, on this computer */
+	uint64_t cached; /* ... of what the store has */
+};
+MUST_CHECK err_t meta_segments_total(struct meta *m, struct meta_segment_totals *out);
+/* Rows that are in memory just now, for tests. [L] */
+size_t meta_segments_in_memory(struct meta *m);
 
 /* What is pending. [L]  Malloc'ed arrays; a snapshot of the moment. */
 MUST_CHECK err_t meta_pending_inodes(struct meta *m, uint64_t **inos_out, size_t *count_out);

@@ -144,6 +144,10 @@ freeze_counters(struct meta *m, struct batch *b)
 	    (err = bytes_append_u64(&b->data, m->pending_dentries)) != 0 ||
 	    (err = bytes_append_u64(&b->data, m->pending_bytes)) != 0)
 		return err;
+	if (m->totals_known && ((err = bytes_append_u64(&b->data, m->totals.size)) != 0 ||
+	    (err = bytes_append_u64(&b->data, m->totals.here)) != 0 ||
+	    (err = bytes_append_u64(&b->data, m->totals.cached)) != 0))
+		return err;
 	batch_end_row(b, at);
 	return 0;
 }

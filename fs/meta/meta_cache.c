@@ -77,7 +77,8 @@ weigh(struct node *n)
 		weight = xattrs_weight(&CONTAINER(n, struct cached_xattrs, node)->list);
 		break;
 	case DB_SEGMENT:
-		return 0; /* stays */
+		weight = sizeof(struct cached_segment);
+		break;
 	case DB_CHUNK_PART: /* no node: it is its chunk's */
 		break;
 	case DB_KV:
@@ -221,8 +222,6 @@ free_object(struct meta *m, struct node *n)
 	case DB_SEGMENT: {
 		struct cached_segment *cs = CONTAINER(n, struct cached_segment, node);
 
-		if (cs->named)
-			HASH_DELETE(by_name, m->segments_by_name, cs);
 		HASH_DEL(m->segments, cs);
 		free(cs);
 		break;
@@ -276,11 +275,11 @@ cache_evict(struct meta *m)
 
 	if (m->clean.weight <= most)
 		return;
-	/* An eighth at once, oldest first.  Segments stay when all are loaded: the index by name must be complete. */
+	/* An eighth at once, oldest first. */
 	DL_FOREACH_SAFE (m->clean.first, n, next) {
 		if (m->clean.weight <= most - most / 8)
 			break;
-		if (n->used || n->table == DB_SEGMENT)
+		if (n->used)
 			spare(m, n);
 		else
 			cache_free_node(m, n);

@@ -22,6 +22,7 @@
 #include "hash_table.h"
 #include "meta.h"
 #include "records.h"
+#include "segment_names.h"
 
 struct node {
 	enum db_table table;
@@ -111,9 +112,7 @@ struct cached_xattrs {
 struct cached_segment {
 	struct node node;
 	struct segment segment;
-	UT_hash_handle hh;      /* by node.a */
-	UT_hash_handle by_name; /* settled ones, once all are loaded */
-	bool named;
+	UT_hash_handle hh; /* by node.a */
 };
 
 /* DB_KV and DB_STATEMENT rows. */
@@ -172,8 +171,10 @@ struct meta {
 	struct dentry shown; /* the name that was handed out last */
 	struct cached_xattrs *xattrs;
 	struct cached_segment *segments;
-	struct cached_segment *segments_by_name;
-	bool segments_loaded;
+	struct segment_names segment_names; /* of those up to `learned` (meta_segments.c) */
+	uint64_t learned;                   /* UINT64_MAX: all */
+	struct meta_segment_totals totals;  /* of all, or of those up to `learned` */
+	bool totals_known;                  /* of all */
 	struct cached_blob *blobs;
 	struct removed_inode *removed;
 	struct pinset *pinsets;

@@ -34,7 +34,11 @@ struct gc_stranger {
 struct gc_use {
 	uint64_t seg;
 	uint64_t live;
-	UT_hash_handle hh;
+};
+struct gc_uses {
+	struct gc_use *v; /* by seg: of all that there were when counting began */
+	size_t count;
+	size_t cap;
 };
 
 struct gc_names {
@@ -63,7 +67,7 @@ struct gc {
 	uint8_t unread_hash[32];
 	struct gc_stranger *strangers;
 	/* of this run */
-	struct gc_use *uses;
+	struct gc_uses uses;
 	struct gc_ids dead;   /* to be dropped */
 	struct gc_ids sparse; /* to be emptied */
 	struct gc_names orphans;

@@ -34,48 +34,55 @@ gc_each_chunk(struct gc *g, walk_fn *fn, void *ctx)
 }
 
 static err_t
-add_use(struct gc *g, uint64_t seg, uint32_t len)
+list_segment(void *ctx, const struct segment *seg)
 {
-	struct gc_use *u;
+	struct gc_uses *u = ctx;
+	err_t err;
 
-	HASH_FIND(hh, g->uses, &seg, sizeof(seg), u);
-	if (u == NULL) {
-		u = calloc(1, sizeof(*u));
-		if (u == NULL)
-			return -ENOMEM;
-		u->seg = seg;
-		HASH_ADD(hh, g->uses, seg, sizeof(u->seg), u);
-		if (u->hh.tbl == NULL) {
-			free(u);
-			return -ENOMEM;
-		}
-	}
-	u->live += len;
+	if (seg->kind != SEGMENT_SETTLED)
+		return 0;
+	if ((err = gc_grow((void **)&u->v, u->count, &u->cap, sizeof(u->v[0]))) != 0)
+		return err;
+	u->v[u->count++] = (struct gc_use){ .seg = seg->id };
 	return 0;
 }
 
-static err_t
+static int
+compare_uses(const void *a, const void *b)
+{
+	const struct gc_use *x = a, *y = b;
+
+	return (x->seg > y->seg) - (x->seg < y->seg);
+}
+
+static struct gc_use *
+find_use(const struct gc *g, uint64_t seg)
+{
+	const struct gc_use key = { .seg = seg };
+
+	return g->uses.count != 0 ? bsearch(&key, g->uses.v, g->uses.count, sizeof(key), compare_uses) : NULL;
+}
+
+static void
 count_list(struct gc *g, const struct extent_list *l)
 {
-	err_t err = 0;
-
-	for (uint32_t k = 0; err == 0 && k < l->count; k++) {
+	for (uint32_t k = 0; k < l->count; k++) {
 		const struct extent *x = &l->v[k];
+		struct gc_use *u = find_use(g, x->seg);
 
 		/* Of one that was overwritten in its middle two ranges are left. */
-		if (k == 0 || x[-1].seg != x->seg || x[-1].seg_off != x->seg_off)
-			err = add_use(g, x->seg, x->stored_len);
+		if (u != NULL && (k == 0 || x[-1].seg != x->seg || x[-1].seg_off != x->seg_off))
+			u->live += x->stored_len;
 	}
-	return err;
 }
 
 static err_t
 count_chunk(void *ctx, struct inode *i, struct chunk *c)
 {
-	err_t err = count_list(ctx, &c->current);
-
 	(void)i;
-	return err != 0 ? err : count_list(ctx, &c->chain);
+	count_list(ctx, &c->current);
+	count_list(ctx, &c->chain);
+	return 0;
 }
 
 /* Notes. */
@@ -124,15 +131,15 @@ mark_segment(void *ctx, const struct segment *seg)
 	struct marking *mk = ctx;
 	struct gc *g = mk->g;
 	struct segment row = *seg;
-	struct gc_use *u;
+	const struct gc_use *u = find_use(g, seg->id);
 	err_t err = 0;
 
-	if (seg->kind != SEGMENT_SETTLED || !seg->in_store)
+	/* What is new since counting began was not counted. */
+	if (seg->kind != SEGMENT_SETTLED || !seg->in_store || u == NULL)
 		return 0;
-	HASH_FIND(hh, g->uses, &seg->id, sizeof(seg->id), u);
-	row.dead_since = since(g, u == NULL, seg->dead_since);
+	row.dead_since = since(g, u->live == 0, seg->dead_since);
 	/* Worth while only if the rest, with its padding, takes half the room. */
-	row.sparse_since = since(g, u != NULL && padme_size(u->live) <= seg->size / 2, seg->sparse_since);
+	row.sparse_since = since(g, u->live != 0 && padme_size(u->live) <= seg->size / 2, seg->sparse_since);
 	if (row.dead_since != 0 && gc_is_over(g, row.dead_since))
 		err = gc_ids_add(&g->dead, seg->id);
 	else if (row.dead_since != 0)
@@ -149,31 +156,42 @@ mark_segment(void *ctx, const struct segment *seg)
 static void
 forget_counts(struct gc *g)
 {
-	struct gc_use *u, *next;
-
-	HASH_ITER (hh, g->uses, u, next) {
-		HASH_DEL(g->uses, u);
-		free(u);
-	}
+	g->uses.count = 0;
 	g->dead.count = g->sparse.count = 0;
 	g->r->history = g->r->sparse = (struct gc_count){ 0 };
 }
 
-err_t
-gc_mark(struct gc *g)
+/* Some of them, and what is noted of these. */
+static err_t
+mark_some(struct gc *g, uint64_t *after)
 {
 	struct marking mk = { .g = g };
 	struct meta *m = g->s->v->meta;
 	err_t err;
 
-	forget_counts(g);
-	if ((err = gc_each_chunk(g, count_chunk, g)) != 0)
-		return err;
 	meta_lock(m);
-	err = meta_segment_scan(m, mark_segment, &mk);
+	err = meta_segment_scan_some(m, false, after, mark_segment, &mk);
 	for (size_t k = 0; err == 0 && !g->o->dry_run && k < mk.count; k++)
 		err = meta_segment_put(m, &mk.v[k]);
 	meta_unlock(m);
 	free(mk.v);
+	/* It may be all of them that change. */
+	meta_throttle(m);
+	return err;
+}
+
+err_t
+gc_mark(struct gc *g)
+{
+	err_t err;
+
+	forget_counts(g);
+	if ((err = meta_segment_scan(g->s->v->meta, false, list_segment, &g->uses)) != 0)
+		return err;
+	if (g->uses.count != 0)
+		qsort(g->uses.v, g->uses.count, sizeof(g->uses.v[0]), compare_uses);
+	err = gc_each_chunk(g, count_chunk, g);
+	for (uint64_t after = 0; err == 0 && after != UINT64_MAX;)
+		err = mark_some(g, &after);
 	return err;
 }

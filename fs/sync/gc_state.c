@@ -12,14 +12,10 @@ void
 gc_clear(struct gc *g)
 {
 	struct gc_stranger *t, *next;
-	struct gc_use *u, *next_use;
 
 	HASH_ITER (hh, g->strangers, t, next)
 		gc_stranger_remove(g, t);
-	HASH_ITER (hh, g->uses, u, next_use) {
-		HASH_DEL(g->uses, u);
-		free(u);
-	}
+	free(g->uses.v);
 	free(g->dead.v);
 	free(g->sparse.v);
 	free(g->orphans.v);

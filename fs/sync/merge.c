@@ -66,6 +66,8 @@ merge_apply_foreign(const struct merge_context *mc, const struct changes *c, err
 	CLEANUP(merge_clear) struct merge m = {0};
 	err_t e = merge_lock_files(&held, mc->content, c, CHANGE_CONTENT);
 
+	if (!e)
+		e = meta_segments_learn(mc->meta, true);
 	if (e)
 		return e;
 	meta_lock(mc->meta);

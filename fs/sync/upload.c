@@ -297,8 +297,8 @@ find_unused(struct meta *m, struct segment_list *unused_out)
 	for (size_t k = 0; err == 0 && k < count; k++)
 		err = usage_pending_chunks(m, inos[k], list_chunk, &used);
 	w.used = used.seen;
-	if (err == 0)
-		err = meta_segment_scan(m, sweep_segment, &w);
+	for (uint64_t after = 0; err == 0 && after != UINT64_MAX;)
+		err = meta_segment_scan_some(m, true, &after, sweep_segment, &w);
 	meta_unlock(m);
 	if (err != 0)
 		upload_list_clear(&w.unused);

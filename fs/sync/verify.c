@@ -91,8 +91,8 @@ look_here(struct verify *v)
 	v->head_seq = vault->head_seq;
 	memcpy(v->head_hash, vault->head_hash, sizeof(v->head_hash));
 	err = trust_clone(vault->trust, &v->trust);
-	if (err == 0)
-		err = meta_segment_scan(vault->meta, expect_row, v);
+	for (uint64_t after = 0; err == 0 && after != UINT64_MAX;)
+		err = meta_segment_scan_some(vault->meta, false, &after, expect_row, v);
 	meta_unlock(vault->meta);
 	return err;
 }

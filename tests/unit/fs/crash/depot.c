@@ -109,12 +109,7 @@ collect(void *ctx, const struct segment *s)
 static err_t
 local_segments(struct vault *v, struct segments *out)
 {
-	meta_lock(v->meta);
-
-	err_t e = meta_segment_scan(v->meta, collect, out);
-
-	meta_unlock(v->meta);
-	return e;
+	return meta_segment_scan(v->meta, false, collect, out);
 }
 
 static err_t

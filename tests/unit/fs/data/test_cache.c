@@ -263,6 +263,60 @@ the_limit_is_kept_while_everything_is_read(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* Its object has no bytes here. */
+static uint64_t
+add_remote_segment(struct fixture *f, uint64_t n)
+{
+	struct segment s = {.kind = SEGMENT_SETTLED, .in_store = true, .size = 3 * MIB};
+
+	memcpy(s.name, &n, sizeof(n));
+	meta_lock(f->meta);
+	s.id = meta_segment_new_id(f->meta);
+	assert_int_equal(meta_segment_put(f->meta, &s), 0);
+	meta_unlock(f->meta);
+	return s.id;
+}
+
+static void
+what_is_known_of_segments_that_nobody_uses_leaves_memory(void **state)
+{
+	enum { MANY = 60000, HELD_MAX = 20000, PUT = 3 };
+	struct fixture *f = *state;
+	struct shelf_store k;
+	uint64_t missing, first = 0, before, ino;
+	uint8_t *piece = calloc(1, MIB);
+
+	assert_non_null(piece);
+	shelf_open(f, &k);
+	ino = shelf_file(&k, 3 * MIB, 1);
+	before = cached(&k);
+	for (uint64_t n = 0; n < MANY; n++) {
+		uint64_t seg = add_remote_segment(f, n);
+
+		first = first ? first : seg;
+		if (n < PUT)
+			assert_int_equal(segstore_put_pieces(f->ss, seg, MIB, piece, MIB, false), 0);
+		assert_int_equal(segstore_missing(f->ss, seg, UINT64_MAX, &missing), 0);
+		assert_true(missing == (n < PUT ? 5u : 7u));
+		if (n % 5000 == 4999)
+			assert_int_equal(meta_sync(f->meta), 0);
+		assert_true(segstore_parts_in_memory(f->ss) <= HELD_MAX);
+	}
+	/* What no row speaks of yet is not forgotten, and counts; what a row speaks of is found again. */
+	for (unsigned turn = 0; turn < 2; turn++) {
+		for (uint64_t n = 0; n < MANY; n++) {
+			assert_int_equal(segstore_missing(f->ss, first + n, UINT64_MAX, &missing), 0);
+			assert_true(missing == (n < PUT ? 5u : 7u));
+		}
+		assert_true(segstore_parts_in_memory(f->ss) <= HELD_MAX);
+		assert_true(cached(&k) == before + PUT * MIB);
+		assert_int_equal(segstore_save_pieces(f->ss), 0);
+	}
+	shelf_assert_file(&k, ino, 1, 0, 3 * MIB);
+	free(piece);
+	shelf_clear(&k);
+}
+
 int
 main(void)
 {
@@ -273,6 +327,7 @@ main(void)
 		TEST(pins_are_found_in_whatever_order_they_came),
 		TEST(where_a_file_is_shows_in_its_state),
 		TEST(the_limit_is_kept_while_everything_is_read),
+		TEST(what_is_known_of_segments_that_nobody_uses_leaves_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

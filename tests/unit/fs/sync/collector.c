@@ -188,9 +188,7 @@ collector_drop(struct replica *r)
 	pull(r);
 	find_used(r, &d.used);
 	OK(changes_new(&d.c));
-	meta_lock(r->meta);
-	OK(meta_segment_scan(r->meta, drop_segment, &d));
-	meta_unlock(r->meta);
+	OK(meta_segment_scan(r->meta, false, drop_segment, &d));
 	numset_clear(&d.used);
 	if (!d.c->drop_count) {
 		changes_free(d.c);

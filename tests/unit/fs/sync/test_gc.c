@@ -32,8 +32,8 @@ let_days_pass(struct side *s, unsigned days)
 {
 	struct segment v[200], *end = v;
 
+	assert_int_equal(meta_segment_scan(s->v->meta, false, make_older, &end), 0);
 	meta_lock(s->v->meta);
-	assert_int_equal(meta_segment_scan(s->v->meta, make_older, &end), 0);
 	for (struct segment *seg = v; seg < end; seg++) {
 		seg->dead_since -= seg->dead_since != 0 ? days * (uint64_t)DAY_S : 0;
 		seg->sparse_since -= seg->sparse_since != 0 ? days * (uint64_t)DAY_S : 0;
