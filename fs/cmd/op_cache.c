@@ -145,12 +145,13 @@ set_limit(struct op *op, uint64_t limit)
 {
 	const struct cache_place place = place_of(op->vault);
 	uint64_t freed;
+	bool busy; /* then the thread goes on */
 	err_t err = cache_set_limit(op->vault->meta, limit);
 
 	cache_wake(op->cache);
 	if (err == 0)
 		err = meta_flush(op->vault->meta);
-	return err == 0 && limit != 0 ? cache_shrink(&place, limit, limit / 10 * 9, &freed) : err;
+	return err == 0 && limit != 0 ? cache_shrink(&place, limit, limit / 10 * 9, &freed, &busy) : err;
 }
 
 /* Paths of what is pinned; what is not there any more is not named. */

@@ -73,7 +73,7 @@ freed_bytes(const struct segstore_leaving *v, size_t count)
 }
 
 err_t
-cache_shrink(const struct cache_place *p, uint64_t limit, uint64_t target, uint64_t *freed_out)
+cache_shrink(const struct cache_place *p, uint64_t limit, uint64_t target, uint64_t *freed_out, bool *busy_out)
 {
 	CLEANUP(segstore_kept_clear) struct segstore_kept_list l = {0};
 	CLEANUP(cache_walk_clear) struct walk pinned = {0};
@@ -83,6 +83,7 @@ cache_shrink(const struct cache_place *p, uint64_t limit, uint64_t target, uint6
 	err_t e = cache_usage(p, &u);
 
 	*freed_out = 0;
+	*busy_out = false;
 	if (e || u.cached <= limit)
 		return e;
 	/* In this order: what comes to be pinned later is not in the list. */
@@ -103,6 +104,8 @@ cache_shrink(const struct cache_place *p, uint64_t limit, uint64_t target, uint6
 
 	e = segstore_drop_pieces(content_segments(p->content), v, count);
 	*freed_out = freed_bytes(v, count);
+	for (size_t k = 0; k < count; k++)
+		*busy_out |= !v[k].done;
 	return e;
 }
 

@@ -55,9 +55,10 @@ enum cache_state {
 MUST_CHECK err_t cache_get_state(const struct cache_place *p, uint64_t ino, enum cache_state *state_out, bool *pinned_out);
 
 /*
- * Gives up what is above the limit.  *freed_out: bytes.  Commits; as segstore_drop_pieces.  target: how far down once it is above.
+ * Gives up what is above the limit.  *freed_out: bytes; *busy_out: not all that was to go went, since somebody used it.  Commits; as
+ * segstore_drop_pieces.  target: how far down once it is above.
  */
-MUST_CHECK err_t cache_shrink(const struct cache_place *p, uint64_t limit, uint64_t target, uint64_t *freed_out);
+MUST_CHECK err_t cache_shrink(const struct cache_place *p, uint64_t limit, uint64_t target, uint64_t *freed_out, bool *busy_out);
 /* Gives up what is here of a file, or of all files in a folder. */
 struct cache_freed {
 	uint64_t freed;    /* bytes that are gone */

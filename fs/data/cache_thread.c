@@ -27,6 +27,7 @@ struct cache {
 	/* the thread's */
 	uint64_t limit;
 	uint64_t looked;    /* as `brought` */
+	bool busy;          /* then somebody was using what was to go */
 	struct meta_pending_summary seen;
 	uint64_t pins_hash;
 	unsigned pause;     /* rounds until pins are looked at again */
@@ -72,19 +73,20 @@ keep_to_limit(struct cache *c)
 
 	meta_pending_summary(c->place.meta, &sum);
 	/* There is more to look at when something has come, and when the store has got something. */
-	bool same = brought == c->looked && memcmp(&sum, &c->seen, sizeof(sum)) == 0;
+	bool same = !c->busy && brought == c->looked && memcmp(&sum, &c->seen, sizeof(sum)) == 0;
 
 	if (!e && limit == c->limit && (!limit || same))
 		return 0;
 	c->limit = limit;
 	c->seen = sum;
 	c->looked = brought;
+	c->busy = false;
 	if (e || !limit) {
 		note_room(c, brought, UINT64_MAX);
 		fetcher_hold_ahead(content_fetcher(c->place.content), false);
 		return e;
 	}
-	e = cache_shrink(&c->place, limit, limit / 10 * 9, &freed);
+	e = cache_shrink(&c->place, limit, limit / 10 * 9, &freed, &c->busy);
 	if (!e)
 		e = cache_usage(&c->place, &u);
 	if (e)
