@@ -34,15 +34,15 @@ begin(struct schedule *s, const struct schedule_view *v)
 		s->first_ms = s->last_ms = v->now_ms;
 }
 
-/* The world is another one: what failed may work, and what was waited with may go. */
+/* The world is another one: what failed may work, and what was waited with for long may go. */
 static void
-start_afresh(struct schedule *s, int64_t now)
+start_afresh(struct schedule *s, int64_t now, bool slept)
 {
+	s->hurry = s->hurry || slept || s->stuck || s->backoff_ms != 0;
 	s->backoff_ms = 0;
 	s->not_before_ms = 0;
 	s->next_poll_ms = now;
 	s->stuck = false;
-	s->hurry = true;
 }
 
 static void
@@ -80,6 +80,7 @@ enum schedule_action
 schedule_next(struct schedule *s, const struct schedule_view *v)
 {
 	int64_t asleep = v->now_ms - v->awake_ms;
+	bool slept;
 
 	if (!s->begun)
 		begin(s, v);
@@ -91,8 +92,9 @@ schedule_next(struct schedule *s, const struct schedule_view *v)
 		s->first_ms = 0;
 	else if (s->first_ms == 0) /* also what a pull has left to push, or a push could not take */
 		s->first_ms = v->now_ms;
-	if (v->network || asleep - s->asleep_ms > SLEPT_MS)
-		start_afresh(s, v->now_ms);
+	slept = asleep - s->asleep_ms > SLEPT_MS;
+	if (slept || v->network)
+		start_afresh(s, v->now_ms, slept);
 	s->asleep_ms = asleep;
 	if (v->kicked)
 		return SCHEDULE_PUSH;

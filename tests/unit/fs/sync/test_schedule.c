@@ -266,6 +266,17 @@ a_returning_network_starts_at_once(void **state)
 }
 
 static void
+a_network_that_comes_while_nothing_fails_does_not_cut_the_quiet_short(void **state)
+{
+	struct world w = quiet_world();
+
+	(void)state;
+	change(&w);
+	w.v.network = true;
+	assert_int_equal(until_more(&w, &w.pushes, 60000), SCHEDULE_QUIET_MS + STEP_MS);
+}
+
+static void
 nothing_happens_while_it_is_held_but_what_somebody_waits_for(void **state)
 {
 	struct world w = quiet_world();
@@ -365,6 +376,7 @@ main(void)
 		cmocka_unit_test(sleep_alone_is_reason_enough_to_ask),
 		cmocka_unit_test(a_returning_network_starts_at_once),
 		cmocka_unit_test(a_disk_that_is_mounted_is_news_once),
+		cmocka_unit_test(a_network_that_comes_while_nothing_fails_does_not_cut_the_quiet_short),
 		cmocka_unit_test(nothing_happens_while_it_is_held_but_what_somebody_waits_for),
 		cmocka_unit_test(somebody_who_waits_ends_a_pause_after_errors),
 		cmocka_unit_test(what_was_interrupted_is_taken_up_again),
