@@ -93,6 +93,8 @@ err_t meta_health(struct meta *m);
 MUST_CHECK err_t meta_inode_get(struct meta *m, uint64_t ino, struct inode **out); /* -ENOENT */
 /* A new one with a fresh number, all zero but ino, origin and PENDING_NEW. */
 MUST_CHECK err_t meta_inode_new(struct meta *m, struct inode **out);
+/* That number, as it would be now. */
+uint64_t meta_inode_next(const struct meta *m);
 /* One that another device made (or the root).  -EEXIST. */
 MUST_CHECK err_t meta_inode_adopt(struct meta *m, uint64_t ino, struct inode **out);
 /* Must be called after every change of an inode or its chunk0. */

@@ -138,10 +138,16 @@ inode_make(struct meta *m, uint64_t ino, struct inode **out)
 	return 0;
 }
 
+uint64_t
+meta_inode_next(const struct meta *m)
+{
+	return (uint64_t)m->member_number << INODE_MEMBER_SHIFT | m->next_ino;
+}
+
 err_t
 meta_inode_new(struct meta *m, struct inode **out)
 {
-	uint64_t ino = (uint64_t)m->member_number << INODE_MEMBER_SHIFT | m->next_ino;
+	uint64_t ino = meta_inode_next(m);
 	err_t err;
 
 	if (m->next_ino >> INODE_MEMBER_SHIFT != 0)

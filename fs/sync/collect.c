@@ -149,6 +149,13 @@ fields_of(const struct inode *i)
 	return fields;
 }
 
+/* It is for the next push: who makes files without end would be followed from one to the next. */
+static bool
+is_made_meanwhile(const struct collecting *b, uint64_t ino)
+{
+	return ino >> INODE_MEMBER_SHIFT == b->s->next_ino >> INODE_MEMBER_SHIFT && ino >= b->s->next_ino;
+}
+
 /* What can be said of the inode now.  *taken_out false: a new one that must wait. */
 static err_t
 take_inode(struct collecting *b, struct inode *i, bool *taken_out)
@@ -168,7 +175,7 @@ take_inode(struct collecting *b, struct inode *i, bool *taken_out)
 		b->out->too_large = true;
 		meta_path(b->m, i->ino, b->out->path, sizeof(b->out->path));
 	} else if (!cc.ready) {
-		b->out->unsettled = true;
+		b->out->unsettled = b->out->unsettled || !is_made_meanwhile(b, i->ino);
 	}
 	if (cc.cost > INODE_COST_MAX || (!cc.ready && !b->partial)) {
 		*taken_out = (fields & CHANGE_NEW) == 0;

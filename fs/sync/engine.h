@@ -75,6 +75,7 @@ struct sync {
 	bool head_checked;        /* the same: c/<head> was read and is what we know */
 	unsigned polls;           /* since our head was last looked at */
 	struct bytes opening;     /* the statement of epoch 0, once its key box is in the store */
+	uint64_t next_ino;        /* of this computer, when the running push began */
 	struct interlude {        /* what push_interlude knows of the running push */
 		bool allowed;
 		bool pushed;
@@ -120,7 +121,7 @@ void engine_round_begin(struct sync *s, bool asked);
 err_t engine_round_end(struct sync *s, err_t err);
 /* Begins one that somebody waits for, unless there is one already, be it the caller's own. */
 bool engine_round_try(struct sync *s);
-/* A round pushes again what came meanwhile, but not for ever. */
+/* A round that somebody waits for pushes again what came meanwhile, but not for ever. */
 #define ENGINE_PUSH_PASSES 5u
 /* [round] Pulls, pushes what is pending at most `passes` times, and writes a base when due. */
 MUST_CHECK err_t engine_exchange(struct sync *s, unsigned passes, bool *news_out);
@@ -237,7 +238,7 @@ MUST_CHECK err_t upload_sweep(struct sync *s);
 struct collected {
 	struct changes *changes;
 	bool more;      /* there is more than one commit should carry */
-	bool unsettled; /* something was left out since it was written to meanwhile */
+	bool unsettled; /* something was left out since it was written to meanwhile; what was made meanwhile, too, does not count */
 	bool too_large; /* something was left out since no commit can carry it; `path` names it */
 	char path[512];
 };

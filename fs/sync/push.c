@@ -233,6 +233,9 @@ begin_interludes(struct sync *s)
 	struct meta_pending_summary sum;
 
 	meta_pending_summary(s->v->meta, &sum);
+	meta_lock(s->v->meta);
+	s->next_ino = meta_inode_next(s->v->meta);
+	meta_unlock(s->v->meta);
 	s->interlude = (struct interlude){ .allowed = true, .handled = sum.change, .seen = sum.change, .polled_ms = clock_ms(CLOCK_MONOTONIC),
 		.began = time(NULL) };
 }

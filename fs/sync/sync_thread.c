@@ -100,7 +100,8 @@ look(struct background *b)
 	b->view.pending = sum.inode_count > 0 || sum.dentry_count > 0;
 	b->view.use = s->hooks.use != NULL ? s->hooks.use(s->hooks.ctx) : 0;
 	b->view.network = netwatch_has_news(b->network);
-	if (netwatch_has_new_mounts(b->mounts))
+	/* Programs mount things all the time: that is news only where the folder was not there. */
+	if (netwatch_has_new_mounts(b->mounts) && b->schedule.backoff_ms != 0)
 		b->view.network = true;
 	b->view.held = is_held(s);
 	if (b->view.kicked)
@@ -119,7 +120,8 @@ act(struct background *b, enum schedule_action action)
 	if (engine_is_interrupted(s))
 		err = -ECANCELED;
 	else if (action == SCHEDULE_PUSH)
-		err = engine_exchange(s, ENGINE_PUSH_PASSES, &news);
+		/* What comes meanwhile has its own quiet to wait for, unless somebody waits for all. */
+		err = engine_exchange(s, b->view.kicked ? ENGINE_PUSH_PASSES : 1, &news);
 	else if ((err = pull_poll(s, &news)) == 0)
 		err = members_withdraw_expired(s);
 	err = engine_round_end(s, err);

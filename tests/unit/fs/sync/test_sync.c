@@ -281,6 +281,55 @@ scribble(void *arg)
 	return NULL;
 }
 
+/* A store that takes its time: meanwhile somebody makes another file. */
+static struct {
+	struct side *side;
+	struct store_ops slow;
+	err_t (*put)(struct store *s, const char *name, const uint8_t *data, size_t len);
+	unsigned made;
+} busy;
+
+static void
+make_another(void)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "made meanwhile %u", busy.made++);
+	make_text(busy.side, name, "a line");
+}
+
+static err_t
+put_slowly(struct store *s, const char *name, const uint8_t *data, size_t len)
+{
+	make_another();
+	return busy.put(s, name, data, len);
+}
+
+static void
+who_makes_files_without_end_is_not_followed_from_one_to_the_next(void **state)
+{
+	struct fixture *f = *state;
+	const struct store_ops *ops = f->a.fault->ops;
+	uint64_t before;
+
+	sync_ok(&f->a);
+	before = head_of(&f->a);
+	busy.side = &f->a;
+	busy.slow = *ops;
+	busy.put = ops->put;
+	busy.slow.put = put_slowly;
+	busy.slow.put_hashed = NULL;
+	f->a.fault->ops = &busy.slow;
+	make_text(&f->a, "first", "a line");
+	assert_int_equal(sync_push(f->a.sync), 0);
+	assert_true(busy.made > 0);
+	assert_int_equal(head_of(&f->a), before + 1);
+	f->a.fault->ops = ops;
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	assert_same_tree(&f->a, &f->b);
+}
+
 static void
 files_that_are_written_to_while_they_are_pushed_arrive_in_the_end(void **state)
 {
@@ -787,6 +836,7 @@ main(void)
 		TEST(what_is_too_much_for_one_commit_goes_into_several_that_hold_each_by_itself),
 		TEST(settled_bytes_that_nothing_needs_any_more_are_dropped),
 		TEST(two_that_push_at_once_both_get_through),
+		TEST(who_makes_files_without_end_is_not_followed_from_one_to_the_next),
 		TEST(files_that_are_written_to_while_they_are_pushed_arrive_in_the_end),
 		TEST(by_itself_everything_reaches_the_other_side),
 		TEST(draining_says_when_the_store_does_not_answer),
