@@ -13,6 +13,9 @@
 #include "disk.h"
 #include "log.h"
 
+/* Fewer zeros than these might be ciphertext. */
+#define LEFT_OVER_MIN 16u
+
 void
 segstore_count_dead(struct hot *h, uint64_t off, uint32_t len, uint64_t *punch_off_out, uint64_t *punch_len_out)
 {
@@ -124,21 +127,45 @@ segstore_remove_dead(struct segstore *ss, struct hot *h)
 	warn_if(segstore_remove_hot(ss, seg), seg);
 }
 
+/*
+ * How many bytes behind what an earlier run wrote in whole blocks were left over of the last one, of which nothing tells but that they
+ * are zero: an extent, which is ciphertext, does not begin with as many zeros.  What stays of that block would keep all that
+ * was written with it allocated where a file system does not cut what it has once written (btrfs).
+ */
+static uint32_t
+left_over(struct segstore *ss, uint64_t seg, uint64_t end)
+{
+	static const uint8_t zeros[HOT_BLOCK_LEN];
+	uint32_t len = (uint32_t)(-end % HOT_BLOCK_LEN);
+	uint8_t rest[HOT_BLOCK_LEN];
+	struct segfile *f;
+	err_t e;
+
+	if (len < LEFT_OVER_MIN || segfiles_get(ss->files, seg, &f))
+		return 0;
+	e = disk_pread(segfile_fd(f), rest, len, end);
+	segfiles_put(ss->files, f);
+	return !e && memcmp(rest, zeros, len) == 0 ? len : 0;
+}
+
 void
 segstore_on_release(void *ctx, uint64_t seg, uint64_t off, uint32_t len)
 {
 	struct segstore *ss = ctx;
 	bool gone = false;
 	uint64_t punch_off = 0, punch_len = 0;
+	uint32_t over;
 
 	if (off > SEGSTORE_HOT_LEN || len > SEGSTORE_HOT_LEN - off)
 		return;
+	over = seg < ss->first_id && len >= SEGSTORE_DIRECT_MIN ? left_over(ss, seg, off + len) : 0;
 	pthread_mutex_lock(&ss->lock);
 
 	struct hot *h = hot_of(ss, seg);
 
 	if (h) {
-		segstore_count_dead(h, off, len, &punch_off, &punch_len);
+		segstore_count_dead(h, off, len + over, &punch_off, &punch_len);
+		h->released -= over; /* an earlier run counted it */
 		gone = segstore_take_dead(ss, h);
 	}
 	pthread_mutex_unlock(&ss->lock);

@@ -180,6 +180,59 @@ padding_keeps_no_segment_from_going_when_all_in_it_is_released(void **state)
 	assert_reads(f, &t[count - 1], count - 1, 0, t[count - 1].len);
 }
 
+static uint64_t
+bytes_on_disk(const struct fixture *f, uint64_t seg)
+{
+	char path[128];
+	struct stat st;
+
+	segment_path(f, seg, path);
+	assert_int_equal(stat(path, &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+static void
+release(struct fixture *f, const struct item *t, uint32_t from, uint32_t len)
+{
+	meta_lock(f->meta);
+	assert_int_equal(meta_release(f->meta, t->seg, t->off + from, len), 0);
+	meta_unlock(f->meta);
+}
+
+static void
+what_an_earlier_run_appended_at_length_goes_with_its_last_block(void **state)
+{
+	struct fixture *f = *state;
+	struct item t[] = {{.len = MIB + 100, .blocks = true}, {.len = 77}, {.len = 300 * KIB, .blocks = true}};
+
+	for (size_t k = 0; k < ARRAY_LEN(t); k++)
+		assert_int_equal(append(f, &t[k], k), 0);
+	commit(f);
+	fixture_reopen(f, true);
+
+	uint64_t before = bytes_on_disk(f, t[0].seg);
+
+	release(f, &t[0], 0, t[0].len);
+	commit(f);
+	assert_true(bytes_on_disk(f, t[0].seg) <= before - MIB - BLOCK);
+	assert_reads(f, &t[1], 1, 0, t[1].len);
+	assert_reads(f, &t[2], 2, 0, t[2].len);
+}
+
+static void
+a_part_of_what_an_earlier_run_appended_goes_without_the_rest(void **state)
+{
+	struct fixture *f = *state;
+	struct item t = {.len = MIB + 100, .blocks = true};
+
+	assert_int_equal(append(f, &t, 7), 0);
+	commit(f);
+	fixture_reopen(f, true);
+	release(f, &t, 0, MIB + 10);
+	commit(f);
+	assert_reads(f, &t, 7, MIB + 10, 90);
+}
+
 /* A file system that opens files for direct access, and then refuses to read or write. */
 static err_t
 refuse_direct(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
@@ -457,6 +510,8 @@ main(void)
 		TEST(a_long_append_begins_at_a_block_and_nothing_shares_its_last_one),
 		TEST(a_read_past_the_cache_that_ends_behind_the_file_is_enodata),
 		TEST(padding_keeps_no_segment_from_going_when_all_in_it_is_released),
+		TEST(what_an_earlier_run_appended_at_length_goes_with_its_last_block),
+		TEST(a_part_of_what_an_earlier_run_appended_goes_without_the_rest),
 		TEST(where_the_file_system_refuses_everything_goes_through_the_cache),
 		TEST(segments_of_portions_that_end_anywhere_have_what_was_added_or_brought),
 		TEST(also_where_the_file_system_refuses),
