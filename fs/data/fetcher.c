@@ -14,6 +14,8 @@
 
 /* So long a thread that has nothing to do keeps its memory: the next job comes at once, or nobody reads any more. */
 #define KEEP_MS 2000u
+/* So many bytes in a millisecond is quick: then a whole window comes within seconds. */
+#define QUICK_PER_MS (16u << 10)
 /* Once somebody was called off: so often it is looked at whether that was meant. */
 #define LOOK_MS 100u
 
@@ -159,6 +161,8 @@ run(struct fetcher *f, struct job *j, struct bytes *b)
 	void *ctx = f->source_ctx;
 	enum urgency urgency = j->urgency;
 
+	int64_t began = clock_ms(CLOCK_MONOTONIC);
+
 	j->running = true;
 	f->running[urgency]++;
 	pthread_mutex_unlock(&f->lock);
@@ -170,6 +174,7 @@ run(struct fetcher *f, struct job *j, struct bytes *b)
 	f->stats.transfers++;
 	f->stats.failed += e != 0;
 	f->stats.bytes += e ? 0 : pieces_bytes(j->row.size, j->mask);
+	f->quick = !e && (int64_t)pieces_bytes(j->row.size, j->mask) >= (clock_ms(CLOCK_MONOTONIC) - began) * QUICK_PER_MS;
 	DL_DELETE(f->jobs, j);
 	f->job_count--;
 	tell_waiters(f, j->row.id, j->mask, e);

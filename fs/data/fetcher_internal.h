@@ -13,6 +13,7 @@
 
 #define STREAMS 8u
 #define AHEAD_LEN_MAX (UINT64_C(16) << 20)
+#define AHEAD_LEN_QUICK_MAX (UINT64_C(32) << 20)
 #define TRANSFER_LEN_MAX (UINT64_C(4) << 20)
 #define QUEUE_MAX 256u /* jobs; more than a few are only wanted by as many readers */
 
@@ -43,9 +44,12 @@ struct waiter {
 struct stream {
 	uint64_t seg;        /* where he is */
 	unsigned piece;
+	uint64_t left;       /* bytes of that segment behind the piece */
 	uint64_t front_seg;  /* what lies before that was asked for */
 	unsigned front_piece;
+	uint64_t ahead;      /* bytes between the two */
 	uint64_t window;     /* bytes */
+	bool planning;       /* somebody is asking for more */
 	uint64_t used;       /* 0: free */
 };
 
@@ -73,6 +77,7 @@ struct fetcher {
 	pthread_t threads[FETCHER_THREADS];
 	unsigned thread_count;
 	struct stream streams[STREAMS];
+	bool quick;             /* the last transfer was */
 	uint64_t tick;
 	struct fetcher_stats stats;
 };

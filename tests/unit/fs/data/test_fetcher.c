@@ -47,6 +47,27 @@ a_file_that_is_read_from_end_to_end_comes_ahead_in_few_large_transfers_and_each_
 	shelf_clear(&k);
 }
 
+/* As the kernel reads ahead: several threads, none waiting for the other. */
+static void
+who_reads_on_somewhat_out_of_order_gets_as_few_transfers(void **state)
+{
+	static const unsigned order[] = {1, 3, 0, 2};
+	struct shelf_store k;
+	uint64_t ino;
+
+	shelf_open(*state, &k);
+	ino = shelf_file(&k, 64 * MIB, 2);
+	shelf_evict(&k);
+	for (unsigned n = 0; n < 64; n++)
+		shelf_assert_file(&k, ino, 2, (n < 4 ? n : n / 4 * 4 + order[n % 4]) * MIB, MIB);
+	/* At first a window grows; then there are four of 4 MiB in each segment, and some of what ends where a segment does. */
+	assert_true(k.requests <= 25);
+	for (unsigned n = 0; n < k.count; n++)
+		for (unsigned p = 0; p < PIECES_MAX; p++)
+			assert_true(k.per_piece[n][p] <= 1);
+	shelf_clear(&k);
+}
+
 static void
 reads_here_and_there_bring_nothing_ahead(void **state)
 {
@@ -713,6 +734,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_read_brings_the_pieces_that_it_touches_and_no_others),
 		TEST(a_file_that_is_read_from_end_to_end_comes_ahead_in_few_large_transfers_and_each_piece_once),
+		TEST(who_reads_on_somewhat_out_of_order_gets_as_few_transfers),
 		TEST(reads_here_and_there_bring_nothing_ahead),
 		TEST(small_files_that_were_settled_together_come_together),
 		TEST(readers_of_the_same_piece_share_one_request_and_all_wait_a_bounded_time),
