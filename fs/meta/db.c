@@ -158,8 +158,6 @@ open_all(struct db *db, const char *path, bool create)
 	if (!e)
 		e = db_reader_new(path, &db->r);
 	if (!e)
-		e = db_connect(path, 0, &db->checkpointer);
-	if (!e)
 		e = db_touch_new(path, &db->touch);
 	if (!e)
 		e = db_load_sessions(db);

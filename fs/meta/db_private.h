@@ -29,7 +29,7 @@ struct db {
 	struct db_reader *r; /* under the caller's lock */
 	struct db_writer *w; /* the one thread that writes, at a time; so is journal */
 	struct journal *journal;
-	void *checkpointer; /* a connection: the one thread that calls db_checkpoint */
+	void *checkpointer; /* a connection, once it was needed: the one thread that calls db_checkpoint or db_shrink */
 	struct db_touch *touch;
 	_Atomic uint64_t reads;
 	_Atomic uint64_t rows_written;

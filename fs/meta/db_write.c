@@ -285,12 +285,24 @@ db_write(struct db *db, struct db_row *rows, size_t count)
 
 /* What is unused. */
 
+/* To mount would take longer with it, and a folder in which little changes may never need it. */
+static err_t
+connect_checkpointer(struct db *db)
+{
+	return db->checkpointer ? 0 : db_connect(sqlite3_db_filename(db->w->conn, "main"), 0, &db->checkpointer);
+}
+
 /* The truncating kind only when nothing is left to copy: then it takes the write lock for the moment of one ftruncate. */
 err_t
 db_checkpoint(struct db *db)
 {
 	int frames = 0;
 	int copied = 0;
+	err_t e = connect_checkpointer(db);
+
+	if (e)
+		return e == -EAGAIN ? 0 : e;
+
 	int rc = sqlite3_wal_checkpoint_v2(db->checkpointer, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
 
 	if (rc == SQLITE_OK && frames == copied && (int64_t)frames * PAGE_LEN > DB_WAL_LARGE)
@@ -318,9 +330,11 @@ db_shrink(struct db *db, bool *more_out)
 		*more_out = !e && pages > 0 && pages < unused;
 		return e;
 	}
-	*more_out = false;
+	if (!e)
+		e = connect_checkpointer(db);
+	*more_out = e == -EAGAIN;
 	if (e)
-		return e;
+		return *more_out ? 0 : e;
 
 	int rc = sqlite3_wal_checkpoint_v2(db->checkpointer, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 
