@@ -16,7 +16,7 @@
 
 static const char READER_PRAGMAS[] = "PRAGMA query_only = ON;";
 
-/* A statement is reset as soon as its result was used: one that is not keeps checkpoints from finishing. */
+/* A statement is prepared when it is first needed, and reset as soon as its result was used: one that is not keeps checkpoints from finishing. */
 struct db_reader {
 	sqlite3 *conn;
 	sqlite3_stmt *get[TABLE_COUNT];
@@ -39,29 +39,12 @@ reset(sqlite3_stmt **s)
 		sqlite3_reset(*s);
 }
 
+/* Most are never needed, and each takes 20 us while somebody waits for his folder. */
 static err_t
-prepare_all(struct db_reader *r)
+prepare(struct db_reader *r, const char *sql, sqlite3_stmt **s)
 {
-	err_t e = db_exec(r->conn, READER_PRAGMAS);
-
-	for (int t = 0; t < TABLE_COUNT && !e; t++) {
-		e = db_prepare(r->conn, SQL[t].get, &r->get[t]);
-		if (!e)
-			e = db_prepare(r->conn, SQL[t].scan, &r->scan[t]);
-		if (!e)
-			e = db_prepare(r->conn, SQL[t].marked, &r->marked[t]);
-		if (!e)
-			e = db_prepare(r->conn, SQL[t].all, &r->all[t]);
-	}
-	if (!e)
-		e = db_prepare(r->conn, FIND_DENTRY, &r->find_dentry);
-	if (!e)
-		e = db_prepare(r->conn, REMOVED, &r->removed);
-	if (!e)
-		e = db_prepare(r->conn, "BEGIN", &r->begin);
-	if (!e)
-		e = db_prepare(r->conn, "COMMIT", &r->end);
-	return e;
+	assert(sql);
+	return *s ? 0 : db_prepare(r->conn, sql, s);
 }
 
 err_t
@@ -73,8 +56,12 @@ db_reader_new(const char *path, struct db_reader **out)
 
 	if (!e) {
 		r->conn = conn;
-		e = prepare_all(r);
+		e = db_exec(r->conn, READER_PRAGMAS);
 	}
+	if (!e)
+		e = prepare(r, "BEGIN", &r->begin);
+	if (!e)
+		e = prepare(r, "COMMIT", &r->end);
 	if (e) {
 		db_reader_free(r);
 		return e;
@@ -137,16 +124,17 @@ open_column(struct db *db, sqlite3_stmt *s, int column, enum db_table table, uin
 err_t
 db_get(struct db *db, enum db_table table, uint64_t a, uint64_t b, struct bytes *out)
 {
-	CLEANUP(reset) sqlite3_stmt *s = db->r->get[table];
-
 	if (!db_is_key(a, b))
 		return -ENOENT;
 
 	err_t e = begin_reading(db);
 
+	if (!e)
+		e = prepare(db->r, SQL[table].get, &db->r->get[table]);
 	if (e)
 		return e;
 
+	CLEANUP(reset) sqlite3_stmt *s = db->r->get[table];
 	int rc = sqlite3_bind_int64(s, 1, (int64_t)a);
 
 	if (rc == SQLITE_OK && sqlite3_bind_parameter_count(s) > 1)
@@ -188,17 +176,20 @@ bind_range(struct db *db, sqlite3_stmt *s, int64_t p1, int64_t p2, int64_t limit
 
 /* Binds p1, p2 and the limit, and hands the rows to fn. */
 static err_t
-scan(struct db *db, sqlite3_stmt *stmt, enum db_table table, int64_t p1, int64_t p2, int64_t limit, db_row_fn *fn,
-    void *ctx)
+scan(struct db *db, const char *sql, sqlite3_stmt **stmt, enum db_table table, int64_t p1, int64_t p2, int64_t limit,
+    db_row_fn *fn, void *ctx)
 {
 	CLEANUP(bytes_clear) struct bytes plain = {0};
+	err_t e = prepare(db->r, sql, stmt);
 
-	assert(!sqlite3_stmt_busy(stmt));
+	if (e)
+		return e;
+	assert(!sqlite3_stmt_busy(*stmt));
 
-	CLEANUP(reset) sqlite3_stmt *s = stmt;
-	err_t e = begin_reading(db);
+	CLEANUP(reset) sqlite3_stmt *s = *stmt;
 	int rc = SQLITE_DONE;
 
+	e = begin_reading(db);
 	if (!e)
 		e = bind_range(db, s, p1, p2, limit);
 	db->r->scans++;
@@ -246,7 +237,8 @@ db_get_many(struct db *db, enum db_table table, const uint64_t *keys, size_t cou
 	size_t at = 0;
 	err_t e = begin_reading(db);
 
-	assert(db->r->all[table]);
+	if (!e)
+		e = prepare(db->r, SQL[table].all, &db->r->all[table]);
 	while (count > 0 && !db_is_key(keys[count - 1], 0))
 		count--;
 	while (!e && at < count)
@@ -259,46 +251,44 @@ db_find_dentry(struct db *db, uint64_t parent, int64_t hash, db_row_fn *fn, void
 {
 	if (!db_is_key(parent, 0))
 		return 0;
-	return scan(db, db->r->find_dentry, DB_DENTRY, (int64_t)parent, hash, -1, fn, ctx);
+	return scan(db, FIND_DENTRY, &db->r->find_dentry, DB_DENTRY, (int64_t)parent, hash, -1, fn, ctx);
 }
 
 err_t
 db_scan(struct db *db, enum db_table table, uint64_t a, uint64_t from, unsigned limit, db_row_fn *fn, void *ctx)
 {
-	assert(db->r->scan[table]);
 	if (!db_is_key(a, from))
 		return 0;
-	return scan(db, db->r->scan[table], table, (int64_t)a, (int64_t)from, limit, fn, ctx);
+	return scan(db, SQL[table].scan, &db->r->scan[table], table, (int64_t)a, (int64_t)from, limit, fn, ctx);
 }
 
 /* The greatest key that is not behind (a, b): they may be beyond what SQLite can hold. */
 static err_t
-scan_after(struct db *db, sqlite3_stmt *s, enum db_table table, uint64_t a, uint64_t b, unsigned limit, db_row_fn *fn,
-    void *ctx)
+scan_after(struct db *db, const char *sql, sqlite3_stmt **s, enum db_table table, uint64_t a, uint64_t b, unsigned limit,
+    db_row_fn *fn, void *ctx)
 {
 	int64_t p1 = a <= INT64_MAX ? (int64_t)a : INT64_MAX;
 	int64_t p2 = a <= INT64_MAX && b <= INT64_MAX ? (int64_t)b : INT64_MAX;
 
-	assert(s);
-	return scan(db, s, table, p1, p2, limit, fn, ctx);
+	return scan(db, sql, s, table, p1, p2, limit, fn, ctx);
 }
 
 err_t
 db_scan_marked(struct db *db, enum db_table table, uint64_t after_a, uint64_t after_b, unsigned limit, db_row_fn *fn,
     void *ctx)
 {
-	return scan_after(db, db->r->marked[table], table, after_a, after_b, limit, fn, ctx);
+	return scan_after(db, SQL[table].marked, &db->r->marked[table], table, after_a, after_b, limit, fn, ctx);
 }
 
 err_t
 db_scan_removed(struct db *db, db_row_fn *fn, void *ctx)
 {
-	return scan(db, db->r->removed, DB_INODE, 0, 0, -1, fn, ctx);
+	return scan(db, REMOVED, &db->r->removed, DB_INODE, 0, 0, -1, fn, ctx);
 }
 
 err_t
 db_scan_all(struct db *db, enum db_table table, uint64_t after_a, uint64_t after_b, unsigned limit, db_row_fn *fn,
     void *ctx)
 {
-	return scan_after(db, db->r->all[table], table, after_a, after_b, limit, fn, ctx);
+	return scan_after(db, SQL[table].all, &db->r->all[table], table, after_a, after_b, limit, fn, ctx);
 }
