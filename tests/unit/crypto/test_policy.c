@@ -1,9 +1,5 @@
 /* The policy in the chain: anybody tightens it, nobody but the recovery key loosens it. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "trust_apply.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -11,27 +7,11 @@
 
 #include "err.h"
 #include "secmem.h"
-#include "trust.h"
 
 struct fixture {
 	struct identity *device, *other, *recovery;
 	struct trust *t;
 };
-
-static struct identity *device(uint8_t seed)
-{
-	const uint8_t secret[DEVICE_SECRET_LEN] = {seed};
-	struct identity *id = NULL;
-	assert_int_equal(identity_from_device_secret(secret, &id), 0);
-	return id;
-}
-
-static err_t apply(struct trust *t, struct bytes *statement)
-{
-	err_t err = trust_apply(t, statement->data, statement->len);
-	bytes_clear(statement);
-	return err;
-}
 
 static int setup(void **state)
 {

@@ -1,9 +1,5 @@
 /* Invitations: what somebody with a token may say, when, and that it is said once. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "trust_apply.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -11,12 +7,8 @@
 
 #include "secmem.h"
 #include "statement.h"
-#include "trust.h"
 
-#define BOX "k/0-00112233445566778899aabbccddeeff"
 #define EXPIRES 10000
-
-static const uint8_t box_hash[32] = {0xb0};
 
 /* A vault of a device and a recovery key at epoch 0, and an invitation that is open. */
 struct fixture {
@@ -24,35 +16,12 @@ struct fixture {
 	struct trust *t;
 };
 
-static struct identity *device(uint8_t seed)
-{
-	const uint8_t secret[DEVICE_SECRET_LEN] = {seed};
-	struct identity *id = NULL;
-	assert_int_equal(identity_from_device_secret(secret, &id), 0);
-	return id;
-}
-
 static struct identity *invitation(uint8_t seed)
 {
 	const uint8_t secret[INVITATION_SECRET_LEN] = {seed};
 	struct identity *id = NULL;
 	assert_int_equal(identity_from_invitation(secret, &id), 0);
 	return id;
-}
-
-/* Applies; a refused statement must leave the state as it was. */
-static err_t apply(struct trust *t, struct bytes *statement)
-{
-	size_t statements = trust_statement_count(t), members = trust_member_count(t);
-	bool needs_epoch = trust_needs_epoch(t);
-	err_t err = trust_apply(t, statement->data, statement->len);
-	if (err != 0) {
-		assert_int_equal(trust_statement_count(t), statements);
-		assert_int_equal(trust_member_count(t), members);
-		assert_int_equal(trust_needs_epoch(t), needs_epoch);
-	}
-	bytes_clear(statement);
-	return err;
 }
 
 static err_t add(struct trust *t, const struct identity *issuer, enum member_kind kind, const struct identity *who,
