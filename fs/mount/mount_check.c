@@ -59,6 +59,16 @@ find_option(const char *name, enum option_kind *kind_out)
 	return false;
 }
 
+/* mount(8) asks the file system's program to remount, too, unless it is told not to; the kernel needs nobody for that. */
+static void
+say_unknown(const char *name, char **why_out)
+{
+	if (strcmp(name, "remount") == 0)
+		say(why_out, "a folder that is mounted gets other options with \"mount -i -o remount,...\", which does not ask snugfs");
+	else
+		say(why_out, "\"%s\" is not a mount option that snugfs knows", name);
+}
+
 err_t
 mount_check_options(const char *options, struct mount_wishes *wishes_out, char **kernel_out, char **why_out)
 {
@@ -78,7 +88,7 @@ mount_check_options(const char *options, struct mount_wishes *wishes_out, char *
 		enum option_kind kind;
 
 		if (!find_option(name, &kind)) {
-			say(why_out, "\"%s\" is not a mount option that snugfs knows", name);
+			say_unknown(name, why_out);
 			return -EINVAL;
 		}
 		switch (kind) {

@@ -65,6 +65,18 @@ an_unknown_option_is_refused_by_name(void **state)
 }
 
 static void
+who_wants_to_remount_is_told_how(void **state)
+{
+	struct mount_wishes wishes;
+	char *kernel = NULL, *why = NULL;
+
+	(void)state;
+	assert_int_equal(mount_check_options("remount,ro", &wishes, &kernel, &why), -EINVAL);
+	assert_non_null(strstr(why, "mount -i -o remount"));
+	free(why);
+}
+
+static void
 expect_refusal(const char *dir, err_t err, const char *word)
 {
 	struct mount_wishes wishes = { false, false };
@@ -113,6 +125,7 @@ main(void)
 		cmocka_unit_test(options_for_the_kernel_are_handed_on_and_those_for_others_are_not),
 		cmocka_unit_test(no_options_are_fine),
 		cmocka_unit_test(an_unknown_option_is_refused_by_name),
+		cmocka_unit_test(who_wants_to_remount_is_told_how),
 		cmocka_unit_test(a_place_that_cannot_be_mounted_on_is_refused_with_the_reason),
 		cmocka_unit_test(a_place_without_a_mount_of_ours_is_not_ours),
 	};
