@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "http_fields.h"
@@ -38,6 +39,7 @@
 /* The clocks part by themselves, while one is read after the other, by less. */
 #define SLEPT_MS 1000
 #define WOKEN_STALL_TIMEOUT_S 5
+#define ACK_MARGIN_MS 100 /* the kernel counts its own ticks */
 
 /* The type check in libcurl's macros of these names calls what the program would be linked with. */
 #undef curl_easy_getinfo
@@ -60,6 +62,8 @@ struct slot {
 	struct slot *next_of_all;
 	struct slot *next_idle;
 	int64_t last_used_ms; /* CLOCK_BOOTTIME; 0: never */
+	int fd;               /* its connection's, as far as that is known; else -1 */
+	unsigned gone_ms;     /* so long a peer may leave bytes unacknowledged */
 };
 
 struct http {
@@ -203,6 +207,8 @@ static struct slot *new_slot(struct http *h)
 
 	if (!s)
 		return NULL;
+	s->fd = -1;
+	s->gone_ms = h->options.stall_timeout_s * 1000;
 	s->easy = lib.curl_easy_init();
 	s->multi = lib.curl_multi_init();
 	if (!s->easy || !s->multi) {
@@ -335,14 +341,23 @@ static size_t receive_header(char *data, size_t size, size_t count, void *ctx)
  */
 static int set_up_socket(void *ctx, curl_socket_t fd, curlsocktype purpose)
 {
-	const struct http *h = ctx;
-	unsigned gone_ms = h->options.stall_timeout_s * 1000;
+	struct slot *s = ctx;
 	int unsent = UNSENT_MAX;
 
 	(void)purpose;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &gone_ms, sizeof(gone_ms));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &s->gone_ms, sizeof(s->gone_ms));
+	s->fd = fd;
 	return CURL_SOCKOPT_OK;
+}
+
+static int close_socket(void *ctx, curl_socket_t fd)
+{
+	struct slot *s = ctx;
+
+	if (s->fd == fd)
+		s->fd = -1;
+	return close(fd);
 }
 
 /* ---- one request ---- */
@@ -419,7 +434,7 @@ static void set_method(CURL *easy, struct transfer *t)
 	(void)lib.curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
-static err_t set_up(struct http *h, struct transfer *t, struct curl_slist *headers)
+static err_t set_up(struct http *h, struct slot *s, struct transfer *t, struct curl_slist *headers)
 {
 	CURL *easy = t->easy;
 
@@ -436,7 +451,9 @@ static err_t set_up(struct http *h, struct transfer *t, struct curl_slist *heade
 	(void)lib.curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, receive_header);
 	(void)lib.curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
 	(void)lib.curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, set_up_socket);
-	(void)lib.curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, h);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, s);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, s);
 	if (lib.curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers) != CURLE_OK ||
 	    lib.curl_easy_setopt(easy, CURLOPT_URL, t->request->url) != CURLE_OK)
 		return -ENOMEM;
@@ -458,24 +475,47 @@ static int64_t asleep_ms(void)
 	return clock_ms(CLOCK_BOOTTIME) - clock_ms(CLOCK_MONOTONIC);
 }
 
+/* What a sleep means to a transfer. */
+struct waking {
+	int64_t asleep_ms; /* so long the computer has slept, ever */
+	int64_t woken_ms;  /* CLOCK_MONOTONIC; 0: the transfer goes by the usual time */
+};
+
+/* The other side has acknowledged something since: that bytes were sent is no proof, since the kernel takes some for a dead link, too. */
+static bool is_link_alive(const struct slot *s, int64_t since_ms)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	if (s->fd < 0 || getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+		return false;
+	return (int64_t)info.tcpi_last_ack_recv + ACK_MARGIN_MS < clock_ms(CLOCK_MONOTONIC) - since_ms;
+}
+
 /*
  * The computer has slept in the middle of an upload, maybe to wake in another network: what does not move soon never will, and it is
  * in nobody's way to begin anew.  Whoever reads would get an error; for him it is left to the usual time.
  */
-static void judge_sleep(const struct http *h, const struct transfer *t, int64_t *asleep)
+static void judge_sleep(const struct http *h, const struct slot *s, const struct transfer *t, struct waking *w)
 {
 	int64_t now = asleep_ms();
+	unsigned usual_s = h->options.stall_timeout_s;
 
-	if (now - *asleep > SLEPT_MS && t->request->body_len > 0 && h->options.stall_timeout_s > WOKEN_STALL_TIMEOUT_S)
+	if (now - w->asleep_ms > SLEPT_MS && t->request->body_len > 0 && usual_s > WOKEN_STALL_TIMEOUT_S) {
 		(void)lib.curl_easy_setopt(t->easy, CURLOPT_LOW_SPEED_TIME, (long)WOKEN_STALL_TIMEOUT_S);
-	*asleep = now;
+		w->woken_ms = clock_ms(CLOCK_MONOTONIC);
+	} else if (w->woken_ms != 0 && is_link_alive(s, w->woken_ms)) {
+		(void)lib.curl_easy_setopt(t->easy, CURLOPT_LOW_SPEED_TIME, (long)usual_s);
+		w->woken_ms = 0;
+	}
+	w->asleep_ms = now;
 }
 
 /* CURLE_ABORTED_BY_CALLBACK: cancelled. */
 static CURLcode run(struct http *h, struct slot *s, const struct transfer *t)
 {
 	CURLcode result = CURLE_ABORTED_BY_CALLBACK;
-	int64_t asleep = asleep_ms();
+	struct waking w = {.asleep_ms = asleep_ms()};
 	int running = 1;
 	int left;
 
@@ -487,7 +527,7 @@ static CURLcode run(struct http *h, struct slot *s, const struct transfer *t)
 			result = CURLE_FAILED_INIT;
 			break;
 		}
-		judge_sleep(h, t, &asleep);
+		judge_sleep(h, s, t, &w);
 	}
 	if (!running) {
 		const CURLMsg *message = lib.curl_multi_info_read(s->multi, &left);
@@ -612,7 +652,7 @@ err_t http_perform(struct http *h, const struct http_request *request, struct ht
 	if (!s)
 		return -ENOMEM;
 	t.easy = s->easy;
-	err = set_up(h, &t, headers);
+	err = set_up(h, s, &t, headers);
 	if (err == 0) {
 		judge_connection(s);
 		err = conclude(&t, run(h, s, &t));

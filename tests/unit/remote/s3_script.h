@@ -47,6 +47,7 @@ struct stub {
 	unsigned connections;
 	char last[REQUEST_MAX]; /* the header of the last request */
 	char body[REQUEST_MAX];
+	void (*in_body)(size_t got, size_t body_len); /* before each byte of it is read; set before the first request */
 };
 
 static inline void send_all(int fd, const char *data, size_t len)
@@ -62,7 +63,7 @@ static inline void send_all(int fd, const char *data, size_t len)
 }
 
 /* false: the other side is gone. */
-static inline bool read_request(int fd, char *header, char *body)
+static inline bool read_request(struct stub *s, int fd, char *header, char *body)
 {
 	size_t len = 0, body_len = 0;
 	const char *field;
@@ -80,6 +81,8 @@ static inline bool read_request(int fd, char *header, char *body)
 	for (size_t got = 0; got < body_len; got++) {
 		char c;
 
+		if (s->in_body)
+			s->in_body(got, body_len);
 		if (recv(fd, &c, 1, 0) != 1)
 			return false;
 		if (got < REQUEST_MAX - 1)
@@ -93,7 +96,7 @@ static inline void serve(struct stub *s, int fd)
 {
 	static char header[REQUEST_MAX], body[REQUEST_MAX];
 
-	while (read_request(fd, header, body)) {
+	while (read_request(s, fd, header, body)) {
 		struct reply reply;
 
 		pthread_mutex_lock(&s->lock);
@@ -134,11 +137,13 @@ static inline void *run_stub(void *arg)
 
 /* The clocks that the store sees, in place of those of clock.c: of a computer that has slept for so long. */
 static _Atomic int64_t slept_ns;
+static atomic_uint sleep_looks; /* how often somebody has compared them */
 
 int64_t clock_ns(clockid_t clock)
 {
 	struct timespec now;
 
+	sleep_looks += clock == CLOCK_BOOTTIME;
 	(void)clock_gettime(clock, &now);
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + (clock == CLOCK_BOOTTIME ? slept_ns : 0);
 }

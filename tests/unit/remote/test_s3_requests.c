@@ -129,6 +129,41 @@ static void an_upload_that_a_sleep_has_cut_off_is_not_waited_for(void **state)
 	assert_int_equal(store_put(f->store, "s/ab/x", (const uint8_t *)"data", 4), 0);
 }
 
+/*
+ * The computer sleeps in the middle of a body.  When that has been noticed some more is read, and then nothing for longer than it takes
+ * libcurl to call it a stall of 5 seconds: it looks at the speed of the last 5, too.
+ */
+static void sleep_and_read_on_slowly(size_t got, size_t body_len)
+{
+	const struct timespec moment = {.tv_nsec = 20000000}, stall = {.tv_sec = 12};
+
+	if (got == 1) {
+		unsigned looks = sleep_looks;
+
+		slept_ns += INT64_C(3600000000000);
+		while (sleep_looks < looks + 2)
+			(void)nanosleep(&moment, NULL);
+	} else if (got == body_len / 8) {
+		(void)nanosleep(&stall, NULL);
+	}
+}
+
+static void an_upload_that_goes_on_after_a_sleep_may_stall_as_long_as_any(void **state)
+{
+	static const struct store_options patient = {.credentials = &keys, .stall_timeout_s = 3600};
+	static uint8_t data[1 << 20];
+	const int little = 32 << 10;
+	struct fixture *f = *state;
+
+	store_free(f->store);
+	f->store = open_at(&f->stub, "127.0.0.1", "", &patient);
+	assert_int_equal(setsockopt(f->stub.listener, SOL_SOCKET, SO_RCVBUF, &little, sizeof(little)), 0);
+	SAY(f, keep(OK("Content-Length: 0\r\n", "")));
+	f->stub.in_body = sleep_and_read_on_slowly;
+	assert_int_equal(store_put(f->store, "s/ab/x", data, sizeof(data)), 0);
+	assert_int_equal(requests(f), 1);
+}
+
 static void a_server_that_is_not_there_is_unreachable(void **state)
 {
 	struct fixture *f = *state;
@@ -263,6 +298,7 @@ int main(void)
 		T(one_connection_serves_one_request_after_the_other),
 		T(a_server_that_says_nothing_is_given_up),
 		T(an_upload_that_a_sleep_has_cut_off_is_not_waited_for),
+		T(an_upload_that_goes_on_after_a_sleep_may_stall_as_long_as_any),
 		T(a_server_that_is_not_there_is_unreachable),
 		T(a_canceled_store_ends_what_is_under_way_and_can_go_on_later),
 		T(a_wrong_clock_is_set_by_the_answers_date_once),
