@@ -11,8 +11,9 @@
 
 #include "err.h"
 
-/* What the program is called when it is that process. */
-#define MOUNTWATCH_NAME "snugfs-mount-watch"
+/* What the program is called when it is that process: at most 15 characters, so that all of it is seen (prctl(2), PR_SET_NAME). */
+#define MOUNTWATCH_NAME "snugfs-watchdog"
+_Static_assert(sizeof(MOUNTWATCH_NAME) <= 16, "the kernel would cut the name");
 /* That process: its standard input is a pipe that the daemon holds, its standard output the connection's "abort".  An exit status. */
 int mountwatch_main(void);
 

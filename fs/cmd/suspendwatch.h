@@ -9,8 +9,9 @@
 
 #include "err.h"
 
-/* What the program is called when it is that process. */
-#define SUSPENDWATCH_NAME "snugfs-suspend-watch"
+/* What the program is called when it is that process: at most 15 characters, so that all of it is seen (prctl(2), PR_SET_NAME). */
+#define SUSPENDWATCH_NAME "snugfs-suspend"
+_Static_assert(sizeof(SUSPENDWATCH_NAME) <= 16, "the kernel would cut the name");
 /* That process: its standard input is the socket. */
 _Noreturn void suspendwatch_main(void);
 

@@ -19,7 +19,7 @@ from test_s3_main_job import remote  # noqa: F401  pylint: disable=unused-import
 # pylint: disable=redefined-outer-name
 
 CONTENT = random.Random(1).randbytes(3 << 20)
-WATCH = b"snugfs-mount-watch"
+WATCH = b"snugfs-watchdog"
 FSOPEN = 430  # the system call's number, on all kinds of machines
 
 
@@ -27,7 +27,7 @@ def watches_of(pid):
     found = []
     for other in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended
-            if conftest.stat_of(other)[1] == str(pid) and (other / "comm").read_bytes().strip() == WATCH[:15]:
+            if conftest.stat_of(other)[1] == str(pid) and (other / "comm").read_bytes().strip() == WATCH:
                 found.append(int(other.name))
     return found
 

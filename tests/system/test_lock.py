@@ -111,6 +111,13 @@ def logind(cli):
     host.close()
 
 
+def names_of_processes():
+    """As ps shows them: at most 15 characters."""
+    for path in pathlib.Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            yield path.read_text(encoding="utf-8", errors="replace").strip()
+
+
 def is_closed(cli):
     return cli.mounts() == [] and cli.daemons() == []
 
@@ -164,6 +171,7 @@ def test_before_the_computer_sleeps_the_folder_is_locked_and_sleep_waits_for_tha
     cli.up()
     assert "locked before the computer sleeps" in cli.ok("lock", cli.mp, "--on-suspend", "on").stdout
     assert logind.hear() == "locked sleep delay snugfs True"
+    assert "snugfs-suspend" in names_of_processes()
     assert cli.status()["lock"] == {"after": None, "on_suspend": True, "watching": True}
     assert "before the computer sleeps" in cli.ok("status", cli.mp).stdout
     fd = os.open(cli.mp / "a", os.O_WRONLY | os.O_CREAT)
