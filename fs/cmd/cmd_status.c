@@ -252,7 +252,7 @@ const struct command cmd_status = {
 	    "\n"
 	    "  --json                    for programs; snugfs(1) says what is in it\n"
 	    "  --counters                the kernel's messages to the mount and the requests to the store so far, by kind\n",
-	.accepts = ACCEPT_JSON,
+	.accepts = ACCEPT_JSON | ACCEPT_COUNTERS,
 	.options = (const struct option_spec[]){
 		{ "watch", NULL, "go on showing it, until interrupted; not on a terminal: a line for each change" },
 		{ "dismiss", NULL, "the messages were read: do not show them again" },

@@ -39,7 +39,7 @@ static const struct {
 	unsigned set;
 } restricted[] = {
 	{ OPT_REMOTE, ACCEPT_REMOTE }, { 'o', ACCEPT_MOUNT_OPTIONS }, { 'f', ACCEPT_FOREGROUND }, { OPT_WAIT, ACCEPT_WAIT },
-	{ OPT_JSON, ACCEPT_JSON }, { OPT_COUNTERS, ACCEPT_JSON },
+	{ OPT_JSON, ACCEPT_JSON }, { OPT_COUNTERS, ACCEPT_COUNTERS },
 };
 
 const char *

@@ -12,7 +12,8 @@ enum option_set { /* a mask */
 	ACCEPT_MOUNT_OPTIONS = 2, /* -o */
 	ACCEPT_FOREGROUND = 4,    /* -f */
 	ACCEPT_WAIT = 8,
-	ACCEPT_JSON = 16,         /* and --counters */
+	ACCEPT_JSON = 16,
+	ACCEPT_COUNTERS = 32,
 };
 
 enum option_place {

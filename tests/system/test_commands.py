@@ -161,7 +161,7 @@ def test_the_version_is_printed(cli):
     ["mount", "a", "-q"], ["mount", "a", "--json"], ["init", "a", "-f"], ["sync", "a", "--wait"], ["status", "--remote", "x"],
     ["mount", "a", "--vault"], ["mount", "a", "-o"], ["join", "a"], ["up", "a", "--remote", "gopher://x"],
     ["up", "a", "--no-passphrase", "--passphrase-file", "f"], ["mount", "--passphrase-file", "f", "--passphrase-command", "c", "a"],
-    ["status", "--counters"], ["up", "a", "--no-passphrase", "--device-name", ""],
+    ["status", "--counters"], ["verify", "a", "--counters"], ["up", "a", "--no-passphrase", "--device-name", ""],
     ["up", "a", "--no-passphrase", "--device-name", "x" * 65],
 ])
 def test_wrong_usage_ends_with_2_and_a_hint(cli, args):
