@@ -55,6 +55,8 @@ ask_daemon(json_t *status, const struct place *p, bool counters)
 		set_text(status, "it is mounted by another user, who alone can ask how it is doing");
 	else if (err != 0)
 		set_text(status, "its background process does not answer (%s): see the system's log", tell_reason(err));
+	else if (!control_take_version(answer))
+		set_text(status, CONTROL_OTHER_VERSION, p->mountpoint);
 	else if (!control_is_ok(answer, &text))
 		set_text(status, "%s", text);
 	else {

@@ -57,6 +57,12 @@ control_refusal(const char *fmt, ...)
 	return json_pack("{s:b, s:s}", "ok", 0, "text", text);
 }
 
+bool
+control_is_current(const json_t *request)
+{
+	return json_integer_value(json_object_get(request, "version")) == CONTROL_VERSION;
+}
+
 /* One request. */
 
 /* The first answer promises the second: whoever got it may unmount. */
@@ -150,7 +156,7 @@ serve(struct control_call *call)
 	}
 	answer = answer_request(call, request);
 	json_decref(request);
-	if (answer != NULL)
+	if (answer != NULL && json_object_set_new(answer, "version", json_integer(CONTROL_VERSION)) == 0)
 		err = control_write_line(fd, answer);
 	(void)err; /* whoever asked has gone */
 	json_decref(answer);

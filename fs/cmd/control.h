@@ -16,6 +16,12 @@
 
 #include "err.h"
 
+/*
+ * Goes up whenever a request or an answer comes to mean something else.  It is in each of both as "version", since a command may be newer or
+ * older than the daemon that it asks: then it is told to, and nothing is done.  "status" and "await-end" are answered all the same.
+ */
+#define CONTROL_VERSION 2
+
 /* The daemon's side. */
 
 struct control;
@@ -43,6 +49,9 @@ void control_finish(struct control *c, const char *text);
 
 /* "ok": false and the sentence. */
 __attribute__((format(printf, 1, 2))) json_t *control_refusal(const char *fmt, ...);
+/* Is the request of this version? */
+bool control_is_current(const json_t *request);
+#define CONTROL_OTHER_VERSION "%s was mounted by another version of snugfs: unmount it and mount it again"
 
 /* The commands' side. */
 
@@ -52,7 +61,7 @@ __attribute__((format(printf, 1, 2))) json_t *control_refusal(const char *fmt, .
 MUST_CHECK err_t control_connect(const char *dir, int *fd_out);
 /* The process at the other end of a connection, or at what is left of one; -1: it can't be known. */
 pid_t control_peer(int fd);
-/* Takes over request (a new object), also on failure. */
+/* Takes over request (a new object), also on failure, and says its version. */
 MUST_CHECK err_t control_send(int fd, json_t *request);
 /*
  * Waits for the answer: a new object.  -ETIMEDOUT after timeout_ms (try again); -ECONNRESET: the daemon ended without one;
@@ -62,6 +71,8 @@ MUST_CHECK err_t control_receive(int fd, int timeout_ms, json_t **out);
 /* All three, with a time limit for the answer. */
 MUST_CHECK err_t control_call(const char *dir, json_t *request, json_t **out);
 
+/* Takes the version out of an answer.  Is it this one? */
+bool control_take_version(json_t *answer);
 /* Is it "ok"?  If not, *text_out is the sentence (borrowed from the answer). */
 bool control_is_ok(const json_t *answer, const char **text_out);
 

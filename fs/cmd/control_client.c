@@ -46,7 +46,8 @@ control_peer(int fd)
 err_t
 control_send(int fd, json_t *request)
 {
-	err_t err = request != NULL ? control_write_line(fd, request) : -ENOMEM;
+	bool whole = request != NULL && json_object_set_new(request, "version", json_integer(CONTROL_VERSION)) == 0;
+	err_t err = whole ? control_write_line(fd, request) : -ENOMEM;
 
 	json_decref(request);
 	return err;
@@ -70,6 +71,15 @@ control_call(const char *dir, json_t *request, json_t **out)
 	}
 	err = control_send(fd, request);
 	return err != 0 ? err : control_receive(fd, CALL_TIMEOUT_MS, out);
+}
+
+bool
+control_take_version(json_t *answer)
+{
+	bool same = json_integer_value(json_object_get(answer, "version")) == CONTROL_VERSION;
+
+	(void)json_object_del(answer, "version");
+	return same;
 }
 
 bool

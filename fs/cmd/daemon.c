@@ -164,8 +164,8 @@ on_request(void *ctx, struct control_call *call, const char *name, const json_t 
 
 	if (strcmp(name, "status") == 0)
 		return report(&op, json_is_true(json_object_get(request, "counters")));
-	if (fn == NULL)
-		return control_refusal("this daemon knows no \"%s\": unmount and mount again to run the newer one", name);
+	if (fn == NULL || !control_is_current(request))
+		return control_refusal(CONTROL_OTHER_VERSION, d->mountpoint);
 	atomic_fetch_add(&d->running, 1);
 	atomic_fetch_add(&d->asked, 1);
 	answer = fn(&op, request);

@@ -88,6 +88,8 @@ call_daemon(const struct place *p, json_t *request, json_t **answer_out)
 	if (err != 0)
 		return tell_failure("the background process of %s does not answer (%s): see the system's log, then unmount and "
 		    "mount again", p->mountpoint, tell_reason(err));
+	if (!control_take_version(*answer_out))
+		return tell_failure(CONTROL_OTHER_VERSION, p->mountpoint);
 	return 0;
 }
 

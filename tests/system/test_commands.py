@@ -11,6 +11,7 @@ import signal
 import socket
 import stat
 import subprocess
+import threading
 import time
 
 import pytest
@@ -960,6 +961,44 @@ def test_nonsense_on_the_control_socket_is_refused_and_harms_nothing(made, data)
     made.ok("mount", made.mp)
     answer = ask(made, data)
     assert answer == "" or json.loads(answer)["ok"] is False
+    assert made.status()["problem"] is None
+
+
+def test_a_command_of_another_version_than_the_daemon_is_told_to_mount_again(made):
+    made.ok("mount", made.mp)
+    (made.mp / "a").touch()
+    for version in ("", ', "version": 1', ', "version": 1000', ', "version": "2"'):
+        answer = json.loads(ask(made, f'{{"op": "pin", "path": "61"{version}}}\n'.encode()))
+        assert answer["ok"] is False and "another version of snugfs: unmount it and mount it again" in answer["text"]
+    assert json.loads(made.ok("cache", made.mp, "--json").stdout)["pinned"] == []
+    assert json.loads(ask(made, b'{"op": "status"}\n'))["ok"] is True
+
+
+def answer_all(listener, answer):
+    with contextlib.suppress(OSError):  # it was shut down
+        while True:
+            connection, _ = listener.accept()
+            with connection, connection.makefile() as request:
+                if request.readline():  # else somebody only looked whether there is a daemon
+                    connection.sendall(answer)
+
+
+def test_a_daemon_of_another_version_is_not_believed(made):
+    made.ok("mount", made.mp)
+    own = made.vault_dir() / "control"
+    own.rename(made.vault_dir() / "own")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(own))
+        listener.listen()
+        thread = threading.Thread(target=answer_all, args=(listener, b'{"ok": true, "pinned": []}\n'))
+        thread.start()
+        try:
+            made.fails("cache", made.mp, saying="another version of snugfs: unmount it and mount it again")
+            assert "another version of snugfs" in made.status()["problem"]["text"]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+    (made.vault_dir() / "own").rename(own)
     assert made.status()["problem"] is None
 
 

@@ -304,7 +304,7 @@ def s3_party(ceph):
 def ask_daemon(vault, **request):
     with socket.socket(socket.AF_UNIX) as s:
         s.connect(str(vault.dir / "control"))
-        s.sendall(json.dumps(request).encode() + b"\n")
+        s.sendall(json.dumps(dict(request, version=2)).encode() + b"\n")
         return s.makefile().readline()
 
 
