@@ -136,6 +136,32 @@ random_overwrites_end_in_whole_extents_that_waste_nothing(void **state)
 	free(data);
 }
 
+/* The worst map there is: every byte was written by itself. */
+static void
+bytes_that_were_written_one_by_one_become_whole_extents(void **state)
+{
+	enum { LEN = 24000 };
+	struct fixture *f = *state;
+	uint64_t ino = new_file(f), begin = 2 * MIB - LEN / 2; /* in two chunks */
+	uint8_t *data = noise(LEN, 1);
+
+	for (size_t k = 0; k < LEN; k++) {
+		size_t off = k * 7919 % LEN; /* each once */
+
+		write_file(f, ino, begin + off, data + off, 1);
+	}
+	assert_in_range(tidy_all(f, NULL, NULL), LEN, 2 * LEN);
+	for (uint64_t no = 1; no <= 2; no++) {
+		struct extent_list l = extents_of(f, ino, no);
+
+		assert_int_equal(l.count, 1);
+		extent_list_clear(&l);
+	}
+	assert_content(f, ino, begin, data, LEN);
+	assert_true(usage(f) <= 16 * 4096);
+	free(data);
+}
+
 static void
 what_would_gain_nothing_is_not_written_again(void **state)
 {
@@ -671,6 +697,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(frames_that_are_overwritten_one_after_the_other_come_back_at_once),
 		TEST(random_overwrites_end_in_whole_extents_that_waste_nothing),
+		TEST(bytes_that_were_written_one_by_one_become_whole_extents),
 		TEST(what_would_gain_nothing_is_not_written_again),
 		TEST(text_takes_less_room_than_it_is_long),
 		TEST(holes_between_small_files_are_closed),
