@@ -91,6 +91,19 @@ static inline bool read_request(struct stub *s, int fd, char *header, char *body
 	return true;
 }
 
+/* Who is not told that the connection ends may send the next request before it does, which then is lost. */
+static inline void send_text(int fd, const struct reply *r)
+{
+	static const char end[] = "Connection: close\r\n";
+	const char *line_end = strstr(r->text, "\r\n");
+	size_t status_len = line_end ? (size_t)(line_end - r->text) + 2 : 0;
+
+	send_all(fd, r->text, status_len);
+	if (r->close && status_len > 0)
+		send_all(fd, end, sizeof(end) - 1);
+	send_all(fd, r->text + status_len, strlen(r->text + status_len));
+}
+
 /* Connections one after the other: the tests send one request at a time. */
 static inline void serve(struct stub *s, int fd)
 {
@@ -107,7 +120,7 @@ static inline void serve(struct stub *s, int fd)
 		pthread_cond_broadcast(&s->seen);
 		pthread_mutex_unlock(&s->lock);
 		if (reply.text)
-			send_all(fd, reply.text, strlen(reply.text));
+			send_text(fd, &reply);
 		if (reply.padding > 0) {
 			char *padding = malloc(reply.padding);
 
