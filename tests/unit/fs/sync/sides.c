@@ -531,3 +531,39 @@ collect_ok(struct side *s, int64_t keep_s, bool now)
 		fail_msg("gc: %d, %s", err, r.why);
 	return r;
 }
+
+uint32_t
+epoch_of(const struct side *s)
+{
+	uint8_t sha256[32];
+	const char *name;
+	uint32_t epoch;
+
+	assert_int_equal(trust_epoch(s->v->trust, &epoch, &name, sha256), 0);
+	return epoch;
+}
+
+void
+join_whatever_fails(struct fixture *f)
+{
+	for (unsigned skip = 0; skip < 80; skip++) {
+		struct store *store = open_store(f->store);
+		char *why = NULL;
+		err_t err;
+
+		assert_int_equal(store_fault_set(store, &(struct store_fault_rule){ .kind = STORE_FAULT_BEFORE,
+		    .ops = STORE_OP_ALL, .skip = skip, .error = -EACCES }, 1), 0);
+		err = join_with(f, &f->b, store, f->recovery, &why);
+		store_free(store);
+		free(why);
+		if (err == 0) {
+			open_side(&f->b, f->store);
+			sync_ok(&f->a);
+			assert_same_tree(&f->a, &f->b);
+			return;
+		}
+		assert_int_equal(err, -EACCES);
+		shell("! ls '%s' | grep -q '^b'", f->top);
+	}
+	fail_msg("it never worked");
+}

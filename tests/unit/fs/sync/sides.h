@@ -42,6 +42,8 @@ err_t join_with(struct fixture *f, struct side *s, struct store *store,
     const uint8_t key[static RECOVERY_KEY_LEN], char **why);
 /* Joins, which must work, and opens. */
 void join_side(struct fixture *f, struct side *s);
+/* B joins, with each request failing in turn, which leaves nothing behind, until none does. */
+void join_whatever_fails(struct fixture *f);
 /* A is open with a new vault; B is not there yet. */
 int setup(void **state);
 int teardown(void **state);
@@ -80,6 +82,7 @@ void commit_path(const struct fixture *f, uint64_t seq, char out[static 256]);
 void remove_commit(const struct fixture *f, uint64_t seq);
 uint64_t head_of(struct side *s);
 struct sync_status status_of(struct side *s);
+uint32_t epoch_of(const struct side *s);
 /* Messages that have this in them. */
 unsigned message_count(struct side *s, const char *part);
 

@@ -104,17 +104,6 @@ is_refused(struct fixture *f, const struct invitation *inv, err_t expected, cons
 	free(why);
 }
 
-static uint32_t
-epoch_of(const struct side *s)
-{
-	uint8_t sha256[32];
-	const char *name;
-	uint32_t epoch;
-
-	assert_int_equal(trust_epoch(s->v->trust, &epoch, &name, sha256), 0);
-	return epoch;
-}
-
 static unsigned
 open_invitations(const struct side *s)
 {

@@ -68,17 +68,6 @@ commit(struct side *s, struct wish *wish)
 		fail_msg("%d, %s", err, why);
 }
 
-static uint32_t
-epoch_of(const struct side *s)
-{
-	uint8_t sha256[32];
-	const char *name;
-	uint32_t epoch;
-
-	assert_int_equal(trust_epoch(s->v->trust, &epoch, &name, sha256), 0);
-	return epoch;
-}
-
 /* A and B are in, and know of each other. */
 static void
 two_sides(struct fixture *f)
