@@ -92,6 +92,7 @@ struct sync {
 	pthread_mutex_t lock;
 	/* under lock */
 	struct numset *uploaded;  /* segments in the store that no commit names yet */
+	struct numset *unsound;   /* segments that are damaged here, and were told of */
 	struct settings settings;
 	struct sync_status status; /* times, busy, bytes and problem; the rest is computed */
 	char why[512];            /* why the running round failed, if a place knew better than its errno */

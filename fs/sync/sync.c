@@ -71,6 +71,7 @@ engine_free(struct sync *s)
 		free(s->messages[i]);
 	free(s->messages);
 	numset_clear(&s->uploaded);
+	numset_clear(&s->unsound);
 	bytes_clear(&s->opening);
 	pthread_cond_destroy(&s->done);
 	pthread_cond_destroy(&s->wake);

@@ -58,11 +58,27 @@ is_sound(const struct segment *seg, const struct bytes *object)
 	return hash_sha256(object->data, object->len, sha256) != 0 || memcmp(sha256, seg->sha256, sizeof(sha256)) == 0;
 }
 
+/* Once: it is tried again with each push. */
+static void
+tell_unsound(struct sync *s, const struct segment *seg)
+{
+	char name[CHAIN_NAME_MAX];
+	bool told;
+
+	pthread_mutex_lock(&s->lock);
+	told = numset_has(s->unsound, seg->id) || numset_add(&s->unsound, seg->id) != 0;
+	pthread_mutex_unlock(&s->lock);
+	if (told)
+		return;
+	chain_segment_object_name(seg->name, name);
+	log_error("the local segment %llu (%s) is damaged: what is in it can't be sent to the store",
+	    (unsigned long long)seg->id, name);
+}
+
 /* b: the object, or memory for it. */
 static err_t
 upload_one(struct sync *s, const struct segment *seg, bool here, struct bytes *b)
 {
-	char name[CHAIN_NAME_MAX];
 	err_t err = 0;
 
 	if (!here) {
@@ -78,9 +94,7 @@ upload_one(struct sync *s, const struct segment *seg, bool here, struct bytes *b
 	if (err != -ENODATA && err != -EBADMSG && err != -ENOENT)
 		return err;
 	/* What points into it stays here, unpushed; the rest goes on. */
-	chain_segment_object_name(seg->name, name);
-	log_error("the local segment %llu (%s) is damaged: what is in it can't be sent to the store",
-	    (unsigned long long)seg->id, name);
+	tell_unsound(s, seg);
 	return -ENODATA;
 }
 
