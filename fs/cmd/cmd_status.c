@@ -83,6 +83,8 @@ next_step(const json_t *status, const struct place *p)
 		return json_sprintf("snugfs mount %s", p->mountpoint);
 	if (json_is_object(json_object_get(status, "hold")))
 		return json_sprintf("to go on syncing: snugfs resume %s", p->mountpoint);
+	if (json_is_true(json_object_get(json_object_get(status, "problem"), "removed")))
+		return json_sprintf("\"snugfs export-pending FOLDER %s\"; to sync again, join anew with an invitation", p->mountpoint);
 	if (!json_is_null(json_object_get(status, "problem")))
 		return json_sprintf("see the problem; then: snugfs sync %s", p->mountpoint);
 	if (json_is_null(json_object_get(status, "remote")))

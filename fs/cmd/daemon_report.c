@@ -4,6 +4,7 @@
 #include "hex.h"
 #include "op.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +80,7 @@ problem(struct vault *v, const struct sync_status *st)
 		    st->problem_text[0] != '\0' ? st->problem_text : strerror(-st->problem));
 	else
 		return json_null();
-	return json_pack("{s:s}", "text", text);
+	return json_pack("{s:s, s:b}", "text", text, "removed", health == 0 && st->problem == -EKEYREVOKED);
 }
 
 static json_t *

@@ -262,6 +262,7 @@ def test_what_a_removed_device_never_synced_can_be_copied_out_mounted_and_not(pa
     done = beta.run("sync", beta.mountpoint, "--vault", beta.dir, check=False)
     assert done.returncode == 1 and "export-pending FOLDER" in done.stderr
     assert "export-pending FOLDER" in status(beta)["problem"]["text"]
+    assert status(beta)["next"].startswith('"snugfs export-pending FOLDER') and "snugfs sync" not in status(beta)["next"]
     mounted, closed = party.root / "mounted", party.root / "closed"
     done = beta.run("export-pending", mounted, beta.mountpoint, "--vault", beta.dir)
     assert "4 files that never reached the store" in done.stdout
