@@ -313,6 +313,16 @@ is_idle(const struct sync *s)
 	return s->v->has_head && p.inode_count == 0 && p.dentry_count == 0;
 }
 
+/* What was uploaded and nobody needs any more is gc's to collect once it has no row here. */
+static void
+sweep(struct sync *s)
+{
+	err_t err = upload_sweep(s);
+
+	if (err != 0)
+		log_warn("left-over segments stay: %s", strerror(-err));
+}
+
 err_t
 push_all(struct sync *s, bool *pushed_out)
 {
@@ -328,8 +338,11 @@ push_all(struct sync *s, bool *pushed_out)
 		return err;
 	begin_interludes(s);
 	for (unsigned round = 0; round == 0 || (found.unsettled && round <= SETTLE_ROUNDS); round++) {
-		if ((err = upload_pending(s)) != 0)
+		if ((err = upload_pending(s)) != 0) {
+			if (err == -ENOSPC) /* to delete files is to help */
+				sweep(s);
 			return err;
+		}
 		do {
 			if (engine_is_interrupted(s))
 				return -ECANCELED;
@@ -348,8 +361,7 @@ push_all(struct sync *s, bool *pushed_out)
 		pthread_mutex_lock(&s->lock);
 		numset_clear(&s->uploaded); /* commits name them all */
 		pthread_mutex_unlock(&s->lock);
-		if ((err = upload_sweep(s)) != 0)
-			log_warn("left-over segments stay: %s", strerror(-err));
+		sweep(s);
 	}
 	*pushed_out = pushed;
 	return 0;

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -420,6 +421,41 @@ what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is(void **state
 	shell("[ $(find '%s/s' -type f | wc -l) = 2 ]", f->store); /* of the letter and the answer */
 }
 
+static unsigned
+count_segments(const struct side *s)
+{
+	char pattern[256];
+	unsigned count;
+	glob_t g;
+
+	snprintf(pattern, sizeof(pattern), "%s/segments/*", s->dir);
+	assert_int_equal(glob(pattern, 0, NULL, &g), 0);
+	count = (unsigned)g.gl_pathc;
+	globfree(&g);
+	return count;
+}
+
+static void
+what_a_full_store_did_not_get_is_given_up_here_when_its_file_is_deleted(void **state)
+{
+	struct fixture *f = *state;
+	unsigned before;
+
+	sync_ok(&f->a);
+	make_random(&f->a, INODE_ROOT, "file", 3000);
+	fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_PUT, .prefix = "s/", .error = -ENOSPC });
+	sync_fails(&f->a, -ENOSPC);
+	before = count_segments(&f->a);
+	assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "file"), 0);
+	make_random(&f->a, INODE_ROOT, "other", 3000);
+	sync_fails(&f->a, -ENOSPC);
+	assert_int_equal(count_segments(&f->a), before);
+	no_fault(&f->a);
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	assert_same_tree(&f->a, &f->b);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -441,6 +477,7 @@ main(void)
 		TEST(a_store_of_another_vault_is_left_alone),
 		TEST(a_lost_marker_is_written_anew),
 		TEST(of_a_missing_segment_only_its_files_are_affected),
+		TEST(what_a_full_store_did_not_get_is_given_up_here_when_its_file_is_deleted),
 		TEST(what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is),
 		TEST(what_is_damaged_in_a_segment_is_never_read_and_the_rest_is),
 		TEST(a_segment_that_was_cut_or_has_grown_gives_what_is_left_of_it),
