@@ -168,7 +168,10 @@ segstore_follow_part(struct segstore *ss, uint64_t seg)
 			note_followed(ss, seg, &row);
 	}
 	meta_unlock(ss->meta);
-	return e == -ENOENT ? 0 : e;
+	if (e != -ENOENT)
+		return e;
+	segstore_forget_part(ss, seg); /* the sums of rows do not have it, so nothing is to be taken off them */
+	return 0;
 }
 
 void

@@ -379,6 +379,37 @@ a_finished_segment_is_padded_hashed_named_and_comes_back_whole(void **state)
 }
 
 static void
+what_a_commit_has_dropped_is_in_no_sum(void **state)
+{
+	struct fixture *f = *state;
+	struct meta_segment_totals sum;
+	struct segstore_build *b;
+	struct segment row[2];
+	uint8_t data[5000];
+	uint64_t off;
+
+	fill(data, sizeof(data), 3);
+	for (unsigned k = 0; k < 2; k++) {
+		assert_int_equal(segstore_build_begin(f->ss, &b), 0);
+		assert_int_equal(segstore_build_add(b, data, sizeof(data), &off), 0);
+		assert_int_equal(segstore_build_finish(b, &row[k]), 0);
+		row[k].in_store = true;
+		meta_lock(f->meta);
+		assert_int_equal(meta_segment_put(f->meta, &row[k]), 0);
+		meta_unlock(f->meta);
+		assert_stored(f, row[k].id, 0, data, sizeof(data));
+	}
+	meta_lock(f->meta);
+	assert_int_equal(meta_segment_remove(f->meta, row[0].id), 0);
+	meta_unlock(f->meta);
+	assert_int_equal(segstore_drop(f->ss, row[0].id), 0);
+	assert_int_equal(segstore_count_kept(f->ss, &sum), 0);
+	assert_int_equal(sum.here, row[1].size);
+	assert_int_equal(sum.cached, row[1].size);
+	assert_int_equal(sum.size, row[1].size);
+}
+
+static void
 what_comes_from_the_store_replaces_what_was_cut_off_behind_our_back(void **state)
 {
 	struct fixture *f = *state;
@@ -477,6 +508,7 @@ main(void)
 		TEST(a_sweep_removes_what_an_interrupted_build_or_download_left_and_nothing_of_this_run),
 		TEST(redo_rows_of_a_segment_that_is_gone_are_dropped),
 		TEST(a_finished_segment_is_padded_hashed_named_and_comes_back_whole),
+		TEST(what_a_commit_has_dropped_is_in_no_sum),
 		TEST(what_comes_from_the_store_replaces_what_was_cut_off_behind_our_back),
 		TEST(an_abandoned_or_failed_segment_leaves_neither_file_nor_row),
 		TEST(usage_counts_what_the_files_take),
