@@ -159,6 +159,8 @@ drops_fetch(struct sync *s, const struct changes *c, struct drops_held *held_out
 
 	if (c->drop_count == 0)
 		return 0;
+	if ((err = meta_segments_learn(m, true)) != 0)
+		return err;
 	meta_lock(m);
 	err = find_stored(m, c, &stored);
 	if (err == 0 && stored != NULL)

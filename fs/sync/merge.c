@@ -9,6 +9,12 @@
 #include "merge_state.h"
 
 err_t
+merge_learn_segments(const struct merge_context *mc, const struct changes *c)
+{
+	return c->segment_count || c->drop_count ? meta_segments_learn(mc->meta, true) : 0;
+}
+
+err_t
 merge_lock_files(struct held_files *held, struct content *content, const struct changes *c, uint32_t fields)
 {
 	if (!content)
@@ -64,10 +70,10 @@ merge_apply_foreign(const struct merge_context *mc, const struct changes *c, err
 {
 	CLEANUP(merge_unlock_files) struct held_files held = {0};
 	CLEANUP(merge_clear) struct merge m = {0};
-	err_t e = merge_lock_files(&held, mc->content, c, CHANGE_CONTENT);
+	err_t e = merge_learn_segments(mc, c);
 
 	if (!e)
-		e = meta_segments_learn(mc->meta, true);
+		e = merge_lock_files(&held, mc->content, c, CHANGE_CONTENT);
 	if (e)
 		return e;
 	meta_lock(mc->meta);

@@ -180,9 +180,11 @@ merge_apply_own(const struct merge_context *mc, const struct changes *c, err_t (
 {
 	CLEANUP(merge_unlock_files) struct held_files held = {0};
 	CLEANUP(merge_clear) struct merge m = {0};
-	/* Of moves: who reads meanwhile must not find the old place gone. */
-	err_t e = merge_lock_files(&held, mc->content, c, UINT32_MAX);
+	err_t e = merge_learn_segments(mc, c);
 
+	/* Of moves: who reads meanwhile must not find the old place gone. */
+	if (!e)
+		e = merge_lock_files(&held, mc->content, c, UINT32_MAX);
 	if (e)
 		return e;
 	meta_lock(mc->meta);

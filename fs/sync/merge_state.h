@@ -100,6 +100,9 @@ MUST_CHECK err_t merge_tell_inode(struct merge *m, uint64_t ino);
 /* Turns the notes into sentences. */
 MUST_CHECK err_t merge_finish_result(struct merge *m, struct merge_result *out);
 
+/* merge.c: before any lock, so that nobody waits while the names of segments are read for the first time. */
+MUST_CHECK err_t merge_learn_segments(const struct merge_context *mc, const struct changes *c);
+
 /*
  * merge.c: the files whose content the commit changes, locked; only those of which it says just CHANGE_CONTENT among `fields`.
  * Before the meta lock.

@@ -303,6 +303,8 @@ fetch_here(struct vault *v, const struct segment *seg, uint64_t off, size_t len,
 	uint8_t *at;
 	err_t err;
 
+	if ((err = meta_segments_learn(v->meta, true)) != 0)
+		return err;
 	meta_lock(v->meta);
 	err = meta_segment_find(v->meta, seg->name, &row);
 	meta_unlock(v->meta);
