@@ -39,7 +39,7 @@ struct upload {
 	/* under lock */
 	struct segment_list l;
 	size_t next;
-	size_t sent;    /* or not to be */
+	size_t left;    /* to be sent, or on their way */
 	struct place places[UPLOAD_THREADS]; /* one for each that sends; the others keep what waits */
 	bool complete;  /* no more will be added */
 	size_t working; /* threads */

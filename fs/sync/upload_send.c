@@ -199,7 +199,7 @@ upload_next(struct upload *u, struct segment *out)
 			*out = u->l.v[u->next++];
 			if (!upload_is_done(u->s, out->id))
 				return true;
-			u->sent++;
+			u->left--;
 		} else if (u->complete) {
 			break;
 		} else {
@@ -259,7 +259,7 @@ upload_all(struct upload *u)
 		note_progress(u->s, &seg, err);
 		if (err != 0 && err != -ENODATA)
 			fail(u, err);
-		u->sent++;
+		u->left--;
 		pthread_cond_signal(&u->moved);
 	}
 }
@@ -287,7 +287,7 @@ are_working(struct upload *u, size_t left)
 
 	pthread_mutex_lock(&u->lock);
 	while (working && timed != ETIMEDOUT) {
-		working = u->working > 0 && (left == 0 || u->l.count - u->sent > left);
+		working = u->working > 0 && (left == 0 || u->left > left);
 		if (working)
 			timed = pthread_cond_clockwait(&u->moved, &u->lock, CLOCK_MONOTONIC, &until);
 	}
@@ -307,6 +307,26 @@ look_after(struct upload *u, size_t left)
 		upload_fail(u, err);
 }
 
+/* [lock] There may be very many in all; whether it has gone is known without the list. */
+static void
+forget_sent(struct upload *u)
+{
+	struct segment_list *l = &u->l;
+	size_t kept = 0;
+
+	for (size_t k = 0; k < u->next; k++) {
+		if (upload_is_done(u->s, l->v[k].id))
+			numset_remove(&l->seen, l->v[k].id);
+		else
+			l->v[kept++] = l->v[k];
+	}
+	if (kept == u->next)
+		return;
+	memmove(l->v + kept, l->v + u->next, (l->count - u->next) * sizeof(*l->v));
+	l->count -= u->next - kept;
+	u->next = kept;
+}
+
 err_t
 upload_catch_up(struct upload *u)
 {
@@ -314,6 +334,7 @@ upload_catch_up(struct upload *u)
 
 	look_after(u, LEFT_MIN);
 	pthread_mutex_lock(&u->lock);
+	forget_sent(u);
 	err = u->err;
 	pthread_mutex_unlock(&u->lock);
 	return err;
@@ -326,8 +347,9 @@ upload_add(struct upload *u, const struct segment *seg, struct bytes *object)
 	err_t err = 0;
 
 	pthread_mutex_lock(&u->lock);
-	known = numset_has(u->l.seen, seg->id);
+	known = numset_has(u->l.seen, seg->id) || upload_is_done(u->s, seg->id);
 	if (!known && (err = upload_list_add(&u->l, seg)) == 0) {
+		u->left++;
 		keep(u, seg->id, object);
 		err = numset_add(&u->l.seen, seg->id);
 	}
