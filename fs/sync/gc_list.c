@@ -48,8 +48,11 @@ err_t
 gc_list_objects(struct gc *g)
 {
 	struct gc_stranger *t, *next;
-	err_t err = store_list(g->s->store, "s/", list_one, g);
+	err_t err = meta_segments_learn(g->s->v->meta, true);
 
+	if (err != 0)
+		return err;
+	err = store_list(g->s->store, "s/", list_one, g);
 	if (err != 0)
 		return err == -ECANCELED ? err : report_store(g->s, err);
 	if ((err = gc_list_boxes(g)) != 0)
