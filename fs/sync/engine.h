@@ -75,7 +75,8 @@ struct sync {
 	bool head_checked;        /* the same: c/<head> was read and is what we know */
 	unsigned polls;           /* since our head was last looked at */
 	struct bytes opening;     /* the statement of epoch 0, once its key box is in the store */
-	uint64_t next_ino;        /* of this computer, when the running push began */
+	uint64_t next_ino;        /* numbers of this computer from here on are left to the next push */
+	uint64_t full_bytes;      /* so much was pending when the store was last full; UINT64_MAX: it was not */
 	struct interlude {        /* what push_interlude knows of the running push */
 		bool allowed;
 		bool pushed;
@@ -239,7 +240,7 @@ MUST_CHECK err_t upload_sweep(struct sync *s);
 struct collected {
 	struct changes *changes;
 	bool more;      /* there is more than one commit should carry */
-	bool unsettled; /* something was left out since it was written to meanwhile; what was made meanwhile, too, does not count */
+	bool unsettled; /* something was left out since it was written to meanwhile; from next_ino on nothing counts */
 	bool too_large; /* something was left out since no commit can carry it; `path` names it */
 	char path[512];
 };
@@ -262,7 +263,8 @@ size_t describe_chunk_cost(const struct chunk *chunk);
  */
 bool push_interlude_is_due(struct sync *s);
 MUST_CHECK err_t push_interlude(struct sync *s);
-MUST_CHECK err_t push_all(struct sync *s, bool *pushed_out);
+/* follow: what is made meanwhile, too, as far as it goes; else that is left to the next push. */
+MUST_CHECK err_t push_all(struct sync *s, bool follow, bool *pushed_out);
 /* Makes c the next commit, sealed under s->fresh if there is one, and applies it here.  -EEXIST: pull and collect again. */
 MUST_CHECK err_t push_commit(struct sync *s, struct changes *c);
 /* Seals an object under the current epoch key, in this device's name. */

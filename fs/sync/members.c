@@ -297,7 +297,7 @@ catch_up(struct sync *s)
 	bool news, pushed;
 	err_t err = pull_all(s, &news);
 
-	return err != 0 || s->v->has_head ? err : push_all(s, &pushed);
+	return err != 0 || s->v->has_head ? err : push_all(s, true, &pushed);
 }
 
 /* What a person is told. */

@@ -15,6 +15,8 @@
 
 /* Files that are written to again and again while they are settled are taken as they are after so many tries. */
 #define SETTLE_ROUNDS 5u
+/* Up to so much that is pending it takes next to no time to look which segments it needs. */
+#define SWEEP_LEN (UINT64_C(16) << 30)
 /* Of the time that a long upload takes, looking after the rest may take one part in that many. */
 #define INTERLUDE_SHARE 10
 #define INTERLUDE_PENDING_MAX 200000u
@@ -228,13 +230,13 @@ push_step(struct sync *s, bool partial, struct collected *found_out, bool *pushe
 /* What must not wait for a long upload. */
 
 static void
-begin_interludes(struct sync *s)
+begin_interludes(struct sync *s, bool follow)
 {
 	struct meta_pending_summary sum;
 
 	meta_pending_summary(s->v->meta, &sum);
 	meta_lock(s->v->meta);
-	s->next_ino = meta_inode_next(s->v->meta);
+	s->next_ino = follow ? UINT64_MAX : meta_inode_next(s->v->meta);
 	meta_unlock(s->v->meta);
 	s->interlude = (struct interlude){ .allowed = true, .handled = sum.change, .seen = sum.change, .polled_ms = clock_ms(CLOCK_MONOTONIC),
 		.began = time(NULL) };
@@ -323,26 +325,32 @@ sweep(struct sync *s)
 		log_warn("left-over segments stay: %s", strerror(-err));
 }
 
-err_t
-push_all(struct sync *s, bool *pushed_out)
+/* The store is full: that files were deleted since the last try is to help.  If very much is pending, to look for what they leave takes long. */
+static void
+make_room(struct sync *s)
+{
+	struct meta_pending_summary sum;
+
+	meta_pending_summary(s->v->meta, &sum);
+	if (sum.bytes <= SWEEP_LEN || sum.bytes < s->full_bytes)
+		sweep(s);
+	s->full_bytes = sum.bytes;
+	s->swept = false;
+}
+
+static err_t
+push_rounds(struct sync *s, bool follow, bool *pushed_out)
 {
 	struct collected found = { 0 };
 	bool pushed = false;
 	err_t err;
 
-	if (is_idle(s)) {
-		*pushed_out = false;
-		return 0;
-	}
 	if ((err = write_marker(s)) != 0)
 		return err;
-	begin_interludes(s);
+	begin_interludes(s, follow);
 	for (unsigned round = 0; round == 0 || (found.unsettled && round <= SETTLE_ROUNDS); round++) {
-		if ((err = upload_pending(s)) != 0) {
-			if (err == -ENOSPC) /* to delete files is to help */
-				sweep(s);
+		if ((err = upload_pending(s)) != 0)
 			return err;
-		}
 		do {
 			if (engine_is_interrupted(s))
 				return -ECANCELED;
@@ -365,4 +373,21 @@ push_all(struct sync *s, bool *pushed_out)
 	}
 	*pushed_out = pushed;
 	return 0;
+}
+
+err_t
+push_all(struct sync *s, bool follow, bool *pushed_out)
+{
+	err_t err;
+
+	if (is_idle(s)) {
+		*pushed_out = false;
+		return 0;
+	}
+	err = push_rounds(s, follow, pushed_out);
+	if (err == -ENOSPC)
+		make_room(s);
+	else if (err == 0)
+		s->full_bytes = UINT64_MAX;
+	return err;
 }

@@ -37,6 +37,7 @@ engine_new(struct vault *v, struct store *store, struct sync **out)
 	s->v = v;
 	s->store = store;
 	s->box_identity = v->me;
+	s->full_bytes = UINT64_MAX;
 	s->box_psk = v->secrets->link_secret;
 	pthread_mutex_init(&s->round, NULL);
 	pthread_mutex_init(&s->lock, NULL);
@@ -152,7 +153,7 @@ engine_exchange(struct sync *s, unsigned passes, bool *news_out)
 	err_t err = pull_all(s, &news);
 
 	for (unsigned pass = 0; err == 0 && pushed && pass < passes; pass++)
-		err = push_all(s, &pushed);
+		err = push_all(s, passes > 1, &pushed);
 	if (err == 0)
 		err = members_withdraw_expired(s);
 	if (err == 0)

@@ -456,6 +456,25 @@ what_a_full_store_did_not_get_is_given_up_here_when_its_file_is_deleted(void **s
 	assert_same_tree(&f->a, &f->b);
 }
 
+static void
+when_the_file_that_a_full_store_did_not_get_is_deleted_nothing_of_it_is_left_here(void **state)
+{
+	struct fixture *f = *state;
+	unsigned before;
+
+	sync_ok(&f->a);
+	make_random(&f->a, INODE_ROOT, "old", 3000);
+	sync_ok(&f->a);
+	before = count_segments(&f->a);
+	make_random(&f->a, INODE_ROOT, "file", 3000);
+	fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_PUT, .prefix = "s/", .error = -ENOSPC });
+	sync_fails(&f->a, -ENOSPC);
+	sync_fails(&f->a, -ENOSPC);
+	assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "file"), 0);
+	sync_ok(&f->a);
+	assert_int_equal(count_segments(&f->a), before);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -478,6 +497,7 @@ main(void)
 		TEST(a_lost_marker_is_written_anew),
 		TEST(of_a_missing_segment_only_its_files_are_affected),
 		TEST(what_a_full_store_did_not_get_is_given_up_here_when_its_file_is_deleted),
+		TEST(when_the_file_that_a_full_store_did_not_get_is_deleted_nothing_of_it_is_left_here),
 		TEST(what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is),
 		TEST(what_is_damaged_in_a_segment_is_never_read_and_the_rest_is),
 		TEST(a_segment_that_was_cut_or_has_grown_gives_what_is_left_of_it),
