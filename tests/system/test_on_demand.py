@@ -1,4 +1,5 @@
 """Files on demand: everything is visible at once, comes when it is read, stays within bounds, and nothing but reading waits."""
+import contextlib
 import errno
 import json
 import os
@@ -29,7 +30,12 @@ def state(path):
 
 
 def segment_bytes(vault):
-    return sum(entry.stat().st_blocks * 512 for entry in os.scandir(pathlib.Path(vault.dir) / "segments"))
+    """On the disk; some may go meanwhile."""
+    total = 0
+    for entry in os.scandir(pathlib.Path(vault.dir) / "segments"):
+        with contextlib.suppress(FileNotFoundError):
+            total += entry.stat().st_blocks * 512
+    return total
 
 
 def requests(vault):

@@ -29,7 +29,7 @@ class Counted:
         return json.loads(out)["requests"]
 
     def bytes(self):
-        return sum((self.store / name).stat().st_size for name in trees.objects(self.store))
+        return sum(trees.objects(self.store).values())
 
     def spent(self, work):
         """What `work` and the sync behind it sent: requests that write, by kind, and bytes."""

@@ -1,7 +1,7 @@
 """Real trees: where they come from, what they are made of, and whether two of them are the same."""
+import contextlib
 import hashlib
 import os
-import pathlib
 import stat
 import subprocess
 
@@ -86,10 +86,16 @@ def compare(a, b):
 
 
 def objects(store):
-    """Path and size of every object of a dir: store."""
-    store = pathlib.Path(store)
-    return {str(p.relative_to(store)): p.stat().st_size for p in store.rglob("*")
-            if p.is_file() and p.relative_to(store).parts[0] != "tmp"}
+    """Path and size of every object of a dir: store, which may lose some meanwhile."""
+    found = {}
+    for folder, folders, names in os.walk(store):
+        if folder == os.fspath(store):
+            folders[:] = [name for name in folders if name != "tmp"]
+        for name in names:
+            path = os.path.join(folder, name)
+            with contextlib.suppress(FileNotFoundError):
+                found[os.path.relpath(path, store)] = os.stat(path).st_size
+    return found
 
 
 def padme(length, floor=4096):
