@@ -29,6 +29,18 @@ note_inherited(void)
 		inherited[fd] = fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
+void
+launch_hold_standard_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/", O_PATH); /* may be neither read nor written; needs no device, and is there in what is started here, too */
+	while (fd >= STDIN_FILENO && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
 /* Ends as the child did. */
 static _Noreturn void
 follow(pid_t child)

@@ -8,6 +8,11 @@
 #ifndef SNUGFS_LAUNCH_H
 #define SNUGFS_LAUNCH_H
 
+/*
+ * Before anything is opened: what the caller has closed of standard input, output and error would be the next file's number, and
+ * sentences for people would go into it.  Reading and writing there fails as if it were closed.
+ */
+void launch_hold_standard_streams(void);
 /* Returns in the child only, or with a failure's exit status (tell.h) when there is no child. */
 int launch_background(void);
 /*

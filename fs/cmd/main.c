@@ -167,6 +167,7 @@ main(int argc, char **argv)
 {
 	const char *name = program_name(argc > 0 ? argv[0] : NULL);
 
+	launch_hold_standard_streams();
 	if (strcmp(name, SUSPENDWATCH_NAME) == 0)
 		suspendwatch_main();
 	if (strcmp(name, MOUNTWATCH_NAME) == 0)

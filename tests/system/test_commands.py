@@ -324,6 +324,24 @@ def test_the_daemon_keeps_no_descriptor_of_its_caller(cli):
     assert subprocess.run(["flock", "-n", lock, "true"], timeout=TIMEOUT).returncode == 0
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&- 2>&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_a_folder_is_mounted_by_who_has_closed_the_standard_streams(cli, closed):
+    """Their numbers must not become those of the vault's files."""
+    cli.ok("init", cli.mp, "--no-passphrase")
+    subprocess.run(["sh", "-c", f'exec "{binary()}" mount "{cli.mp}" {closed}'], env=cli.env, check=True, timeout=TIMEOUT)
+    for pid in cli.daemons():
+        assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)} == {"/dev/null"}
+    (cli.mp / "file").write_text("hello")
+    cli.ok("unmount", cli.mp)
+
+
+def test_a_command_that_cannot_say_what_it_is_to_say_fails(cli):
+    cli.ok("init", cli.mp, "--no-passphrase")
+    done = subprocess.run(["sh", "-c", f'exec "{binary()}" status "{cli.mp}" >&-'], env=cli.env, capture_output=True, text=True,
+                          timeout=TIMEOUT, check=False)
+    assert (done.returncode, done.stderr) == (1, "snugfs: standard output cannot be written to: Bad file descriptor.\n")
+
+
 # Passphrases.
 
 def write_passphrase(cli, text="correct horse\nsecond line\n"):
