@@ -188,17 +188,6 @@ op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file
 }
 
 static void
-reply_xattr(fuse_req_t req, err_t err, const char *data, size_t size, size_t len)
-{
-	if (err != 0)
-		fuse_reply_err(req, -err);
-	else if (size == 0)
-		fuse_reply_xattr(req, len);
-	else
-		fuse_reply_buf(req, data, len);
-}
-
-static void
 op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	CLEANUP(hidden_leave) struct hidden_visit v = { 0 };
@@ -213,7 +202,7 @@ op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	err = hidden_is_folder(ino) ? -ENODATA : enter(req, ino, &v);
 	if (err == 0)
 		err = vfs_getxattr(v.vfs, v.ino, name, value, size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX, &len);
-	reply_xattr(req, err, value, size, len);
+	fuse_answer_xattr(req, err, value, size, len);
 }
 
 static void
@@ -230,62 +219,44 @@ op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	}
 	if (!hidden_is_folder(ino) && (err = enter(req, ino, &v)) == 0)
 		err = vfs_listxattr(v.vfs, v.ino, list, size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX, &len);
-	reply_xattr(req, err, list, size, len);
+	fuse_answer_xattr(req, err, list, size, len);
 }
 
 /* Listing: names and types only, so that nothing is known to the kernel that it has not asked for. */
 
-struct entries {
-	fuse_req_t req;
-	const struct hidden_visit *v; /* NULL: of a folder */
-	bool plus;
-	char *data;
-	size_t len;
-	size_t max;
+struct listing {
+	struct fuse_answer_list answer;
+	struct hidden_visit visit; /* of no tree: a folder */
 };
 
 static int
 add_entry(void *ctx, const char *name, const struct stat *attr, uint64_t cookie)
 {
-	struct entries *e = ctx;
-	size_t room = e->max - e->len, need;
+	struct listing *l = ctx;
 	struct fuse_entry_param entry = { .attr = *attr };
 
-	if (e->v != NULL)
-		entry.attr.st_ino = hidden_number(e->v, attr->st_ino);
-	if (e->plus)
-		need = fuse_add_direntry_plus(e->req, e->data + e->len, room, name, &entry, (off_t)cookie);
-	else
-		need = fuse_add_direntry(e->req, e->data + e->len, room, name, &entry.attr, (off_t)cookie);
-	if (need > room)
-		return 1;
-	e->len += need;
-	return 0;
+	if (l->visit.vfs != NULL)
+		entry.attr.st_ino = hidden_number(&l->visit, attr->st_ino);
+	return fuse_answer_add(&l->answer, name, &entry, cookie);
 }
 
 static void
 read_entries(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
-	CLEANUP(hidden_leave) struct hidden_visit v = { 0 };
-	struct entries e = { .req = req, .plus = plus, .data = fuse_wire_reply_buffer(),
-		.max = size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX };
+	struct listing l = { .answer = fuse_answer_begin(req, size, plus) };
 	struct fuse_interrupt source;
 	err_t err;
 
 	if (ino == HIDDEN_TOP || ino == HIDDEN_AT) {
 		fuse_interrupt_begin(&source, req);
-		err = hidden_list(hidden_of(req), ino, (uint64_t)off, add_entry, &e);
+		err = hidden_list(hidden_of(req), ino, (uint64_t)off, add_entry, &l);
 		fuse_interrupt_end();
-	} else if ((err = enter(req, ino, &v)) == 0) {
-		e.v = &v;
-		err = vfs_readdir(v.vfs, v.ino, (uint64_t)off, false, add_entry, &e);
+	} else if ((err = enter(req, ino, &l.visit)) == 0) {
+		err = vfs_readdir(l.visit.vfs, l.visit.ino, (uint64_t)off, false, add_entry, &l);
 	}
-	if (err == -ENOENT)
-		err = -ENODATA; /* nothing was there at that moment: for readdir(3) the other one is the end of the folder */
-	if (err != 0)
-		fuse_reply_err(req, -err);
-	else
-		fuse_reply_buf(req, e.data, e.len);
+	/* Nothing was there at that moment: for readdir(3) the other one is the end of the folder. */
+	fuse_answer_list(&l.answer, err == -ENOENT ? -ENODATA : err);
+	hidden_leave(&l.visit);
 }
 
 static void

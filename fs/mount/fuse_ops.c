@@ -1,5 +1,6 @@
 /*
- * The handlers: each translates one FUSE message to a call of vfs.h and its result back.  No semantics live here.
+ * The handlers: each translates one FUSE message to a call of vfs.h and its result back.  No semantics live here.  Those for what is
+ * in files are in fuse_data.c.
  *
  * What is not here is on purpose.  CREATE: without it the kernel sends MKNOD, and a file that was made that way needs no
  * RELEASE.  RELEASE, FLUSH, OPENDIR's handle: there is no state per open.  Locks: the kernel's own are right on one host.
@@ -18,13 +19,10 @@
 /* Seconds.  All that changes behind the kernel's back is invalidated, so what it knows stays true. */
 #define FOREVER (365.0 * 24 * 60 * 60)
 
-/* A longer copy would keep a thread for too long; the caller asks again. */
-#define COPY_MAX (64U << 20)
-
 #define BACKGROUND_MAX 64U
 
-static struct vfs *
-vfs_of(fuse_req_t req)
+struct vfs *
+fuse_ops_vfs(fuse_req_t req)
 {
 	const struct fuse_serving *s = fuse_req_userdata(req);
 
@@ -59,7 +57,7 @@ reply_attr(fuse_req_t req, err_t err, const struct stat *attr)
 static struct fuse_entry_param
 entry_of(fuse_req_t req, const struct stat *attr)
 {
-	return (struct fuse_entry_param){ .ino = attr->st_ino, .generation = vfs_generation(vfs_of(req), attr), .attr = *attr,
+	return (struct fuse_entry_param){ .ino = attr->st_ino, .generation = vfs_generation(fuse_ops_vfs(req), attr), .attr = *attr,
 		.attr_timeout = FOREVER, .entry_timeout = FOREVER };
 }
 
@@ -110,8 +108,8 @@ lookup_by_number(fuse_req_t req, const char *name)
 	bool ours = fuse_wire_is_own(fuse_req_ctx(req)->pid);
 	struct fuse_entry_param entry;
 	struct stat attr;
-	err_t err = ours ? vfs_lookup_known_file(vfs_of(req), strtoull(name + strlen(FUSE_BY_NUMBER), NULL, 10), &attr) :
-	    vfs_lookup(vfs_of(req), FUSE_ROOT_ID, name, &attr);
+	err_t err = ours ? vfs_lookup_known_file(fuse_ops_vfs(req), strtoull(name + strlen(FUSE_BY_NUMBER), NULL, 10), &attr) :
+	    vfs_lookup(fuse_ops_vfs(req), FUSE_ROOT_ID, name, &attr);
 
 	if (err != 0) {
 		reply_err(req, err);
@@ -132,7 +130,7 @@ op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		lookup_by_number(req, name);
 		return;
 	}
-	err = vfs_lookup(vfs_of(req), parent, name, &attr);
+	err = vfs_lookup(fuse_ops_vfs(req), parent, name, &attr);
 	if (err == -ENOENT) {
 		/* Inode 0: the kernel may remember that there is no such name. */
 		struct fuse_entry_param nothing = { .entry_timeout = FOREVER };
@@ -146,7 +144,7 @@ op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void
 op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
-	vfs_forget(vfs_of(req), ino, nlookup);
+	vfs_forget(fuse_ops_vfs(req), ino, nlookup);
 	fuse_reply_none(req);
 }
 
@@ -154,7 +152,7 @@ static void
 op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
 	for (size_t i = 0; i < count; i++)
-		vfs_forget(vfs_of(req), forgets[i].ino, forgets[i].nlookup);
+		vfs_forget(fuse_ops_vfs(req), forgets[i].ino, forgets[i].nlookup);
 	fuse_reply_none(req);
 }
 
@@ -162,7 +160,7 @@ static void
 op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct stat attr;
-	err_t err = vfs_getattr(vfs_of(req), ino, &attr);
+	err_t err = vfs_getattr(fuse_ops_vfs(req), ino, &attr);
 
 	(void)fi;
 	reply_attr(req, err, &attr);
@@ -214,12 +212,12 @@ is_member(fuse_req_t req, gid_t group)
  * The kernel asks for set-id bits to be cleared, but does not say whether the caller is in the file's group, which matters to a
  * set-group-id bit without group execution, and when an ACL is set.
  */
-static bool
-has_foreign_setgid(fuse_req_t req, fuse_ino_t ino)
+bool
+fuse_ops_has_foreign_setgid(fuse_req_t req, fuse_ino_t ino)
 {
 	struct stat st;
 
-	if (vfs_getattr(vfs_of(req), ino, &st) != 0 || !(st.st_mode & S_ISGID))
+	if (vfs_getattr(fuse_ops_vfs(req), ino, &st) != 0 || !(st.st_mode & S_ISGID))
 		return false;
 	return !is_member(req, st.st_gid);
 }
@@ -241,12 +239,12 @@ op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int to_set, stru
 	err_t err;
 
 	(void)fi;
-	if (may_take_setgid(req, mask) && has_foreign_setgid(req, ino))
+	if (may_take_setgid(req, mask) && fuse_ops_has_foreign_setgid(req, ino))
 		mask |= VFS_SET_FOREIGN_GROUP;
 	if (fuse_loop_is_refresh(fuse_req_ctx(req)->pid))
-		err = vfs_getattr(vfs_of(req), ino, &attr);
+		err = vfs_getattr(fuse_ops_vfs(req), ino, &attr);
 	else
-		err = vfs_setattr(vfs_of(req), ino, wanted, mask, &attr);
+		err = vfs_setattr(fuse_ops_vfs(req), ino, wanted, mask, &attr);
 	reply_attr(req, err, &attr);
 }
 
@@ -254,7 +252,7 @@ static void
 op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	char target[4097]; /* PATH_MAX and a NUL */
-	err_t err = vfs_readlink(vfs_of(req), ino, target, sizeof(target));
+	err_t err = vfs_readlink(fuse_ops_vfs(req), ino, target, sizeof(target));
 
 	if (err)
 		reply_err(req, err);
@@ -267,7 +265,7 @@ op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t
 {
 	struct vfs_caller who = caller_of(req);
 	struct stat attr;
-	err_t err = vfs_mknod(vfs_of(req), &who, parent, name, mode, rdev, &attr);
+	err_t err = vfs_mknod(fuse_ops_vfs(req), &who, parent, name, mode, rdev, &attr);
 
 	/* The kernel did not know the name, which another device's has just taken: it looks again, and opens that or fails with -EEXIST. */
 	reply_entry(req, err == -EEXIST ? -ESTALE : err, &attr);
@@ -278,7 +276,7 @@ op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct vfs_caller who = caller_of(req);
 	struct stat attr;
-	err_t err = vfs_mkdir(vfs_of(req), &who, parent, name, mode, &attr);
+	err_t err = vfs_mkdir(fuse_ops_vfs(req), &who, parent, name, mode, &attr);
 
 	reply_entry(req, err, &attr);
 }
@@ -288,7 +286,7 @@ op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *na
 {
 	struct vfs_caller who = caller_of(req);
 	struct stat attr;
-	err_t err = vfs_symlink(vfs_of(req), &who, target, parent, name, &attr);
+	err_t err = vfs_symlink(fuse_ops_vfs(req), &who, target, parent, name, &attr);
 
 	reply_entry(req, err, &attr);
 }
@@ -297,7 +295,7 @@ static void
 op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
 {
 	struct stat attr;
-	err_t err = vfs_link(vfs_of(req), ino, new_parent, new_name, &attr);
+	err_t err = vfs_link(fuse_ops_vfs(req), ino, new_parent, new_name, &attr);
 
 	reply_entry(req, err, &attr);
 }
@@ -305,13 +303,13 @@ op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_n
 static void
 op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	reply_err(req, vfs_unlink(vfs_of(req), parent, name));
+	reply_err(req, vfs_unlink(fuse_ops_vfs(req), parent, name));
 }
 
 static void
 op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	reply_err(req, vfs_rmdir(vfs_of(req), parent, name));
+	reply_err(req, vfs_rmdir(fuse_ops_vfs(req), parent, name));
 }
 
 static void
@@ -320,9 +318,9 @@ op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_pa
 	struct vfs_caller who = caller_of(req);
 
 	if (flags & RENAME_WHITEOUT)
-		reply_err(req, vfs_rename_whiteout(vfs_of(req), &who, parent, name, new_parent, new_name, flags));
+		reply_err(req, vfs_rename_whiteout(fuse_ops_vfs(req), &who, parent, name, new_parent, new_name, flags));
 	else
-		reply_err(req, vfs_rename(vfs_of(req), parent, name, new_parent, new_name, flags));
+		reply_err(req, vfs_rename(fuse_ops_vfs(req), parent, name, new_parent, new_name, flags));
 }
 
 /* The kernel takes this as "works without", and does not ask again. */
@@ -334,160 +332,24 @@ op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	reply_err(req, -ENOSYS);
 }
 
-static void
-op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
-{
-	struct fuse_interrupt source;
-	char *data = fuse_wire_reply_buffer();
-	size_t len = 0;
-	err_t err;
-
-	(void)fi;
-	if (off < 0) {
-		reply_err(req, -EINVAL);
-		return;
-	}
-	fuse_interrupt_begin(&source, req);
-	err = vfs_read(vfs_of(req), ino, (uint64_t)off, size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX, (uint8_t *)data, &len);
-	fuse_interrupt_end();
-	if (err)
-		reply_err(req, err);
-	else
-		fuse_reply_buf(req, data, len);
-}
-
-static void
-op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off, struct fuse_file_info *fi)
-{
-	unsigned flags = fi->writepage ? VFS_WRITE_BACK : 0u;
-	err_t err;
-
-	if (off < 0) {
-		reply_err(req, -EINVAL);
-		return;
-	}
-	if (fuse_wire_kill_suidgid())
-		flags |= VFS_WRITE_KILL_SUIDGID | (has_foreign_setgid(req, ino) ? VFS_WRITE_FOREIGN_GROUP : 0u);
-	err = vfs_write(vfs_of(req), ino, (uint64_t)off, (const uint8_t *)data, size, flags);
-	if (err)
-		reply_err(req, err);
-	else
-		fuse_reply_write(req, size);
-}
-
-static void
-op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
-{
-	(void)datasync;
-	(void)fi;
-	reply_err(req, vfs_fsync(vfs_of(req), ino));
-}
-
-static void
-op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
-{
-	(void)fi;
-	if (off < 0 || len <= 0)
-		reply_err(req, -EINVAL);
-	else
-		reply_err(req, vfs_fallocate(vfs_of(req), ino, mode, (uint64_t)off, (uint64_t)len));
-}
-
-/*
- * Linux does not write dirty pages back before it asks for holes, though only the file system knows those: written data of a
- * file that is still open would be taken for a hole, and cp would leave it out.
- */
-static err_t
-seek_flushed(struct vfs *v, uint64_t ino, uint64_t off, int whence, uint64_t *out)
-{
-	err_t err = fuse_loop_write_back(ino, off);
-
-	if (err == -EAGAIN)
-		return -EOPNOTSUPP; /* then programs take all for data */
-	return err ? err : vfs_seek(v, ino, off, whence, out);
-}
-
-static void
-op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
-{
-	uint64_t found = 0;
-	err_t err = off < 0 ? -ENXIO : seek_flushed(vfs_of(req), ino, (uint64_t)off, whence, &found);
-
-	(void)fi;
-	if (err)
-		reply_err(req, err);
-	else
-		fuse_reply_lseek(req, (off_t)found);
-}
-
-static void
-op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_off, struct fuse_file_info *from_fi, fuse_ino_t to,
-    off_t to_off, struct fuse_file_info *to_fi, size_t len, int flags)
-{
-	struct fuse_interrupt source;
-	size_t copied = 0;
-	err_t err;
-
-	(void)from_fi;
-	(void)to_fi;
-	if (flags != 0 || from_off < 0 || to_off < 0) {
-		reply_err(req, -EINVAL);
-		return;
-	}
-	fuse_interrupt_begin(&source, req);
-	err = vfs_copy_range(vfs_of(req), from, (uint64_t)from_off, to, (uint64_t)to_off, len < COPY_MAX ? len : COPY_MAX,
-	    &copied);
-	fuse_interrupt_end();
-	if (err)
-		reply_err(req, err);
-	else
-		fuse_reply_write(req, copied);
-}
-
-/* Directory entries as they are gathered for one reply. */
-struct entries {
-	fuse_req_t req;
-	bool plus;
-	char *data;
-	size_t len;
-	size_t max;
-};
-
 static int
 add_entry(void *ctx, const char *name, const struct stat *attr, uint64_t cookie)
 {
-	struct entries *e = ctx;
-	size_t room = e->max - e->len;
-	size_t need;
+	struct fuse_answer_list *list = ctx;
+	struct fuse_entry_param entry = entry_of(list->req, attr);
 
-	if (e->plus) {
-		struct fuse_entry_param entry = entry_of(e->req, attr);
-
-		/* "." and ".." carry no lookup. */
-		if (cookie <= 2)
-			entry.ino = 0;
-		need = fuse_add_direntry_plus(e->req, e->data + e->len, room, name, &entry, (off_t)cookie);
-	} else {
-		need = fuse_add_direntry(e->req, e->data + e->len, room, name, attr, (off_t)cookie);
-	}
-	if (need > room)
-		return 1;
-	e->len += need;
-	return 0;
+	/* "." and ".." carry no lookup. */
+	if (cookie <= 2)
+		entry.ino = 0;
+	return fuse_answer_add(list, name, &entry, cookie);
 }
 
 static void
 read_entries(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
-	struct entries e = { .req = req, .plus = plus, .data = fuse_wire_reply_buffer(),
-		.max = size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX };
-	err_t err = vfs_readdir(vfs_of(req), ino, (uint64_t)off, plus, add_entry, &e);
+	struct fuse_answer_list list = fuse_answer_begin(req, size, plus);
 
-	/* Entries that were gathered before an error are counted as looked up: they must go out. */
-	if (err && e.len == 0)
-		reply_err(req, err);
-	else
-		fuse_reply_buf(req, e.data, e.len);
+	fuse_answer_list(&list, vfs_readdir(fuse_ops_vfs(req), ino, (uint64_t)off, plus, add_entry, &list));
 }
 
 static void
@@ -508,7 +370,7 @@ static void
 op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct statvfs st;
-	err_t err = vfs_statfs(vfs_of(req), &st);
+	err_t err = vfs_statfs(fuse_ops_vfs(req), &st);
 
 	(void)ino;
 	if (err)
@@ -520,21 +382,9 @@ op_statfs(fuse_req_t req, fuse_ino_t ino)
 static void
 op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
-	if (strcmp(name, "system.posix_acl_access") == 0 && fuse_req_ctx(req)->uid != 0 && has_foreign_setgid(req, ino))
+	if (strcmp(name, "system.posix_acl_access") == 0 && fuse_req_ctx(req)->uid != 0 && fuse_ops_has_foreign_setgid(req, ino))
 		flags |= VFS_XATTR_DROP_SETGID;
-	reply_err(req, vfs_setxattr(vfs_of(req), ino, name, value, size, flags));
-}
-
-/* size 0: the caller wants to know the length. */
-static void
-reply_xattr(fuse_req_t req, err_t err, const char *data, size_t size, size_t len)
-{
-	if (err)
-		reply_err(req, err);
-	else if (size == 0)
-		fuse_reply_xattr(req, len);
-	else
-		fuse_reply_buf(req, data, len);
+	reply_err(req, vfs_setxattr(fuse_ops_vfs(req), ino, name, value, size, flags));
 }
 
 static void
@@ -542,9 +392,9 @@ op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	char *value = fuse_wire_reply_buffer();
 	size_t len = 0;
-	err_t err = vfs_getxattr(vfs_of(req), ino, name, value, size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX, &len);
+	err_t err = vfs_getxattr(fuse_ops_vfs(req), ino, name, value, size < FUSE_DATA_MAX ? size : FUSE_DATA_MAX, &len);
 
-	reply_xattr(req, err, value, size, len);
+	fuse_answer_xattr(req, err, value, size, len);
 }
 
 /* xattr(7): the names of trusted attributes are shown to the administrator alone.  Returns the length that is left. */
@@ -569,19 +419,19 @@ op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	char *list = fuse_wire_reply_buffer();
 	size_t len = 0;
-	err_t err = vfs_listxattr(vfs_of(req), ino, list, FUSE_DATA_MAX, &len);
+	err_t err = vfs_listxattr(fuse_ops_vfs(req), ino, list, FUSE_DATA_MAX, &len);
 
 	if (!err && fuse_req_ctx(req)->uid != 0)
 		len = hide_trusted(list, len);
 	if (!err && size != 0 && len > size)
 		err = -ERANGE;
-	reply_xattr(req, err, list, size, len);
+	fuse_answer_xattr(req, err, list, size, len);
 }
 
 static void
 op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	reply_err(req, vfs_removexattr(vfs_of(req), ino, name));
+	reply_err(req, vfs_removexattr(fuse_ops_vfs(req), ino, name));
 }
 
 const struct fuse_lowlevel_ops *
@@ -591,10 +441,11 @@ fuse_ops_handlers(void)
 		.init = op_init, .lookup = op_lookup, .forget = op_forget, .forget_multi = op_forget_multi,
 		.getattr = op_getattr, .setattr = op_setattr, .readlink = op_readlink, .mknod = op_mknod, .mkdir = op_mkdir,
 		.symlink = op_symlink, .link = op_link, .unlink = op_unlink, .rmdir = op_rmdir, .rename = op_rename,
-		.open = op_open, .opendir = op_open, .read = op_read, .write = op_write, .fsync = op_fsync,
-		.fsyncdir = op_fsync, .fallocate = op_fallocate, .lseek = op_lseek, .copy_file_range = op_copy_file_range,
-		.readdir = op_readdir, .readdirplus = op_readdirplus, .statfs = op_statfs, .setxattr = op_setxattr,
-		.getxattr = op_getxattr, .listxattr = op_listxattr, .removexattr = op_removexattr,
+		.open = op_open, .opendir = op_open, .read = fuse_data_read, .write = fuse_data_write, .fsync = fuse_data_fsync,
+		.fsyncdir = fuse_data_fsync, .fallocate = fuse_data_fallocate, .lseek = fuse_data_lseek,
+		.copy_file_range = fuse_data_copy_file_range, .readdir = op_readdir, .readdirplus = op_readdirplus,
+		.statfs = op_statfs, .setxattr = op_setxattr, .getxattr = op_getxattr, .listxattr = op_listxattr,
+		.removexattr = op_removexattr,
 	};
 
 	return &handlers;

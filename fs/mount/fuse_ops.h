@@ -1,5 +1,5 @@
 /*
- * fuse_ops.h: the mount: translates FUSE's messages to vfs.h and back.  This file owns libfuse.  Uses vfs.h.
+ * fuse_ops.h: the mount: translates FUSE's messages to vfs.h and back.  The files fuse_*.c own libfuse.  Uses vfs.h.
  *
  * Low-level API, one thread pool, writeback cache, readdirplus, long timeouts; OPEN, OPENDIR and FLUSH are answered ENOSYS
  * (there is no state per open).

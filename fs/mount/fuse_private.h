@@ -1,8 +1,8 @@
 /*
- * fuse_private.h: what the files of the mount share: the handlers (fuse_ops.c), the threads that run them
- * (fuse_loop.c), the hidden folder (fuse_hidden.c), the raw messages (fuse_wire.c), requests that are called off
- * (fuse_interrupt.c), what tells the kernel of changes (fuse_tell.c) and the mount itself (fuse_mount.c).  Only those seven include
- * libfuse.
+ * fuse_private.h: what the files of the mount share: the handlers (fuse_ops.c, fuse_data.c), the threads that run them
+ * (fuse_loop.c), the hidden folder (fuse_hidden.c), longer answers (fuse_answer.c), the raw messages (fuse_wire.c), requests that are
+ * called off (fuse_interrupt.c), what tells the kernel of changes (fuse_tell.c) and the mount itself (fuse_mount.c).  Only those
+ * nine include libfuse.
  */
 #ifndef SNUGFS_FUSE_PRIVATE_H
 #define SNUGFS_FUSE_PRIVATE_H
@@ -15,6 +15,8 @@
 #include "err.h"
 #include "interrupt.h"
 
+struct fuse_entry_param;
+struct fuse_file_info;
 struct fuse_lowlevel_ops;
 struct fuse_req;
 struct fuse_session;
@@ -36,6 +38,34 @@ struct fuse_serving {
 /* The handlers; and the same with the hidden folder before them. */
 const struct fuse_lowlevel_ops *fuse_ops_handlers(void);
 const struct fuse_lowlevel_ops *fuse_hidden_handlers(void);
+void fuse_data_read(struct fuse_req *req, uint64_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void fuse_data_write(struct fuse_req *req, uint64_t ino, const char *data, size_t size, off_t off, struct fuse_file_info *fi);
+void fuse_data_fsync(struct fuse_req *req, uint64_t ino, int datasync, struct fuse_file_info *fi);
+void fuse_data_fallocate(struct fuse_req *req, uint64_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi);
+void fuse_data_lseek(struct fuse_req *req, uint64_t ino, off_t off, int whence, struct fuse_file_info *fi);
+void fuse_data_copy_file_range(struct fuse_req *req, uint64_t from, off_t from_off, struct fuse_file_info *from_fi, uint64_t to,
+    off_t to_off, struct fuse_file_info *to_fi, size_t len, int flags);
+
+/* For a handler: the tree; and whether a file has a set-group-id bit of a group that the caller is not in. */
+struct vfs *fuse_ops_vfs(struct fuse_req *req);
+bool fuse_ops_has_foreign_setgid(struct fuse_req *req, uint64_t ino);
+
+/* Replies with a value, or, to who asks with size 0, with its length. */
+void fuse_answer_xattr(struct fuse_req *req, err_t err, const char *data, size_t size, size_t len);
+
+/* Entries of a folder as they are gathered for one reply, in the thread's own room. */
+struct fuse_answer_list {
+	struct fuse_req *req;
+	bool plus; /* READDIRPLUS: each is one lookup, too, unless its ino is 0 */
+	char *data;
+	size_t len;
+	size_t max;
+};
+struct fuse_answer_list fuse_answer_begin(struct fuse_req *req, size_t size, bool plus);
+/* 1: there is no room for it. */
+int fuse_answer_add(struct fuse_answer_list *l, const char *name, const struct fuse_entry_param *entry, uint64_t cookie);
+/* Replies.  Entries that were gathered before an error are counted as looked up: they go out, and it waits for the next time. */
+void fuse_answer_list(const struct fuse_answer_list *l, err_t err);
 
 /*
  * For a handler, about the message that its thread is serving: room for a reply of FUSE_DATA_MAX bytes; and whether the
