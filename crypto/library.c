@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 err_t
@@ -24,4 +25,19 @@ library_load(const char *file, const struct library_symbol *symbols, size_t coun
 		memcpy(symbols[i].pointer, &address, sizeof(address));
 	}
 	return 0;
+}
+
+err_t
+library_load_once(struct library *l)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	err_t err;
+
+	pthread_mutex_lock(&lock);
+	if (!l->tried)
+		l->err = library_load(l->file, l->symbols, l->count);
+	l->tried = true;
+	err = l->err;
+	pthread_mutex_unlock(&lock);
+	return err;
 }

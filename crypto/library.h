@@ -7,10 +7,15 @@
  *	#define FUNCTIONS(F) F(vendor_new) F(vendor_free)
  *	static struct { FUNCTIONS(LIBRARY_POINTER) } lib;
  *	static const struct library_symbol symbols[] = { FUNCTIONS(LIBRARY_SYMBOL) };
+ *
+ * and, if several threads may be the first to need it,
+ *
+ *	static struct library library = LIBRARY_OF("libvendor.so.1", symbols);
  */
 #ifndef SNUGFS_LIBRARY_H
 #define SNUGFS_LIBRARY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "err.h"
@@ -29,5 +34,17 @@ struct library_symbol {
  * -ELIBACC: it is not installed, or cannot be loaded; -ELIBBAD: a function is not in it.
  */
 MUST_CHECK err_t library_load(const char *file, const struct library_symbol *symbols, size_t count);
+
+struct library {
+	const char *file;
+	const struct library_symbol *symbols;
+	size_t count;
+	bool tried;
+	err_t err;
+};
+#define LIBRARY_OF(name, list) { .file = (name), .symbols = (list), .count = ARRAY_LEN(list) }
+
+/* library_load, from any thread: the first time does it, and the others return what came of that. */
+MUST_CHECK err_t library_load_once(struct library *l);
 
 #endif

@@ -3,7 +3,6 @@
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,13 +16,7 @@
 
 static struct { FUNCTIONS(LIBRARY_POINTER) } lib;
 static const struct library_symbol symbols[] = { FUNCTIONS(LIBRARY_SYMBOL) };
-static pthread_once_t load_once = PTHREAD_ONCE_INIT;
-static err_t load_error;
-
-static void load(void)
-{
-	load_error = library_load(HTTP_LIBRARY, symbols, ARRAY_LEN(symbols));
-}
+static struct library library = LIBRARY_OF(HTTP_LIBRARY, symbols);
 
 /* Reads digits at *p and moves it behind them. */
 static err_t take_number(const char **p, uint64_t *out)
@@ -74,10 +67,8 @@ unsigned http_fields_retry_after(const char *value, int64_t now, unsigned max)
 
 int64_t http_fields_date(const char *value)
 {
-	time_t date;
+	time_t date = library_load_once(&library) == 0 ? lib.curl_getdate(value, NULL) : 0;
 
-	pthread_once(&load_once, load);
-	date = load_error == 0 ? lib.curl_getdate(value, NULL) : 0;
 	return date > 0 ? (int64_t)date : 0;
 }
 

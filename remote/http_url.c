@@ -2,7 +2,6 @@
 #include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,13 +12,7 @@
 
 static struct { FUNCTIONS(LIBRARY_POINTER) } lib;
 static const struct library_symbol symbols[] = { FUNCTIONS(LIBRARY_SYMBOL) };
-static pthread_once_t load_once = PTHREAD_ONCE_INIT;
-static err_t load_error;
-
-static void load(void)
-{
-	load_error = library_load(HTTP_LIBRARY, symbols, ARRAY_LEN(symbols));
-}
+static struct library library = LIBRARY_OF(HTTP_LIBRARY, symbols);
 
 void http_url_clear(struct http_url *u)
 {
@@ -97,11 +90,10 @@ static err_t parse(CURLU *u, const char *text, struct http_url *out)
 err_t http_url_parse(const char *text, struct http_url *out)
 {
 	CURLU *u;
-	err_t err;
+	err_t err = library_load_once(&library);
 
-	pthread_once(&load_once, load);
-	if (load_error)
-		return load_error;
+	if (err)
+		return err;
 	u = lib.curl_url();
 	err = u ? parse(u, text, out) : -ENOMEM;
 	lib.curl_url_cleanup(u);
