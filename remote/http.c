@@ -1,7 +1,7 @@
 /*
  * http.c: a pool of libcurl handles, each with its own connection.  A thread takes one for a request and puts it back on
  * top, so that the connections in use are as few and as warm as they can be.  Each handle has a multi handle of its own
- * only because that one can be woken from another thread.
+ * only because that one can be woken from another thread.  What is asked and answered is http_transfer.c's.
  */
 #include "http.h"
 
@@ -12,7 +12,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,38 +19,32 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "http_fields.h"
+#include "http_transfer.h"
 #include "library.h"
 #include "limit.h"
-#include "secmem.h"
 
-#define USER_AGENT "snugfs/" SNUGFS_VERSION
 #define CONNECT_TIMEOUT_S 10
 #define STALL_TIMEOUT_S 30
 #define OVERALL_TIMEOUT_S 120 /* and so long as the bytes take at the slowest speed */
 #define SLOWEST_BYTES_PER_S 4096
-#define HEADERS_MAX (64u << 10) /* of one answer */
 #define BUFFER_LEN (256 << 10)
 #define UNSENT_MAX (128 << 10)
 #define WAKE_INTERVAL_MS 1000
 #define CONNECTION_IDLE_MAX_MS 60000
-#define RETRY_AFTER_MAX_S 3600
 /* The clocks part by themselves, while one is read after the other, by less. */
 #define SLEPT_MS 1000
 #define WOKEN_STALL_TIMEOUT_S 5
 #define ACK_MARGIN_MS 100 /* the kernel counts its own ticks */
 
 /* The type check in libcurl's macros of these names calls what the program would be linked with. */
-#undef curl_easy_getinfo
 #undef curl_easy_setopt
 #undef curl_multi_setopt
 #undef curl_share_setopt
 
-#define FUNCTIONS(F) F(curl_easy_cleanup) F(curl_easy_getinfo) F(curl_easy_header) F(curl_easy_init) \
-	F(curl_easy_reset) F(curl_easy_setopt) F(curl_easy_strerror) F(curl_global_init) F(curl_multi_add_handle) \
-	F(curl_multi_cleanup) F(curl_multi_info_read) F(curl_multi_init) F(curl_multi_perform) F(curl_multi_poll) \
-	F(curl_multi_remove_handle) F(curl_multi_setopt) F(curl_multi_wakeup) F(curl_share_cleanup) F(curl_share_init) \
-	F(curl_share_setopt) F(curl_slist_append) F(curl_slist_free_all)
+#define FUNCTIONS(F) F(curl_easy_cleanup) F(curl_easy_init) F(curl_easy_reset) F(curl_easy_setopt) F(curl_global_init) \
+	F(curl_multi_add_handle) F(curl_multi_cleanup) F(curl_multi_info_read) F(curl_multi_init) F(curl_multi_perform) \
+	F(curl_multi_poll) F(curl_multi_remove_handle) F(curl_multi_setopt) F(curl_multi_wakeup) F(curl_share_cleanup) \
+	F(curl_share_init) F(curl_share_setopt)
 
 static struct { FUNCTIONS(LIBRARY_POINTER) } lib; /* set by global_init */
 static const struct library_symbol symbols[] = { FUNCTIONS(LIBRARY_SYMBOL) };
@@ -77,20 +70,6 @@ struct http {
 	struct slot *idle; /* under lock */
 };
 
-/* One request under way. */
-struct transfer {
-	CURL *easy;
-	const struct http_request *request;
-	struct http_answer *answer;
-	struct limit *limit;
-	size_t sent;
-	size_t header_len;
-	bool chunked;
-	bool too_long;
-	bool cancelled; /* while it waited for its share of the speed */
-	char error[CURL_ERROR_SIZE];
-};
-
 /* ---- the client ---- */
 
 static pthread_once_t global_once = PTHREAD_ONCE_INIT;
@@ -101,6 +80,8 @@ static void global_init(void)
 	struct sigaction action;
 
 	global_error = library_load(HTTP_LIBRARY, symbols, ARRAY_LEN(symbols));
+	if (global_error == 0)
+		global_error = http_transfer_load();
 	if (global_error == 0 && lib.curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		global_error = -ENOMEM;
 	/* A connection that was closed under a TLS write is an error like any other, and not the end of the program. */
@@ -243,98 +224,6 @@ static void put_back(struct http *h, struct slot *s)
 	pthread_mutex_unlock(&h->lock);
 }
 
-/* ---- what libcurl calls ---- */
-
-static size_t send_body(char *out, size_t size, size_t count, void *ctx)
-{
-	struct transfer *t = ctx;
-	size_t left = t->request->body_len - t->sent;
-	size_t len = size * count < left ? size * count : left;
-
-	if (len == 0)
-		return 0;
-	len = limit_take(t->limit, LIMIT_UP, len);
-	if (len == 0)
-		return CURL_READFUNC_ABORT;
-	memcpy(out, t->request->body + t->sent, len);
-	t->sent += len;
-	return len;
-}
-
-/* When a kept connection turns out to be dead, the request is sent once more on a fresh one. */
-static int seek_body(void *ctx, curl_off_t off, int origin)
-{
-	struct transfer *t = ctx;
-
-	if (origin != SEEK_SET || off < 0 || (uint64_t)off > t->request->body_len)
-		return CURL_SEEKFUNC_FAIL;
-	t->sent = (size_t)off;
-	return CURL_SEEKFUNC_OK;
-}
-
-static bool is_success(const struct transfer *t)
-{
-	long status = 0;
-
-	(void)lib.curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-	return status >= 200 && status < 300;
-}
-
-/* Bytes that are here wait for their turn; meanwhile no more are read, so that the other side slows down. */
-static bool admit(struct transfer *t, size_t len)
-{
-	while (len > 0 && !t->cancelled) {
-		size_t may = limit_take(t->limit, LIMIT_DOWN, len);
-
-		t->cancelled = may == 0;
-		len -= may;
-	}
-	return !t->cancelled;
-}
-
-/* Room for all that was announced and may come: a body that grows is copied again and again. */
-static err_t make_room(struct transfer *t, size_t room)
-{
-	curl_off_t length = -1;
-
-	(void)lib.curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-	return length > 0 && (uint64_t)length <= room ? bytes_reserve(&t->answer->body, (size_t)length) : 0;
-}
-
-static size_t receive_body(char *data, size_t size, size_t count, void *ctx)
-{
-	struct transfer *t = ctx;
-	struct bytes *body = &t->answer->body;
-	size_t len = size * count;
-	bool success = is_success(t);
-	size_t room = (success ? t->request->max_len : HTTP_ERROR_BODY_MAX) - body->len;
-
-	if (len > room && success) {
-		t->too_long = true;
-		return 0;
-	}
-	if (!admit(t, len) || (success && body->len == 0 && make_room(t, room) != 0))
-		return 0;
-	if (len > 0 && bytes_append(body, data, len < room ? len : room) != 0)
-		return 0;
-	return len;
-}
-
-static size_t receive_header(char *data, size_t size, size_t count, void *ctx)
-{
-	struct transfer *t = ctx;
-	size_t len = size * count;
-
-	if (len >= 5 && memcmp(data, "HTTP/", 5) == 0)
-		t->header_len = 0;
-	t->header_len += len;
-	if (t->header_len > HEADERS_MAX) {
-		t->too_long = true;
-		return 0;
-	}
-	return len;
-}
-
 /*
  * Few bytes wait in the kernel, so that what libcurl takes for sent is nearly so, and a slow uplink does not look like a
  * stall; and a peer that is gone is noticed.
@@ -361,33 +250,6 @@ static int close_socket(void *ctx, curl_socket_t fd)
 }
 
 /* ---- one request ---- */
-
-static err_t build_headers(const struct http_request *request, struct curl_slist **out)
-{
-	for (size_t i = 0; i < request->header_count; i++) {
-		const struct http_header *header = &request->headers[i];
-		struct curl_slist *grown;
-		char *line;
-
-		if (asprintf(&line, "%s: %s", header->name, header->value) < 0)
-			return -ENOMEM;
-		grown = lib.curl_slist_append(*out, line);
-		secmem_wipe(line, strlen(line));
-		free(line);
-		if (!grown)
-			return -ENOMEM;
-		*out = grown;
-	}
-	return 0;
-}
-
-/* A session token may be among them. */
-static void free_headers(struct curl_slist **headers)
-{
-	for (struct curl_slist *h = *headers; h; h = h->next)
-		secmem_wipe(h->data, strlen(h->data));
-	lib.curl_slist_free_all(*headers);
-}
 
 static void set_limits(const struct http *h, CURL *easy, const struct http_request *request)
 {
@@ -417,47 +279,15 @@ static void set_trust(const struct http *h, CURL *easy)
 		(void)lib.curl_easy_setopt(easy, CURLOPT_CAINFO, h->ca_file);
 }
 
-static void set_method(CURL *easy, struct transfer *t)
+static void set_up_connection(struct http *h, struct slot *s)
 {
-	const struct http_request *request = t->request;
+	CURL *easy = s->easy;
 
-	if (strcmp(request->method, "PUT") == 0 || strcmp(request->method, "POST") == 0) {
-		(void)lib.curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-		(void)lib.curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->body_len);
-		(void)lib.curl_easy_setopt(easy, CURLOPT_READFUNCTION, send_body);
-		(void)lib.curl_easy_setopt(easy, CURLOPT_READDATA, t);
-		(void)lib.curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, seek_body);
-		(void)lib.curl_easy_setopt(easy, CURLOPT_SEEKDATA, t);
-	} else {
-		(void)lib.curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
-	}
-	(void)lib.curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
-}
-
-static err_t set_up(struct http *h, struct slot *s, struct transfer *t, struct curl_slist *headers)
-{
-	CURL *easy = t->easy;
-
-	lib.curl_easy_reset(easy);
-	set_limits(h, easy, t->request);
-	set_trust(h, easy);
-	set_method(easy, t);
 	(void)lib.curl_easy_setopt(easy, CURLOPT_SHARE, h->share);
-	(void)lib.curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-	(void)lib.curl_easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT);
-	(void)lib.curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
-	(void)lib.curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive_body);
-	(void)lib.curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
-	(void)lib.curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, receive_header);
-	(void)lib.curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
 	(void)lib.curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, set_up_socket);
 	(void)lib.curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, s);
 	(void)lib.curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
 	(void)lib.curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, s);
-	if (lib.curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers) != CURLE_OK ||
-	    lib.curl_easy_setopt(easy, CURLOPT_URL, t->request->url) != CURLE_OK)
-		return -ENOMEM;
-	return 0;
 }
 
 /* A computer that slept, or was long idle, has connections that only look alive. */
@@ -496,7 +326,7 @@ static bool is_link_alive(const struct slot *s, int64_t since_ms)
  * The computer has slept in the middle of an upload, maybe to wake in another network: what does not move soon never will, and it is
  * in nobody's way to begin anew.  Whoever reads would get an error; for him it is left to the usual time.
  */
-static void judge_sleep(const struct http *h, const struct slot *s, const struct transfer *t, struct waking *w)
+static void judge_sleep(const struct http *h, const struct slot *s, const struct http_transfer *t, struct waking *w)
 {
 	int64_t now = asleep_ms();
 	unsigned usual_s = h->options.stall_timeout_s;
@@ -512,7 +342,7 @@ static void judge_sleep(const struct http *h, const struct slot *s, const struct
 }
 
 /* CURLE_ABORTED_BY_CALLBACK: cancelled. */
-static CURLcode run(struct http *h, struct slot *s, const struct transfer *t)
+static CURLcode run(struct http *h, struct slot *s, const struct http_transfer *t)
 {
 	CURLcode result = CURLE_ABORTED_BY_CALLBACK;
 	struct waking w = {.asleep_ms = asleep_ms()};
@@ -537,134 +367,25 @@ static CURLcode run(struct http *h, struct slot *s, const struct transfer *t)
 	return result;
 }
 
-static err_t translate(CURLcode code)
-{
-	switch ((int)code) { /* an int, because the rest of the many codes is -EIO */
-	case CURLE_OK:
-		return 0;
-	case CURLE_COULDNT_RESOLVE_PROXY:
-	case CURLE_COULDNT_RESOLVE_HOST:
-	case CURLE_COULDNT_CONNECT:
-	case CURLE_OPERATION_TIMEDOUT:
-	case CURLE_SSL_CONNECT_ERROR:
-	case CURLE_GOT_NOTHING:
-	case CURLE_SEND_ERROR:
-	case CURLE_RECV_ERROR:
-	case CURLE_PARTIAL_FILE:
-	case CURLE_HTTP2:
-	case CURLE_HTTP2_STREAM:
-	case CURLE_PROXY:
-		return -EAGAIN;
-	case CURLE_PEER_FAILED_VERIFICATION:
-	case CURLE_SSL_CACERT_BADFILE:
-	case CURLE_SSL_ISSUER_ERROR:
-		return -EACCES;
-	case CURLE_WRITE_ERROR:
-	case CURLE_WEIRD_SERVER_REPLY:
-	case CURLE_UNSUPPORTED_PROTOCOL:
-	case CURLE_BAD_CONTENT_ENCODING:
-		return -EBADMSG;
-	case CURLE_ABORTED_BY_CALLBACK:
-		return -ECANCELED;
-	case CURLE_URL_MALFORMAT:
-		return -EINVAL;
-	case CURLE_OUT_OF_MEMORY:
-		return -ENOMEM;
-	default:
-		return -EIO;
-	}
-}
-
-static const char *field(CURL *easy, const char *name)
-{
-	struct curl_header *header;
-
-	return lib.curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value : "";
-}
-
-static void read_fields(struct transfer *t)
-{
-	struct http_answer *a = t->answer;
-	curl_off_t length = -1;
-	long status = 0;
-
-	(void)lib.curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-	(void)lib.curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-	a->status = (int)status;
-	a->length = length >= 0 ? (uint64_t)length : HTTP_LENGTH_UNKNOWN;
-	a->date = http_fields_date(field(t->easy, "Date"));
-	a->retry_after_s = http_fields_retry_after(field(t->easy, "Retry-After"), (int64_t)time(NULL), RETRY_AFTER_MAX_S);
-	a->has_range = http_fields_content_range(field(t->easy, "Content-Range"), &a->range_first, &a->range_last,
-	    &a->range_total) == 0;
-	t->chunked = field(t->easy, "Transfer-Encoding")[0] != '\0';
-	if (t->request->wanted)
-		http_fields_copy(field(t->easy, t->request->wanted), a->wanted, sizeof(a->wanted));
-}
-
-/* An answer whose end is the end of the connection may have been cut, even in its header.  204: there is no body. */
-static bool end_is_unknown(const struct transfer *t)
-{
-	long version = 0;
-
-	(void)lib.curl_easy_getinfo(t->easy, CURLINFO_HTTP_VERSION, &version);
-	return is_success(t) && t->answer->status != 204 && t->answer->length == HTTP_LENGTH_UNKNOWN && !t->chunked &&
-	       version <= CURL_HTTP_VERSION_1_1;
-}
-
-static err_t conclude(struct transfer *t, CURLcode code)
-{
-	const char *why = t->error[0] != '\0' ? t->error : lib.curl_easy_strerror(code);
-	err_t err = t->cancelled ? -ECANCELED : translate(code);
-
-	read_fields(t);
-	if (err == 0 && end_is_unknown(t)) {
-		why = "an answer came without its length";
-		err = -EAGAIN;
-	}
-	if (code == CURLE_WRITE_ERROR && !t->cancelled) {
-		why = "the answer is longer than it may be";
-		err = t->too_long ? -EBADMSG : -ENOMEM;
-	}
-	if (err)
-		(void)snprintf(t->answer->why, sizeof(t->answer->why), "%.*s", (int)sizeof(t->answer->why) - 1, why);
-	for (char *p = t->answer->why; *p != '\0'; p++) {
-		if (*p < 0x20 || *p >= 0x7f)
-			*p = '?';
-	}
-	return err;
-}
-
 err_t http_perform(struct http *h, const struct http_request *request, struct http_answer *answer)
 {
-	CLEANUP(free_headers) struct curl_slist *headers = NULL;
-	struct transfer t = {.request = request, .answer = answer, .limit = h->options.limit};
-	struct slot *s;
+	CLEANUP(http_transfer_clear) struct http_transfer t = {.request = request, .answer = answer, .limit = h->options.limit};
+	struct slot *s = take_slot(h);
 	err_t err;
 
-	/* A request that waits for "100 Continue" takes a round trip more. */
-	headers = lib.curl_slist_append(NULL, "Expect:");
-	if (!headers)
-		return -ENOMEM;
-	err = build_headers(request, &headers);
-	if (err)
-		return err;
-	s = take_slot(h);
 	if (!s)
 		return -ENOMEM;
-	t.easy = s->easy;
-	err = set_up(h, s, &t, headers);
+	lib.curl_easy_reset(s->easy);
+	set_limits(h, s->easy, request);
+	set_trust(h, s->easy);
+	set_up_connection(h, s);
+	err = http_transfer_set_up(&t, s->easy);
 	if (err == 0) {
 		judge_connection(s);
-		err = conclude(&t, run(h, s, &t));
+		err = http_transfer_conclude(&t, (int)run(h, s, &t));
 	}
 	/* It points to what is ours, and holds what was signed. */
 	lib.curl_easy_reset(s->easy);
 	put_back(h, s);
 	return err;
-}
-
-void http_answer_clear(struct http_answer *a)
-{
-	bytes_clear(&a->body);
-	*a = (struct http_answer){0};
 }

@@ -1,9 +1,8 @@
 /*
- * http.h: HTTP requests, as blocking calls from any thread, over connections that are kept.  The only user of libcurl.
+ * http.h: HTTP requests, as blocking calls from any thread, over connections that are kept.  The files http*.c alone use libcurl.
  *
  * Certificates are always verified; redirects are never followed; an answer has a maximum; a transfer that cannot connect,
- * that stalls or that takes too long ends.  Uses bytes.h, limit.h, secmem.h,
- * libcurl.
+ * that stalls or that takes too long ends.  Uses bytes.h, limit.h, secmem.h, libcurl.
  */
 #ifndef SNUGFS_HTTP_H
 #define SNUGFS_HTTP_H
