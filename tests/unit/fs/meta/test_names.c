@@ -1,83 +1,26 @@
 /* Names in memory and in the database: listings, what is read ahead, and what is known to be absent. */
+#include "meta_fixture.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <cmocka.h>
 
-#include "meta.h"
 #include "secmem.h"
 
 #define DIR_INO 5
 #define NAMES_MAX 3000u
 #define NAME_ROOM 32
 
-struct fixture {
-	char dir[64];
-	char path[96];
-	struct rowseal *rs;
-	struct db *db;
-	struct meta *meta;
-	uint64_t ino[NAMES_MAX]; /* 0: no such name */
-};
-
-static const uint8_t KEY[32] = { 1, 2, 3 };
-
-static void
-open_meta(struct fixture *f, bool create)
-{
-	assert_int_equal(rowseal_new(KEY, &f->rs), 0);
-	assert_int_equal(db_open(f->path, create, f->rs, &f->db), 0);
-	assert_int_equal(meta_new(f->db, f->rs, 0, &f->meta), 0);
-}
-
-static void
-close_meta(struct fixture *f)
-{
-	assert_int_equal(meta_stop(f->meta), 0);
-	meta_free(f->meta);
-	rowseal_free(f->rs);
-}
-
-static void
-reopen(struct fixture *f)
-{
-	close_meta(f);
-	open_meta(f, false);
-}
+static uint64_t ino_of[NAMES_MAX]; /* 0: there is no such name */
 
 static int
-setup(void **state)
+setup_names(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	strcpy(f->dir, "/tmp/test_names.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	snprintf(f->path, sizeof(f->path), "%s/meta.db", f->dir);
-	open_meta(f, true);
-	*state = f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct fixture *f = *state;
-	char command[96];
-
-	close_meta(f);
-	snprintf(command, sizeof(command), "rm -rf %s", f->dir);
-	assert_int_equal(system(command), 0);
-	free(f);
-	return 0;
+	memset(ino_of, 0, sizeof(ino_of));
+	return setup(state);
 }
 
 static void
@@ -94,20 +37,16 @@ set_name(struct fixture *f, unsigned n, uint64_t ino)
 
 	name_of(n, name);
 	assert_int_equal(meta_dentry_set(f->meta, DIR_INO, name, ino, DT_REG), 0);
-	f->ino[n] = ino;
+	ino_of[n] = ino;
 }
 
 /* [L] A name that leads to an inode of its own, which has `n` for its size. */
 static void
 make_name(struct fixture *f, unsigned n)
 {
-	struct inode *i;
+	struct inode *i = make_inode(f, S_IFREG);
 
-	assert_int_equal(meta_inode_new(f->meta, &i), 0);
-	i->mode = S_IFREG;
-	i->nlink = 1;
 	i->size = n;
-	meta_inode_dirty(f->meta, i);
 	set_name(f, n, i->ino);
 }
 
@@ -121,7 +60,6 @@ make_names(struct fixture *f, unsigned count)
 }
 
 struct listing {
-	const struct fixture *f;
 	unsigned count;
 	unsigned stop_at; /* that many, then no more */
 	uint64_t cookie;
@@ -139,7 +77,7 @@ see(void *ctx, const struct dentry *d, struct inode *i)
 		return -ECANCELED;
 	assert_true(d->cookie > l->cookie);
 	assert_int_equal(d->name_len, strlen(d->name));
-	assert_int_equal(d->ino, l->f->ino[n]);
+	assert_int_equal(d->ino, ino_of[n]);
 	if (l->inodes) {
 		assert_non_null(i);
 		assert_int_equal(i->ino, d->ino);
@@ -157,7 +95,7 @@ see(void *ctx, const struct dentry *d, struct inode *i)
 static void
 check_listing(struct fixture *f, unsigned piece, bool inodes)
 {
-	struct listing l = { .f = f, .inodes = inodes };
+	struct listing l = { .inodes = inodes };
 	err_t err;
 
 	do {
@@ -168,7 +106,7 @@ check_listing(struct fixture *f, unsigned piece, bool inodes)
 	} while (err == -ECANCELED);
 	assert_int_equal(err, 0);
 	for (unsigned n = 0; n < NAMES_MAX; n++)
-		assert_int_equal(l.seen[n], f->ino[n] != 0);
+		assert_int_equal(l.seen[n], ino_of[n] != 0);
 }
 
 static void
@@ -181,9 +119,9 @@ check_lookup(struct fixture *f, unsigned n)
 	name_of(n, name);
 	meta_lock(f->meta);
 	err = meta_lookup(f->meta, DIR_INO, name, &i);
-	assert_int_equal(err, f->ino[n] == 0 ? -ENOENT : 0);
+	assert_int_equal(err, ino_of[n] == 0 ? -ENOENT : 0);
 	if (err == 0)
-		assert_int_equal(i->ino, f->ino[n]);
+		assert_int_equal(i->ino, ino_of[n]);
 	meta_unlock(f->meta);
 }
 
@@ -224,7 +162,7 @@ a_listing_is_of_what_is_in_the_database_and_of_what_is_newer(void **state)
 		for (unsigned k = 0; k < 60; k++) {
 			unsigned n = (unsigned)random() % 1500;
 
-			if (f->ino[n] != 0)
+			if (ino_of[n] != 0)
 				set_name(f, n, 0);
 			else
 				make_name(f, n);
@@ -242,7 +180,7 @@ static void
 names_that_go_while_their_directory_is_listed_are_not_listed_twice_and_hide_no_others(void **state)
 {
 	struct fixture *f = *state;
-	struct listing l = { .f = f, .inodes = true };
+	struct listing l = { .inodes = true };
 	unsigned gone = 0;
 	err_t err;
 
@@ -343,7 +281,7 @@ how_much_is_pending_is_known_after_a_reopening(void **state)
 	make_names(f, 20);
 	meta_lock(f->meta);
 	set_name(f, 3, 0);
-	assert_int_equal(meta_dentry_set_chain(f->meta, DIR_INO, "name-4", f->ino[4]), 0);
+	assert_int_equal(meta_dentry_set_chain(f->meta, DIR_INO, "name-4", ino_of[4]), 0);
 	meta_unlock(f->meta);
 	reopen(f);
 	meta_pending_summary(f->meta, &sum);
@@ -444,7 +382,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup_names, teardown)
 		T(a_listing_in_pieces_gives_each_name_once_in_the_order_in_which_they_were_made),
 		T(a_file_whose_noted_name_is_gone_is_not_called_removed_in_messages),
 		T(a_listing_is_of_what_is_in_the_database_and_of_what_is_newer),

@@ -1,16 +1,8 @@
 /* Very many segments: what is in memory of them is bounded, and all of them are found by number and by name, and counted. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <errno.h>
-#include <unistd.h>
-#include <dirent.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "meta_fixture.h"
 
-#include "meta.h"
+#include <errno.h>
+
 #include "pieces.h"
 #include "secmem.h"
 
@@ -18,70 +10,6 @@
 #define MANY 210000u /* more than the cache holds */
 #define AT_ONCE 5000u
 #define HELD_MAX 190000u
-
-struct fixture {
-	char dir[64];
-	char path[96];
-	struct rowseal *rs;
-	struct db *db;
-	struct meta *meta;
-};
-
-static const uint8_t KEY[32] = { 1, 2, 3 };
-
-static void
-open_meta(struct fixture *f, bool create)
-{
-	assert_int_equal(rowseal_new(KEY, &f->rs), 0);
-	assert_int_equal(db_open(f->path, create, f->rs, &f->db), 0);
-	assert_int_equal(meta_new(f->db, f->rs, 0, &f->meta), 0);
-}
-
-static void
-close_meta(struct fixture *f)
-{
-	assert_int_equal(meta_stop(f->meta), 0);
-	meta_free(f->meta);
-	rowseal_free(f->rs);
-}
-
-static void
-reopen(struct fixture *f)
-{
-	close_meta(f);
-	open_meta(f, false);
-}
-
-static int
-setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	strcpy(f->dir, "/tmp/test_segments.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	snprintf(f->path, sizeof(f->path), "%s/meta.db", f->dir);
-	open_meta(f, true);
-	*state = f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct fixture *f = *state;
-	DIR *dir;
-
-	close_meta(f);
-	dir = opendir(f->dir);
-	assert_non_null(dir);
-	for (const struct dirent *d; (d = readdir(dir)) != NULL;)
-		if (d->d_name[0] != '.')
-			assert_int_equal(unlinkat(dirfd(dir), d->d_name, 0), 0);
-	closedir(dir);
-	assert_int_equal(rmdir(f->dir), 0);
-	free(f);
-	return 0;
-}
 
 /* Three always begin alike. */
 static void
@@ -348,12 +276,11 @@ sums_that_an_earlier_version_did_not_store_are_counted_while_segments_change(voi
 	assert_int_equal(db_get(f->db, DB_KV, DB_KEY_COUNTERS, 0, &counters), 0); /* nobody else reads */
 	db_end_reading(f->db);
 	close_meta(f);
-	assert_int_equal(rowseal_new(KEY, &f->rs), 0);
-	assert_int_equal(db_open(f->path, false, f->rs, &f->db), 0);
+	open_db(f, false);
 	row.data = counters.data;
 	row.len = counters.len - SUMS_LEN;
 	assert_int_equal(db_write(f->db, &row, 1), 0);
-	assert_int_equal(meta_new(f->db, f->rs, 0, &f->meta), 0);
+	open_meta(f);
 	bytes_clear(&counters);
 
 	for (uint64_t n = COUNT; n < BEYOND; n++)

@@ -1,28 +1,13 @@
 /* Which rows are read before the lock is taken: all that are going to be looked at, and none that are in memory. */
-#include <errno.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <setjmp.h>
+#include "meta_fixture.h"
+
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <cmocka.h>
 
 #include "extents.h"
-#include "meta.h"
 #include "secmem.h"
 
 #define PART_LEN 32768u
-
-struct fixture {
-	char dir[64];
-	struct rowseal *rs;
-	struct db *db;
-	struct meta *meta;
-};
 
 /* What was read last of each table: [first, last], or nothing. */
 static struct {
@@ -53,51 +38,6 @@ __wrap_getrusage(int who, struct rusage *out)
 	return 0;
 }
 
-static void
-open_meta(struct fixture *f, bool create)
-{
-	static const uint8_t key[32] = { 1, 2, 3 };
-	char path[96];
-
-	snprintf(path, sizeof(path), "%s/meta.db", f->dir);
-	assert_int_equal(rowseal_new(key, &f->rs), 0);
-	assert_int_equal(db_open(path, create, f->rs, &f->db), 0);
-	assert_int_equal(meta_new(f->db, f->rs, 0, &f->meta), 0);
-}
-
-static void
-close_meta(struct fixture *f)
-{
-	assert_int_equal(meta_stop(f->meta), 0);
-	meta_free(f->meta);
-	rowseal_free(f->rs);
-}
-
-static int
-setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	strcpy(f->dir, "/tmp/test_warm.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	open_meta(f, true);
-	*state = f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct fixture *f = *state;
-	char command[96];
-
-	close_meta(f);
-	snprintf(command, sizeof(command), "rm -r %s", f->dir);
-	assert_int_equal(system(command), 0);
-	free(f);
-	return 0;
-}
-
 /* A file whose chunks 1 and 2 have an extent for each 4 KiB, of which nothing is in memory. */
 static uint64_t
 make_cold_file(struct fixture *f)
@@ -106,12 +46,9 @@ make_cold_file(struct fixture *f)
 	uint64_t ino;
 
 	meta_lock(f->meta);
-	assert_int_equal(meta_inode_new(f->meta, &i), 0);
-	i->mode = S_IFREG | 0600;
-	i->nlink = 1;
+	i = make_inode(f, S_IFREG | 0600);
 	i->size = 3 * CHUNK_LEN;
 	ino = i->ino;
-	meta_inode_dirty(f->meta, i);
 	for (uint64_t no = 1; no <= 2; no++) {
 		struct chunk *c;
 
@@ -127,8 +64,7 @@ make_cold_file(struct fixture *f)
 	}
 	meta_unlock(f->meta);
 	assert_int_equal(meta_sync(f->meta), 0);
-	close_meta(f);
-	open_meta(f, false);
+	reopen(f);
 	return ino;
 }
 
