@@ -31,13 +31,19 @@
 #define SLOT_KEY_LEN 32
 #define SLOT_LABEL_MAX 64 /* bytes of UTF-8 */
 
+#define FIDO2_RELYING_PARTY "snugfs" /* no web site can have this name, so none can ask a key for these credentials */
+#define FIDO2_CREDENTIAL_MAX 1024
+#define FIDO2_SALT_LEN 32
+#define FIDO2_AAGUID_LEN 16
+#define FIDO2_OUTPUT_LEN 32
+
 enum slot_kind {
 	SLOT_PLAIN = 0,          /* the secret as it is: the file's permissions alone protect it */
 	SLOT_PASSPHRASE = 1,     /* scrypt */
 	SLOT_KEY_FILE = 2,       /* the content of a file */
 	SLOT_SECRET_SERVICE = 3, /* a random key that a keyring holds */
 	SLOT_TPM = 4,            /* a random key that a TPM 2.0 holds */
-	/* 5 FIDO2: reserved, and kept as it is when the file is rewritten */
+	SLOT_FIDO2 = 5,          /* what a FIDO2 security key makes of a salt (hmac-secret) */
 	SLOT_RECOVERY = 6, /* sealed to the recovery key's box key */
 };
 
@@ -86,6 +92,19 @@ MUST_CHECK err_t devicefile_add_key_file(struct devicefile *df, const struct slo
 /* A key that something else holds (SLOT_SECRET_SERVICE, SLOT_TPM); params: how to get it from there. */
 MUST_CHECK err_t devicefile_add_held(struct devicefile *df, const struct slot_tag *tag, enum slot_kind kind,
     const uint8_t key[static SLOT_KEY_LEN], const uint8_t *params, size_t params_len);
+/* What a security key makes its secret of again, together with its own. */
+struct fido2_slot {
+	uint8_t credential[FIDO2_CREDENTIAL_MAX]; /* its id: the key's own secret, sealed for itself */
+	size_t credential_len;
+	uint8_t salt[FIDO2_SALT_LEN];             /* random */
+	uint8_t aaguid[FIDO2_AAGUID_LEN];         /* the model of the key: a hint for people, which nobody has checked */
+	bool with_pin;                            /* it is what the key makes for who knows its PIN: something else than without */
+};
+/* output: what the key made.  -EINVAL: an empty or too long id. */
+MUST_CHECK err_t devicefile_add_fido2(struct devicefile *df, const struct slot_tag *tag, const struct fido2_slot *how,
+    const uint8_t output[static FIDO2_OUTPUT_LEN]);
+/* -ENOENT: the slot is no security key's; -EBADMSG: it does not say what it should. */
+MUST_CHECK err_t devicefile_get_fido2(const struct devicefile *df, size_t i, struct fido2_slot *out);
 /* psk: the recovery PSK. */
 MUST_CHECK err_t devicefile_add_recovery(struct devicefile *df, const struct slot_tag *tag,
     const struct identity_public *recovery, const uint8_t psk[static 32]);
@@ -100,6 +119,8 @@ MUST_CHECK err_t devicefile_open_passphrase(struct devicefile *df, const void *p
 MUST_CHECK err_t devicefile_open_plain(struct devicefile *df);
 MUST_CHECK err_t devicefile_open_key_file(struct devicefile *df, const void *content, size_t len);
 MUST_CHECK err_t devicefile_open_held(struct devicefile *df, size_t i, const uint8_t key[static SLOT_KEY_LEN]);
+/* output: what the key makes of what devicefile_get_fido2 gave. */
+MUST_CHECK err_t devicefile_open_fido2(struct devicefile *df, size_t i, const uint8_t output[static FIDO2_OUTPUT_LEN]);
 MUST_CHECK err_t devicefile_open_recovery(struct devicefile *df, const struct identity *recovery);
 /* With the device secret itself, as another reading of the file gave it. */
 MUST_CHECK err_t devicefile_open_secret(struct devicefile *df, const uint8_t secret[static DEVICE_SECRET_LEN]);

@@ -38,6 +38,9 @@ MUST_CHECK err_t slot_get_label(struct cursor *c, char out[static SLOT_LABEL_MAX
 MUST_CHECK err_t devicefile_copy_secret(const uint8_t *secret, uint8_t **out);
 /* A slot gave this secret: the file is open if it authenticates all of the file. */
 MUST_CHECK err_t devicefile_accept(struct devicefile *df, const uint8_t *secret);
+/* A slot of any kind whose key and parameters are made. */
+MUST_CHECK err_t devicefile_add_with_key(struct devicefile *df, const struct slot_tag *tag, enum slot_kind kind,
+    const uint8_t key[static SLOT_KEY_LEN], const uint8_t *params, size_t params_len);
 
 /* Of the slots, with the anchor that the file has now: all of them anew, or nothing is changed. */
 MUST_CHECK err_t devicefile_wrap_slots(struct devicefile *df);

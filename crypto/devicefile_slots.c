@@ -5,7 +5,8 @@
  *   slot's key, sealed := AEAD(HKDF(device secret, no salt, "snugfs/1 slot key" || id), slot's key)
  *   associated data of both: the kind, the id and the parameters, as they are encoded
  *   parameters of a plain slot: {}; of a passphrase slot: { 0: salt (32), 1: log2 N, 2: r, 3: p }; of a key file slot:
- *   { 0: salt (32) }; of a recovery slot: { 0: the member id of the recovery key }; else as whoever holds the key wants it
+ *   { 0: salt (32) }; of a recovery slot: { 0: the member id of the recovery key }; of a security key's: devicefile_fido2.c;
+ *   else as whoever holds the key wants it
  *
  * A slot's id is random, and its key never changes, so each of these keys seals one message under the constant nonce.
  */
@@ -260,16 +261,21 @@ err_t devicefile_add_key_file(struct devicefile *df, const struct slot_tag *tag,
 	return add_keyed(df, &s, key.b);
 }
 
-err_t devicefile_add_held(struct devicefile *df, const struct slot_tag *tag, enum slot_kind kind,
+err_t devicefile_add_with_key(struct devicefile *df, const struct slot_tag *tag, enum slot_kind kind,
     const uint8_t key[static SLOT_KEY_LEN], const uint8_t *params, size_t params_len)
 {
 	CLEANUP(slot_clear) struct slot s = {.kind = 0};
 	err_t err;
-	if (kind != SLOT_SECRET_SERVICE && kind != SLOT_TPM)
-		return -EINVAL;
 	if ((err = begin_slot(df, kind, tag, &s)) || (err = bytes_append(&s.params, params, params_len)))
 		return err;
 	return add_keyed(df, &s, key);
+}
+
+err_t devicefile_add_held(struct devicefile *df, const struct slot_tag *tag, enum slot_kind kind,
+    const uint8_t key[static SLOT_KEY_LEN], const uint8_t *params, size_t params_len)
+{
+	return kind == SLOT_SECRET_SERVICE || kind == SLOT_TPM ?
+	    devicefile_add_with_key(df, tag, kind, key, params, params_len) : -EINVAL;
 }
 
 /* Recovery slots: to a public key, so that one can be added without the recovery key at hand. */

@@ -1,6 +1,6 @@
 /*
  * Fuzzes the device file.  First byte 0: a file as it is; 1: the array of slots of a file, of which the rest (with a right
- * HMAC) is made here; 2: the parameters of a passphrase slot.
+ * HMAC) is made here; 2: the parameters of a passphrase slot; 3: those of a security key's.
  */
 #include <errno.h>
 #include <string.h>
@@ -62,15 +62,13 @@ static void try_slots(const uint8_t *slots, size_t len)
 /* The map's head, key 0, a string of 32 bytes and key 1 stand before log2 N. */
 #define LOG_N_OFFSET 37
 
-/* Nothing opens with such a slot.  What scrypt would really work on is left out: it would take all of the time. */
-static void try_parameters(const uint8_t *params, size_t len)
+/* A file with a slot that nothing opens. */
+static struct devicefile *file_with(enum slot_kind kind, const uint8_t *params, size_t len)
 {
-	if (len > LOG_N_OFFSET && params[LOG_N_OFFSET] >= 14 && params[LOG_N_OFFSET] <= 22)
-		return;
 	struct bytes slots = {0}, file = {0};
 	const uint8_t wrapped[48] = {0};
 	FUZZ_REQUIRE(cbor_put_array(&slots, 1) == 0 && cbor_put_map(&slots, 6) == 0);
-	FUZZ_REQUIRE(cbor_put_uint(&slots, 0) == 0 && cbor_put_uint(&slots, SLOT_PASSPHRASE) == 0);
+	FUZZ_REQUIRE(cbor_put_uint(&slots, 0) == 0 && cbor_put_uint(&slots, (uint64_t)kind) == 0);
 	FUZZ_REQUIRE(cbor_put_uint(&slots, 1) == 0 && cbor_put_bytes(&slots, "slot id", 8) == 0);
 	FUZZ_REQUIRE(cbor_put_uint(&slots, 2) == 0 && cbor_put_text(&slots, "label") == 0);
 	FUZZ_REQUIRE(cbor_put_uint(&slots, 3) == 0 && cbor_put_uint(&slots, 1) == 0);
@@ -79,13 +77,38 @@ static void try_parameters(const uint8_t *params, size_t len)
 	make_file(slots.data, slots.len, &file);
 
 	struct devicefile *df = NULL;
-	if (devicefile_parse(file.data, file.len, &df) == 0) {
-		err_t err = devicefile_open_passphrase(df, "pass", 4);
-		FUZZ_REQUIRE(err == -EBADMSG || err == -EPROTO);
-		devicefile_free(df);
-	}
+	err_t err = devicefile_parse(file.data, file.len, &df);
+	FUZZ_REQUIRE((err == 0) == (df != NULL));
 	bytes_clear(&slots);
 	bytes_clear(&file);
+	return df;
+}
+
+/* What scrypt would really work on is left out: it would take all of the time. */
+static void try_passphrase(const uint8_t *params, size_t len)
+{
+	if (len > LOG_N_OFFSET && params[LOG_N_OFFSET] >= 14 && params[LOG_N_OFFSET] <= 22)
+		return;
+	struct devicefile *df = file_with(SLOT_PASSPHRASE, params, len);
+	if (df == NULL)
+		return;
+	err_t err = devicefile_open_passphrase(df, "pass", 4);
+	FUZZ_REQUIRE(err == -EBADMSG || err == -EPROTO);
+	devicefile_free(df);
+}
+
+static void try_fido2(const uint8_t *params, size_t len)
+{
+	const uint8_t output[FIDO2_OUTPUT_LEN] = {0};
+	struct fido2_slot how;
+	struct devicefile *df = file_with(SLOT_FIDO2, params, len);
+	if (df == NULL)
+		return;
+	err_t err = devicefile_get_fido2(df, 0, &how);
+	FUZZ_REQUIRE(err == -EBADMSG || (err == 0 && how.credential_len > 0 && how.credential_len <= FIDO2_CREDENTIAL_MAX));
+	/* It has no slot's key sealed, so nothing can open it. */
+	FUZZ_REQUIRE(devicefile_open_fido2(df, 0, output) == (err == 0 ? -ENOENT : err));
+	devicefile_free(df);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -97,6 +120,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	else if (data[0] == 1)
 		try_slots(data + 1, len - 1);
 	else if (data[0] == 2)
-		try_parameters(data + 1, len - 1);
+		try_passphrase(data + 1, len - 1);
+	else if (data[0] == 3)
+		try_fido2(data + 1, len - 1);
 	return 0;
 }

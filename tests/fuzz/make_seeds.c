@@ -97,6 +97,29 @@ static void keybox_seeds(void)
 	bytes_clear(&box);
 }
 
+/* A whole file, the parameters of its slot alone, and the same with an id that is longer than it may be. */
+static void fido2_seeds(void)
+{
+	const struct fido2_slot how = {.credential = {0xc0, 0xc1}, .credential_len = 64, .salt = {0x5a}, .aaguid = {0xaa}, .with_pin = true};
+	const uint8_t output[FIDO2_OUTPUT_LEN] = {0x0f};
+	struct devicefile *df;
+	struct bytes b = {0};
+	FUZZ_REQUIRE(devicefile_new(fuzz_secret, fuzz_vault_id, &df) == 0 && devicefile_add_plain(df, NULL) == 0);
+	FUZZ_REQUIRE(devicefile_add_fido2(df, NULL, &how, output) == 0 && devicefile_serialize(df, &b) == 0);
+	seed("devicefile", "plain-and-fido2", 0, b.data, b.len);
+	struct slot_view s = devicefile_slot_at(df, 1);
+	seed("devicefile", "fido2", 3, s.params, s.params_len);
+
+	/* Behind the id, which has a head of two bytes, come the same bytes as there. */
+	const uint8_t too_long[FIDO2_CREDENTIAL_MAX + 1] = {0};
+	bytes_reset(&b);
+	FUZZ_REQUIRE(bytes_append(&b, s.params, 2) == 0 && cbor_put_bytes(&b, too_long, sizeof(too_long)) == 0);
+	FUZZ_REQUIRE(bytes_append(&b, s.params + 4 + 64, s.params_len - 4 - 64) == 0);
+	seed("devicefile", "fido2-long-id", 3, b.data, b.len);
+	devicefile_free(df);
+	bytes_clear(&b);
+}
+
 static void devicefile_seeds(void)
 {
 	struct devicefile *df;
@@ -127,6 +150,7 @@ static void devicefile_seeds(void)
 	seed("devicefile", "weak-cost", 2, params, 42);
 	params[37] = 0x17;
 	seed("devicefile", "absurd-cost", 2, params, 42);
+	fido2_seeds();
 }
 
 static void add_raw(struct bytes *all, struct trust *t, struct bytes *statement)

@@ -353,7 +353,7 @@ static void unknown_slots_are_kept_byte_for_byte(void **state)
 {
 	(void)state;
 	struct bytes slots = {0}, file = {0}, again = {0};
-	put_slot(&slots, 5, "\xa1\x00\x01", 3, "sealed by a chip", 16);
+	put_slot(&slots, 7, "\xa1\x00\x01", 3, "sealed by a chip", 16);
 	size_t first_len = slots.len;
 	put_slot(&slots, SLOT_PLAIN, "\xa0", 1, secret, sizeof(secret));
 	size_t second_at = slots.len;
