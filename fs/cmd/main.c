@@ -3,6 +3,7 @@
  * a "fuse.snugfs" mount (SOURCE MOUNTPOINT -o OPTIONS), it is `mount`.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -168,6 +169,7 @@ main(int argc, char **argv)
 	const char *name = program_name(argc > 0 ? argv[0] : NULL);
 
 	launch_hold_standard_streams();
+	(void)signal(SIGXFSZ, SIG_IGN); /* where a file may not grow (ulimit -f) its writer gets an error, and the rest goes on */
 	if (strcmp(name, SUSPENDWATCH_NAME) == 0)
 		suspendwatch_main();
 	if (strcmp(name, MOUNTWATCH_NAME) == 0)

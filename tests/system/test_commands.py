@@ -683,6 +683,22 @@ def test_a_full_local_disk_fails_the_write_and_loses_nothing(cli):
 
 
 @needs_root
+def test_a_limit_on_the_size_of_files_fails_the_write_and_loses_nothing(cli):
+    cli.ok("init", cli.mp, "--no-passphrase")
+    subprocess.run(["sh", "-c", f'ulimit -f 2000; exec "{binary()}" mount "{cli.mp}"'], env=cli.env, stdin=subprocess.DEVNULL,
+                   check=True, timeout=TIMEOUT)
+    (cli.mp / "before").write_text("here")
+    with pytest.raises(OSError), open(cli.mp / "large", "wb") as f:
+        for _ in range(8):
+            f.write(os.urandom(1 << 20))
+            os.fsync(f.fileno())
+    assert (cli.mp / "before").read_text() == "here"
+    cli.ok("unmount", cli.mp)
+    cli.ok("mount", cli.mp)
+    assert (cli.mp / "before").read_text() == "here"
+    (cli.mp / "after").write_text("as ever")
+
+
 def test_a_full_store_is_told_and_filled_later(cli):
     cli.small_disk(cli.store, "1m")
     cli.up("--remote", cli.store)
