@@ -20,6 +20,8 @@
 #define DELETE_THREADS 4u
 /* By itself: so often, or when so many bases were written, and not while the folder is in use. */
 #define EVERY_S 86400u
+/* What more the clock has gone since the run before is believed by the next one. */
+#define LEAP_S (2 * EVERY_S)
 
 err_t
 gc_step(struct gc *g, uint64_t done, uint64_t total, const char *what)
@@ -257,7 +259,7 @@ collect(struct gc *g)
 		return 0;
 	if ((err = drop_all(g)) != 0)
 		return err;
-	g->last_s = g->note_s;
+	g->last_s = g->run_s;
 	return gc_state_save(g);
 }
 
@@ -285,6 +287,30 @@ count_leftovers(struct gc *g)
 	return err;
 }
 
+/* The newest commit's, by its author's clock. */
+static uint64_t
+time_of_head(struct vault *v)
+{
+	uint64_t time_s = 0;
+
+	meta_lock(v->meta);
+	for (size_t i = 0; v->has_head && i < v->author_count; i++)
+		if (v->authors[i].seq == v->head_seq)
+			time_s = v->authors[i].time_ns / 1000000000u;
+	meta_unlock(v->meta);
+	return time_s;
+}
+
+static uint64_t
+later_of(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/*
+ * A clock that was far from right once, as before a computer without a battery has asked for the time, must not end history: what
+ * the run before saw is believed, too, and the newest commit.  If they were wrong, the next run knows.
+ */
 static void
 set_clocks(struct gc *g)
 {
@@ -294,7 +320,10 @@ set_clocks(struct gc *g)
 	if (store_clock_skew(g->s->store, &ahead) != 0)
 		ahead = 0;
 	g->now_s = ahead < 0 && (uint64_t)-ahead < now ? now - (uint64_t)-ahead : now;
-	g->note_s = ahead > 0 ? now + (uint64_t)ahead : now;
+	g->run_s = ahead > 0 ? now + (uint64_t)ahead : now;
+	g->note_s = later_of(g->run_s, later_of(g->last_s, time_of_head(g->s->v)));
+	if (g->last_s != 0 && g->now_s > g->last_s + LEAP_S)
+		g->now_s = g->last_s + LEAP_S;
 }
 
 /* What needs no round: the store's own words. */
@@ -303,9 +332,9 @@ look(struct gc *g)
 {
 	err_t err;
 
-	set_clocks(g);
 	if ((err = gc_state_load(g)) != 0)
 		return err;
+	set_clocks(g);
 	g->keep_s = g->o->keep_s >= 0 ? g->o->keep_s : g->saved_keep_s >= 0 ? g->saved_keep_s : GC_KEEP_DEFAULT_S;
 	g->r->keep_s = (uint64_t)g->keep_s;
 	if ((err = gc_list_objects(g)) != 0 || (err = count_leftovers(g)) != 0)

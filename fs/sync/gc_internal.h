@@ -59,6 +59,7 @@ struct gc {
 	int64_t keep_s;
 	uint64_t now_s;  /* to decide with: early rather than late */
 	uint64_t note_s; /* to remember: late rather than early */
+	uint64_t run_s;  /* when this run is */
 	/* remembered */
 	int64_t saved_keep_s;
 	uint64_t last_s;

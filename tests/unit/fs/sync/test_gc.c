@@ -28,18 +28,31 @@ make_older(void *ctx, const struct segment *seg)
 }
 
 static void
-let_days_pass(struct side *s, unsigned days)
+let_days_pass(struct side *s, int days)
 {
 	struct segment v[200], *end = v;
 
 	assert_int_equal(meta_segment_scan(s->v->meta, false, make_older, &end), 0);
 	meta_lock(s->v->meta);
 	for (struct segment *seg = v; seg < end; seg++) {
-		seg->dead_since -= seg->dead_since != 0 ? days * (uint64_t)DAY_S : 0;
-		seg->sparse_since -= seg->sparse_since != 0 ? days * (uint64_t)DAY_S : 0;
+		seg->dead_since -= seg->dead_since != 0 ? (uint64_t)(days * (int64_t)DAY_S) : 0;
+		seg->sparse_since -= seg->sparse_since != 0 ? (uint64_t)(days * (int64_t)DAY_S) : 0;
 		assert_int_equal(meta_segment_put(s->v->meta, seg), 0);
 	}
 	meta_unlock(s->v->meta);
+}
+
+/* As if all that is remembered of times had been noted by another clock, which was ahead of today's by so much. */
+static void
+let_clock_leap(struct side *s, int days)
+{
+	struct gc g = { .s = s->sync };
+
+	let_days_pass(s, -days);
+	assert_int_equal(gc_state_load(&g), 0);
+	g.last_s += (uint64_t)(days * (int64_t)DAY_S);
+	assert_int_equal(gc_state_save(&g), 0);
+	gc_clear(&g);
 }
 
 /* As if what nothing refers to had been seen so much earlier. */
@@ -91,6 +104,37 @@ what_was_deleted_goes_when_history_is_over_and_not_before(void **state)
 	sync_ok(&f->b);
 	assert_same_tree(&f->a, &f->b);
 	assert_store_is_whole(f, &f->a);
+}
+
+static void
+a_clock_that_was_wrong_for_a_while_ends_no_history(void **state)
+{
+	static const int leaps[] = { 3650, -3650, -10950, 10950 }; /* each is taken back */
+	struct fixture *f = *state;
+	struct gc_report r;
+
+	make_random(&f->a, INODE_ROOT, "goes", 3 << 20);
+	sync_ok(&f->a);
+	remove_file(&f->a, "goes");
+	sync_ok(&f->a);
+	r = collect_ok(&f->a, 30 * DAY_S, false);
+	assert_int_equal(r.history.objects, 1);
+	for (size_t k = 0; k < ARRAY_LEN(leaps); k++) {
+		for (int back = 0; back < 2; back++) {
+			let_clock_leap(&f->a, back ? -leaps[k] : leaps[k]);
+			r = collect_ok(&f->a, 30 * DAY_S, false);
+			assert_int_equal(r.dead.objects, 0);
+			assert_int_equal(r.history.objects, 1);
+		}
+	}
+	/* The right time is believed soon, whatever it was before. */
+	let_clock_leap(&f->a, 3650);
+	(void)collect_ok(&f->a, 30 * DAY_S, false);
+	(void)collect_ok(&f->a, 30 * DAY_S, false);
+	let_days_pass(&f->a, 31);
+	r = collect_ok(&f->a, 30 * DAY_S, false);
+	assert_int_equal(r.dead.objects, 1);
+	assert_int_equal(count_objects(f, "s"), 0);
 }
 
 static void
@@ -589,6 +633,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(what_was_deleted_goes_when_history_is_over_and_not_before),
+		TEST(a_clock_that_was_wrong_for_a_while_ends_no_history),
 		TEST(a_dry_run_says_what_would_be_done_and_does_nothing),
 		TEST(an_orphan_goes_at_once_only_if_that_is_asked_for),
 		TEST(what_is_left_in_a_sparse_segment_is_moved_and_nobody_sees_it),
