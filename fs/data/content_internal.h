@@ -11,6 +11,8 @@
 #include "extents.h"
 
 #define FILE_LOCKS 256
+/* So many chunks are unmapped, or looked through, before the meta lock is let go: their maps may be long. */
+#define STEP_CHUNKS 64
 
 struct content {
 	struct meta *meta;
