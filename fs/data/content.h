@@ -3,8 +3,8 @@
  *
  * LOCKING: one of 256 rwlocks by inode number is held shared for a read and exclusively for a change, outside the meta lock;
  * a read's segment I/O and decryption happen under that alone.  A write encrypts and appends under no lock at all, and holds
- * the file's only to map what it has appended.  Two files may share a lock: a thread holds one at a time, or several by
- * content_lock_files.
+ * the file's only to map what it has appended; one into a block in many pieces holds it from the moment when it reads the rest
+ * of that (content_widen.c).  Two files may share a lock: a thread holds one at a time, or several by content_lock_files.
  * Uses meta.h, segstore.h, fetcher.h, keyring.h, compress.h, frame.h.
  */
 #ifndef SNUGFS_CONTENT_H

@@ -117,6 +117,40 @@ MUST_CHECK err_t change_prepare(struct change *g, struct scratch *s, struct chun
     const struct extent *x);
 /* After content_mark_pending. The chunk may be gone afterwards. */
 void change_apply(struct content *c, struct scratch *s, struct inode *i, struct change *g);
+/*
+ * content_widen.c: blocks in many pieces.
+ *
+ * Would a write of [off, end), mapped as it is in that list, leave a block of 4 KiB in more pieces than it may be in?
+ */
+bool widen_is_due(const struct extent_list *l, uint64_t off, uint64_t end);
+/* The blocks that such a write touches. */
+static inline uint64_t
+widen_begin(uint64_t off)
+{
+	return off - off % FRAME_RAW_LEN;
+}
+static inline uint64_t
+widen_end(uint64_t end)
+{
+	return widen_begin(end + FRAME_RAW_LEN - 1);
+}
+/* Data with the rest of the blocks that it begins and ends in, as far as the file goes. */
+struct widened {
+	uint64_t off;
+	size_t len;
+	uint8_t *data;
+};
+void widened_clear(struct widened *w); /* cleanup handler */
+/* [file lock]  As content_read_here. */
+MUST_CHECK err_t widen_read(struct content *c, struct scratch *s, uint64_t ino, uint64_t off, const uint8_t *data, size_t len,
+    struct widened *out);
+
+/*
+ * Reads what is here of [off, off + *len), which is cut at the file's end.  -ENODATA: some of it is not here; -EBADMSG: damaged.
+ * Nothing is logged.  [file lock]
+ */
+MUST_CHECK err_t content_read_here(struct content *c, struct scratch *s, uint64_t ino, uint64_t off, size_t *len, uint8_t *buf);
+
 /* The inode's part of every change by a user: size, times, what is pending. [meta lock] */
 void content_mark_pending(struct content *c, struct inode *i, uint64_t new_size);
 /* [meta lock] mtime and ctime to now; after content_mark_pending. */

@@ -413,21 +413,40 @@ read_pieces(struct content *c, struct scratch *s, struct reading *r)
 	return e;
 }
 
-/* One try, with what is here. */
+/* [file lock] One try, with what is here. */
 static err_t
-read_local(struct content *c, struct scratch *s, struct reading *r)
+read_held(struct content *c, struct scratch *s, struct reading *r)
 {
-	content_lock_file(c, r->ino, false);
 	meta_lock_warm(c->meta, r->ino, r->off, r->len);
 
 	err_t e = collect(c, s, r->ino, r->off, &r->len, &r->origin);
 
 	meta_unlock(c->meta);
-	if (!e && r->len) {
-		zero_holes(s, r->off, r->len, r->buf);
-		e = read_pieces(c, s, r);
-	}
+	if (e || !r->len)
+		return e;
+	zero_holes(s, r->off, r->len, r->buf);
+	return read_pieces(c, s, r);
+}
+
+static err_t
+read_local(struct content *c, struct scratch *s, struct reading *r)
+{
+	content_lock_file(c, r->ino, false);
+
+	err_t e = read_held(c, s, r);
+
 	content_unlock_file(c, r->ino);
+	return e;
+}
+
+err_t
+content_read_here(struct content *c, struct scratch *s, uint64_t ino, uint64_t off, size_t *len, uint8_t *buf)
+{
+	struct reading r = {.ino = ino, .off = off, .len = *len, .buf = buf};
+	err_t e = read_held(c, s, &r);
+
+	if (!e)
+		*len = r.len;
 	return e;
 }
 

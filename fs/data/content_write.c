@@ -25,6 +25,8 @@ struct writing {
 	size_t count;
 	size_t appended; /* pieces that are in a segment */
 	bool outdated;   /* the file got other keys before the pieces were mapped */
+	bool bitty;      /* a block would come to be in too many pieces: nothing was mapped */
+	bool as_it_is;   /* whatever that leaves */
 };
 
 static void
@@ -144,6 +146,9 @@ map_all(struct writing *w)
 		e = segstore_note_owner(w->c->ss, x->seg, w->ino);
 		if (!e)
 			e = meta_chunk_get_for_writing(w->c->meta, i, x->off / CHUNK_LEN, x->off, x->off + x->len, &ch);
+		w->bitty |= !e && !w->as_it_is && widen_is_due(&ch->current, x->off, x->off + x->len);
+		if (w->bitty)
+			return -EAGAIN;
 		if (!e)
 			e = change_prepare(&w->changes[k], w->s, ch, x->off, x->len, x);
 	}
@@ -174,23 +179,83 @@ release_appended(struct writing *w)
 }
 
 static err_t
-write_once(struct writing *w)
+append_all(struct writing *w)
 {
 	err_t e = content_writing_key(w->c, w->ino, &w->key);
 
 	w->appended = 0;
-	w->outdated = false;
+	w->outdated = w->bitty = false;
 	while (!e && w->appended < w->count)
 		e = append_some(w);
-	if (e && !w->appended)
-		return e;
-	content_lock_file(w->c, w->ino, true);
+	return e;
+}
+
+/* [file lock, exclusive] failed: why not all of it was appended. */
+static err_t
+map_or_release(struct writing *w, err_t failed)
+{
+	err_t e = failed;
+
 	meta_lock_warm(w->c->meta, w->ino, w->off, w->len);
 	if (!e)
 		e = map_all(w);
 	if (e)
 		release_appended(w);
 	meta_unlock(w->c->meta);
+	return e;
+}
+
+static err_t
+write_once(struct writing *w)
+{
+	err_t e = append_all(w);
+
+	if (e && !w->appended)
+		return e;
+	content_lock_file(w->c, w->ino, true);
+	e = map_or_release(w, e);
+	content_unlock_file(w->c, w->ino);
+	return e;
+}
+
+static err_t
+write_all(struct writing *w)
+{
+	err_t e = writing_init(w);
+
+	if (e)
+		return e;
+	do
+		e = write_once(w);
+	while (w->outdated);
+	return e;
+}
+
+/*
+ * The same with the rest of the blocks at both ends, with the lock held from reading that to mapping it: so nobody's write in between
+ * is undone.  It is rare, and waits for nothing that is not here.
+ */
+static err_t
+write_widened(const struct writing *w)
+{
+	CLEANUP(widened_clear) struct widened wide = {0};
+	CLEANUP(writing_clear) struct writing all = {.c = w->c, .ino = w->ino, .off = w->off, .data = w->data, .len = w->len,
+		.keep_times = w->keep_times, .as_it_is = true};
+
+	content_lock_file(w->c, w->ino, true);
+	/* What can't be read stays where it is, and in pieces. */
+	if (!widen_read(w->c, w->s, w->ino, w->off, w->data, w->len, &wide)) {
+		all.off = wide.off;
+		all.data = wide.data;
+		all.len = wide.len;
+	}
+
+	err_t e = writing_init(&all);
+
+	do {
+		e = e && !all.outdated ? e : append_all(&all);
+		e = map_or_release(&all, e);
+	} while (all.outdated);
 	content_unlock_file(w->c, w->ino);
 	return e;
 }
@@ -207,14 +272,9 @@ write_file(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, s
 		.c = c, .ino = ino, .off = off, .data = data, .len = len, .keep_times = keep_times,
 	};
 
-	err_t e = writing_init(&w);
+	err_t e = write_all(&w);
 
-	if (e)
-		return e;
-	do
-		e = write_once(&w);
-	while (w.outdated);
-	return e;
+	return w.bitty ? write_widened(&w) : e;
 }
 
 err_t
@@ -383,8 +443,41 @@ content_discard(struct content *c, uint64_t ino)
 	return punch(c, ino, 0, UINT64_MAX, true);
 }
 
+/* What a hole is going to take of a block.  *end is cut at the file's end. */
+static bool
+is_bitty(struct content *c, uint64_t ino, uint64_t off, uint64_t *end)
+{
+	struct inode *i;
+	struct chunk *ch;
+	bool bitty = false;
+
+	meta_lock(c->meta);
+	if (!meta_inode_get(c->meta, ino, &i)) {
+		*end = *end < i->size ? *end : i->size;
+		bitty = off < *end && !meta_chunk_get_for_reading(c->meta, i, off / CHUNK_LEN, off, *end, &ch) &&
+		    widen_is_due(&ch->current, off, *end);
+	}
+	meta_unlock(c->meta);
+	return bitty;
+}
+
+/* A hole may cut an extent in two.  Where that is a block of many, it is written first, and so becomes one again. */
+static err_t
+join_block(struct content *c, uint64_t ino, uint64_t off, uint64_t end)
+{
+	static const uint8_t ZEROS[FRAME_RAW_LEN];
+
+	return is_bitty(c, ino, off, &end) ? write_file(c, ino, off, ZEROS, (size_t)(end - off), false) : 0;
+}
+
 err_t
 content_punch(struct content *c, uint64_t ino, uint64_t off, uint64_t len)
 {
-	return punch(c, ino, off, len < UINT64_MAX - off ? off + len : UINT64_MAX, false);
+	uint64_t end = len < UINT64_MAX - off ? off + len : UINT64_MAX;
+	uint64_t first_end = widen_begin(off) + FRAME_RAW_LEN, last = widen_begin(end);
+	err_t e = join_block(c, ino, off, end < first_end ? end : first_end);
+
+	if (!e && last >= first_end)
+		e = join_block(c, ino, last, end);
+	return e ? e : punch(c, ino, off, end, false);
 }
