@@ -88,7 +88,7 @@ print_answer(const json_t *a)
 	print_count(freed, "orphans", "left by pushes that were cut short");
 	print_count(freed, "bases", "superseded bases");
 	print_count(freed, "boxes", "key boxes that nobody needs any more");
-	print_count(freed, "leftovers", "left by a collection that was cut short");
+	print_count(freed, "leftovers", "sent by this computer for nothing, or left by a collection that was cut short");
 	print_count(a, "moved", dry ? "more than half dead, would be emptied" : "more than half dead, emptied");
 	if (keep >= DAY_S)
 		printf("History is kept for %" PRIu64 " day%s.\n", keep / DAY_S, keep / DAY_S == 1 ? "" : "s");

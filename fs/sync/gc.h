@@ -33,7 +33,7 @@ struct gc_report {
 	struct gc_count orphans;
 	struct gc_count bases;     /* manifests and parts */
 	struct gc_count boxes;     /* of invitations that are over, or that no statement names */
-	struct gc_count leftovers; /* of a collection that was cut short */
+	struct gc_count leftovers; /* of a collection that was cut short, and what this device has uploaded for nothing */
 	struct gc_count moved;     /* sparse segments whose rest was put elsewhere; they are dead from now on */
 	/* to stay */
 	struct gc_count history;   /* dead, but some state within the retention time has it */

@@ -315,7 +315,7 @@ is_idle(const struct sync *s)
 	return s->v->has_head && p.inode_count == 0 && p.dentry_count == 0;
 }
 
-/* What was uploaded and nobody needs any more is gc's to collect once it has no row here. */
+/* What was uploaded and nobody needs any more is gc's to delete once it has no row here. */
 static void
 sweep(struct sync *s)
 {
@@ -366,10 +366,10 @@ push_rounds(struct sync *s, bool follow, bool *pushed_out)
 		return report_why(s, -EFBIG, "\"%s\" is too large to be sent to the store; it stays on this computer only; all else "
 		    "is synced", found.path);
 	if (is_idle(s)) {
-		pthread_mutex_lock(&s->lock);
-		numset_clear(&s->uploaded); /* commits name them all */
-		pthread_mutex_unlock(&s->lock);
 		sweep(s);
+		pthread_mutex_lock(&s->lock);
+		numset_clear(&s->uploaded); /* commits name them all, or they are given up */
+		pthread_mutex_unlock(&s->lock);
 	}
 	*pushed_out = pushed;
 	return 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "gc_internal.h"
 #include "settle.h"
 #include "upload_internal.h"
 #include "usage.h"
@@ -307,6 +308,29 @@ find_unused(struct meta *m, struct segment_list *unused_out)
 	return err;
 }
 
+/*
+ * Nobody else knows their names, and no commit of this device will have them: they need not wait until they are taken for orphans.
+ * Before the first commit nobody could find these out, nor drop them.
+ */
+static err_t
+doom_unused(struct sync *s, const struct segment_list *unused)
+{
+	struct gc_names names = { 0 };
+	struct meta *m = s->v->meta;
+	err_t err;
+
+	meta_lock(m);
+	err = gc_doomed_get(m, &names);
+	for (size_t i = 0; err == 0 && i < unused->count; i++)
+		if (!s->v->has_head || upload_is_done(s, unused->v[i].id))
+			err = gc_names_add(&names, unused->v[i].name);
+	if (err == 0)
+		err = gc_doomed_put(m, &names);
+	meta_unlock(m);
+	free(names.v);
+	return err;
+}
+
 err_t
 upload_sweep(struct sync *s)
 {
@@ -319,7 +343,7 @@ upload_sweep(struct sync *s)
 	if ((err = find_unused(m, &unused)) != 0)
 		return err;
 	/* A row on the disk may still point there: only when it is overwritten may the bytes go. */
-	if (unused.count > 0 && (err = meta_sync(m)) != 0)
+	if (unused.count > 0 && ((err = meta_sync(m)) != 0 || (err = doom_unused(s, &unused)) != 0))
 		return err;
 	for (size_t i = 0; i < unused.count; i++) {
 		err = segstore_drop(s->v->segments, unused.v[i].id);

@@ -475,6 +475,38 @@ when_the_file_that_a_full_store_did_not_get_is_deleted_nothing_of_it_is_left_her
 	assert_int_equal(count_segments(&f->a), before);
 }
 
+static void
+what_a_full_store_got_for_nothing_is_deleted_by_who_sent_it(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned commits = 0; commits < 2; commits++) {
+		make_random(&f->a, INODE_ROOT, "file", 3000);
+		fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_CREATE, .prefix = "c/",
+		    .error = -ENOSPC });
+		sync_fails(&f->a, -ENOSPC);
+		assert_int_equal(count_objects(f, "s"), 1);
+		assert_int_equal(collect_ok(&f->a, 0, false).leftovers.objects, 0);
+		assert_int_equal(count_objects(f, "s"), 1);
+		assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "file"), 0);
+		make_dir(&f->a, INODE_ROOT, commits == 0 ? "folder" : "another");
+		sync_fails(&f->a, -ENOSPC);
+		assert_int_equal(collect_ok(&f->a, 0, false).leftovers.objects, 1);
+		assert_int_equal(count_objects(f, "s"), 0);
+		no_fault(&f->a);
+		sync_ok(&f->a);
+	}
+	make_random(&f->a, INODE_ROOT, "file", 3000);
+	fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_CREATE, .prefix = "c/", .error = -ENOSPC });
+	sync_fails(&f->a, -ENOSPC);
+	no_fault(&f->a);
+	assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "file"), 0);
+	sync_ok(&f->a); /* there is room all the same */
+	assert_int_equal(collect_ok(&f->a, 0, false).leftovers.objects, 1);
+	assert_int_equal(count_objects(f, "s"), 0);
+	assert_store_is_whole(f, &f->a);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -497,6 +529,7 @@ main(void)
 		TEST(a_lost_marker_is_written_anew),
 		TEST(of_a_missing_segment_only_its_files_are_affected),
 		TEST(what_a_full_store_did_not_get_is_given_up_here_when_its_file_is_deleted),
+		TEST(what_a_full_store_got_for_nothing_is_deleted_by_who_sent_it),
 		TEST(when_the_file_that_a_full_store_did_not_get_is_deleted_nothing_of_it_is_left_here),
 		TEST(what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is),
 		TEST(what_is_damaged_in_a_segment_is_never_read_and_the_rest_is),
