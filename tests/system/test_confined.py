@@ -5,9 +5,9 @@ import pathlib
 
 import pytest
 
+from accounts import Cli
 from conftest import binary, new_root
 from posixlib import needs_root
-from test_commands import Cli
 
 pytestmark = needs_root  # fusermount3 gives nobody rights who is confined
 

@@ -7,15 +7,8 @@ import subprocess
 
 import pytest
 
-from conftest import new_root, wait_until
-from test_commands import Cli
-
-
-@pytest.fixture
-def cli():
-    c = Cli(new_root())
-    yield c
-    c.clean_up()
+from accounts import cli  # noqa: F401: fixtures
+from conftest import wait_until
 
 
 def test_lock_closes_the_folder_and_ends_its_daemon(cli):

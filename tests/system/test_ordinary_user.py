@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
+from accounts import TIMEOUT, Cli
 from conftest import new_root, wait_until
-from test_commands import TIMEOUT, Cli
 from test_lock import is_closed, logind  # noqa: F401  pylint: disable=unused-import
 
 USER = {"user": "nobody", "group": "nogroup", "extra_groups": ()} if os.geteuid() == 0 else {}

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from accounts import Cli, cli, one_sentence, other, synced  # noqa: F401: fixtures
 from conftest import binary, wait_until
-from test_commands import Cli, cli, one_sentence, other, synced  # noqa: F401: fixtures
 
 
 def json_of(cli, *args):

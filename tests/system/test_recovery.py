@@ -7,24 +7,9 @@ import pytest
 import reader
 import trees
 
-from conftest import new_root
-from test_commands import KEY, Cli
+from accounts import KEY, cli, other  # noqa: F401: fixtures
 
 SHARE = re.compile(r"^(?:[0-9A-HJKMNP-TV-Z]{4}-){8}[0-9A-HJKMNP-TV-Z]{4}$", re.MULTILINE)
-
-
-@pytest.fixture
-def cli():
-    c = Cli(new_root())
-    yield c
-    c.clean_up()
-
-
-@pytest.fixture
-def other():
-    c = Cli(new_root())
-    yield c
-    c.clean_up()
 
 
 @pytest.fixture

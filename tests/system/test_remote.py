@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
+from accounts import Cli, cli, other, synced  # noqa: F401: fixtures
 from conftest import wait_until
-from test_commands import Cli, cli, other, synced  # noqa: F401: fixtures
 
 
 @pytest.fixture

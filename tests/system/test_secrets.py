@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 import reader
+from accounts import KEY, Cli
 from conftest import binary, new_root, wait_until
 from reader import expand, extract
-from test_commands import KEY, Cli
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to look into another process")
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from test_commands import Cli, one_sentence
+from accounts import Cli, one_sentence
 from conftest import new_root, wait_until
 from unlockers import Keyring, Tpm
 
