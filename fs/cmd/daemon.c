@@ -399,6 +399,13 @@ serve(struct daemon *d, const struct daemon_params *p)
 }
 
 /*
+ * What is so large is mapped by itself, and leaves no gap behind; and so much may be free at the heap's end.  Otherwise both would grow
+ * to the longest batch of rows that was ever written.
+ */
+#define HEAP_LARGE (4 << 20)
+#define HEAP_SPARE (8 << 20)
+
+/*
  * The threads take turns at serving the kernel: with heaps of their own each would come to hold a cache that another has
  * let go of since (366 MiB where 150 do, after a walk through a million files).
  */
@@ -406,6 +413,8 @@ static void
 share_heap(void)
 {
 	(void)mallopt(M_ARENA_MAX, 1);
+	(void)mallopt(M_MMAP_THRESHOLD, HEAP_LARGE);
+	(void)mallopt(M_TRIM_THRESHOLD, HEAP_SPARE);
 }
 
 int

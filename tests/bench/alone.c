@@ -1,5 +1,6 @@
 #include "alone.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,10 @@ alone_make(struct alone *a, const char *parent)
 	struct vault_create_params params = {.dir = a->dir, .device_name = "bench", .lock = PLAIN};
 	uint8_t recovery[RECOVERY_KEY_LEN];
 
+	/* The heap as the daemon has it (fs/cmd/daemon.c). */
+	(void)mallopt(M_ARENA_MAX, 1);
+	(void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
+	(void)mallopt(M_TRIM_THRESHOLD, 8 << 20);
 	snprintf(a->dir, sizeof(a->dir), "%.4000s/vault", parent);
 	check(secmem_init(), "memory");
 	check(vault_create(&params, recovery), "create");

@@ -1,10 +1,11 @@
 /*
- * What a file in very many pieces costs the daemon alone: the vfs driven without a mount.   bench_extents DIR GIB WRITES DENSE_MIB
+ * What a file in very many pieces costs the daemon alone: the vfs driven without a mount.   bench_extents DIR GIB WRITES DENSE_MIB [BYTES]
  *
  * DIR must exist; a vault is made in it and stays.  A sparse file of GIB gets one extent in every block of 4 KiB, as random writes
  * all over it would leave it; of each block only the first byte is written, so that its map is as large as it gets and the disk
  * need not be.  Then WRITES random blocks are overwritten in full.  A second file of DENSE_MIB is written in one piece, overwritten
- * block by block in random order, and left to the tidying: what it reads like before and after.
+ * block by block in random order, and left to the tidying: what it reads like before and after.  A third one gets BYTES single bytes
+ * at random places in two chunks.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -268,11 +269,28 @@ dense(uint64_t chunks)
 	read_through(ino, chunks, "dense, left alone");
 }
 
+static void
+bytes(uint64_t count)
+{
+	double wall = clock_now(CLOCK_MONOTONIC), cpu = clock_now(CLOCK_PROCESS_CPUTIME_ID);
+	uint64_t ino = make("bytes"), step = count / 10 > 0 ? count / 10 : 1;
+
+	for (uint64_t k = 0; k < count; k++) {
+		put(ino, CHUNK_LEN + mix(k + 1) % (2 * CHUNK_LEN), 1);
+		if ((k + 1) % step == 0)
+			tenth("byte", k + 1, step, &wall, &cpu);
+	}
+	check(meta_sync(b.vault->meta), "commit");
+	printf("bytes: %llu extents\n", (unsigned long long)extents_of(ino));
+	tidy();
+	printf("bytes: %llu extents\n", (unsigned long long)extents_of(ino));
+}
+
 int
 main(int argc, char **argv)
 {
-	if (argc != 5) {
-		fprintf(stderr, "usage: bench_extents DIR GIB WRITES DENSE_MIB\n");
+	if (argc < 5 || argc > 6) {
+		fprintf(stderr, "usage: bench_extents DIR GIB WRITES DENSE_MIB [BYTES]\n");
 		return 2;
 	}
 	memset(data, 'x', sizeof(data));
@@ -283,6 +301,8 @@ main(int argc, char **argv)
 	memset(data, 'x', sizeof(data));
 	if (strtoull(argv[2], NULL, 10) > 0)
 		sparse(strtoull(argv[2], NULL, 10) << 10, strtoull(argv[3], NULL, 10));
+	if (argc > 5)
+		bytes(strtoull(argv[5], NULL, 10));
 	alone_close(&b);
 	return 0;
 }
