@@ -2,8 +2,7 @@
  * holder.h: what keeps 32 secret bytes for us outside of the vault's folder: the user's keyring (Secret Service) or the
  * computer's TPM 2.0.  A device file's slots keep their keys there, and its anchor.
  *
- * Each call runs in a short-lived process of its own, so that neither GLib nor a TPM library, their threads, and their
- * copies of the secret live on in ours: call it before there are threads.  Only 32 bytes in secret memory come back.
+ * Each call runs in a process apart (apart.h): call it before there are threads.  Only 32 bytes in secret memory come back.
  * On failure *why_out (malloc'ed, the caller's) says in a clause what is wrong and what to do: "the keyring is locked: …".
  * Uses err.h, secmem.h, devicefile.h.
  */

@@ -4,21 +4,16 @@
 #ifndef SNUGFS_HOLDER_INTERNAL_H
 #define SNUGFS_HOLDER_INTERNAL_H
 
+#include "apart.h"
 #include "holder.h"
-
-#define HOLDER_WHY_MAX 512
 
 /* Lies in locked memory that both processes see. */
 struct holder_exchange {
+	struct apart room;
 	uint8_t secret[HOLDER_SECRET_LEN];
 	uint8_t place[HOLDER_PLACE_MAX];
 	size_t place_len;
-	char why[HOLDER_WHY_MAX];
-	err_t err;
 };
-
-/* Sets why and gives err back. */
-__attribute__((format(printf, 3, 4))) err_t holder_fail(struct holder_exchange *x, err_t err, const char *fmt, ...);
 
 /* A library's three verbs: put reads x->secret and fills x->place, get reads x->place and fills x->secret. */
 MUST_CHECK err_t holder_keyring_put(struct holder_exchange *x, const struct holder_item *item);

@@ -39,7 +39,7 @@ load(struct holder_exchange *x)
 {
 	err_t err = library_load(LIBRARY, symbols, ARRAY_LEN(symbols));
 
-	return err == 0 ? 0 : holder_fail(x, -ENOTSUP, "%s is not installed, without which the keyring cannot be asked: install "
+	return err == 0 ? 0 : apart_fail(&x->room, -ENOTSUP, "%s is not installed, without which the keyring cannot be asked: install "
 	    "it, or unlock in another way", LIBRARY);
 }
 
@@ -61,11 +61,11 @@ static err_t
 explain(struct holder_exchange *x, const GError *e)
 {
 	if (lib.g_error_matches(e, lib.secret_error_get_quark(), SECRET_ERROR_IS_LOCKED))
-		return holder_fail(x, -EACCES, "%s", LOCKED);
+		return apart_fail(&x->room, -EACCES, "%s", LOCKED);
 	if (e->domain == lib.g_io_error_quark() || e->domain == lib.g_dbus_error_quark())
-		return holder_fail(x, -ENOTSUP, "there is no keyring (Secret Service) to be reached from here: unlock in another "
+		return apart_fail(&x->room, -ENOTSUP, "there is no keyring (Secret Service) to be reached from here: unlock in another "
 		    "way, or try again in the desktop session");
-	return holder_fail(x, -EIO, "the keyring refuses: %s", e->message);
+	return apart_fail(&x->room, -EIO, "the keyring refuses: %s", e->message);
 }
 
 err_t
@@ -138,9 +138,9 @@ find(struct holder_exchange *x, GList **out)
 	if (e != NULL)
 		return explain(x, e);
 	if (*out == NULL && is_any_locked())
-		return holder_fail(x, -EACCES, "%s", LOCKED);
+		return apart_fail(&x->room, -EACCES, "%s", LOCKED);
 	if (*out == NULL)
-		return holder_fail(x, -ENOENT, "the keyring does not have what this vault keeps there: it is another user's or "
+		return apart_fail(&x->room, -ENOENT, "the keyring does not have what this vault keeps there: it is another user's or "
 		    "computer's, or it was reset");
 	return 0;
 }
@@ -161,12 +161,12 @@ holder_keyring_get(struct holder_exchange *x)
 	if (e != NULL)
 		return explain(x, e);
 	if (value == NULL)
-		return holder_fail(x, -EACCES, "%s", LOCKED);
+		return apart_fail(&x->room, -EACCES, "%s", LOCKED);
 	data = lib.secret_value_get(value, &len);
 	if (len == HOLDER_SECRET_LEN)
 		secmem_copy(x->secret, data, HOLDER_SECRET_LEN);
 	lib.secret_value_unref(value);
-	return len == HOLDER_SECRET_LEN ? 0 : holder_fail(x, -EBADMSG, "what the keyring has for this vault was changed");
+	return len == HOLDER_SECRET_LEN ? 0 : apart_fail(&x->room, -EBADMSG, "what the keyring has for this vault was changed");
 }
 
 err_t

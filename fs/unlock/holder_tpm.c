@@ -96,19 +96,19 @@ explain(struct holder_exchange *x, TSS2_RC rc)
 	switch (plain_code(rc)) {
 	case TPM2_RC_AUTH_FAIL:
 	case TPM2_RC_BAD_AUTH:
-		return holder_fail(x, -EKEYREJECTED, "the TPM refuses this PIN: try again, but after a few wrong ones it locks itself "
+		return apart_fail(&x->room, -EKEYREJECTED, "the TPM refuses this PIN: try again, but after a few wrong ones it locks itself "
 		    "for a while");
 	case TPM2_RC_LOCKOUT:
-		return holder_fail(x, -EAGAIN, "the TPM has locked itself after wrong PINs: wait some minutes and try again, or unlock "
+		return apart_fail(&x->room, -EAGAIN, "the TPM has locked itself after wrong PINs: wait some minutes and try again, or unlock "
 		    "in another way");
 	case TPM2_RC_INTEGRITY:
 	case TPM2_RC_HANDLE:
-		return holder_fail(x, -ENOENT, "this computer's TPM does not have what this vault keeps there: it is another "
+		return apart_fail(&x->room, -ENOENT, "this computer's TPM does not have what this vault keeps there: it is another "
 		    "computer's or was cleared, or this is an old copy of the device file");
 	case TPM2_RC_NV_SPACE:
-		return holder_fail(x, -ENOSPC, "the TPM has no room left: remove what is not needed there");
+		return apart_fail(&x->room, -ENOSPC, "the TPM has no room left: remove what is not needed there");
 	default:
-		return holder_fail(x, -EIO, "the TPM refuses: %s", lib.Tss2_RC_Decode(rc));
+		return apart_fail(&x->room, -EIO, "the TPM refuses: %s", lib.Tss2_RC_Decode(rc));
 	}
 }
 
@@ -158,7 +158,7 @@ load(struct holder_exchange *x)
 	if ((err = library_load(ESYS_LIBRARY, esys_symbols, ARRAY_LEN(esys_symbols))) != 0 ||
 	    (err = library_load(RC_LIBRARY, rc_symbols, ARRAY_LEN(rc_symbols))) != 0 ||
 	    (err = library_load(TCTI_LIBRARY, tcti_symbols, ARRAY_LEN(tcti_symbols))) != 0)
-		return holder_fail(x, -ENOTSUP, "tpm2-tss (%s) is not installed, without which the TPM cannot be asked: install it, "
+		return apart_fail(&x->room, -ENOTSUP, "tpm2-tss (%s) is not installed, without which the TPM cannot be asked: install it, "
 		    "or unlock in another way", ESYS_LIBRARY);
 	return 0;
 }
@@ -177,7 +177,7 @@ tpm_open(struct holder_exchange *x, struct tpm *t)
 	(void)setenv("TSS2_LOG", "all+NONE", 0);
 	if (lib.Tss2_TctiLdr_Initialize(getenv("SNUGFS_TPM"), &t->tcti) != TSS2_RC_SUCCESS ||
 	    lib.Esys_Initialize(&t->esys, t->tcti, NULL) != TSS2_RC_SUCCESS)
-		return holder_fail(x, -ENOTSUP, "there is no TPM 2.0 here that may be used: check that this user may open /dev/tpmrm0 "
+		return apart_fail(&x->room, -ENOTSUP, "there is no TPM 2.0 here that may be used: check that this user may open /dev/tpmrm0 "
 		    "(group tss), or unlock in another way");
 	rc = make_primary(t);
 	if (rc == TSS2_RC_SUCCESS)
@@ -185,7 +185,7 @@ tpm_open(struct holder_exchange *x, struct tpm *t)
 	if (rc == TSS2_RC_SUCCESS)
 		return 0;
 	if (plain_code(rc) == TPM2_RC_AUTH_FAIL || plain_code(rc) == TPM2_RC_BAD_AUTH)
-		return holder_fail(x, -EACCES, "the TPM has an owner password, so this program cannot use it");
+		return apart_fail(&x->room, -EACCES, "the TPM has an owner password, so this program cannot use it");
 	return explain(x, rc);
 }
 

@@ -6,7 +6,7 @@
 static err_t
 refuse(struct holder_exchange *x)
 {
-	return holder_fail(x, -ENOTSUP, "this snugfs was built without tpm2-tss, so it cannot ask the TPM: unlock in another "
+	return apart_fail(&x->room, -ENOTSUP, "this snugfs was built without tpm2-tss, so it cannot ask the TPM: unlock in another "
 	    "way, or install a build with it");
 }
 
