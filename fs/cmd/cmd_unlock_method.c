@@ -12,6 +12,7 @@
 #include "holder.h"
 #include "keyfile.h"
 #include "method.h"
+#include "securitykey.h"
 #include "session.h"
 #include "tell.h"
 #include "unlocking.h"
@@ -36,9 +37,14 @@ format_time(uint64_t s, char *out, size_t out_len)
 }
 
 static bool
-wants_pin(const struct slot_view *s)
+wants_pin(const struct devicefile *df, size_t i)
 {
-	return s->kind == SLOT_TPM && holder_wants_pin(SLOT_TPM, s->params, s->params_len);
+	struct slot_view s = devicefile_slot_at(df, i);
+	struct fido2_slot key;
+
+	if (s.kind == SLOT_FIDO2)
+		return devicefile_get_fido2(df, i, &key) == 0 && key.with_pin;
+	return s.kind == SLOT_TPM && holder_wants_pin(SLOT_TPM, s.params, s.params_len);
 }
 
 /* list */
@@ -55,7 +61,7 @@ print_slots(const struct devicefile *df)
 
 		format_id(s.tag, id);
 		format_time(s.tag->created_s, since, sizeof(since));
-		snprintf(what, sizeof(what), "%s%s", unlocking_kind_name(s.kind), wants_pin(&s) ? " with a PIN" : "");
+		snprintf(what, sizeof(what), "%s%s", unlocking_kind_name(s.kind), wants_pin(df, i) ? " with a PIN" : "");
 		printf("%-16s  %-32s  %-16s  %s\n", id, what, since, s.tag->label);
 	}
 	if (devicefile_get_anchor(df, &anchor))
@@ -77,7 +83,7 @@ print_json(const struct devicefile *df)
 		format_id(s.tag, id);
 		json_array_append_new(methods, json_pack("{s:s, s:s, s:s, s:I, s:b}", "id", id, "kind",
 		    s.kind == SLOT_PLAIN ? "none" : unlocking_kind_name(s.kind), "label", s.tag->label, "created",
-		    (json_int_t)s.tag->created_s, "pin", wants_pin(&s)));
+		    (json_int_t)s.tag->created_s, "pin", wants_pin(df, i)));
 	}
 	json_object_set_new(all, "methods", methods);
 	json_object_set_new(all, "anchor", devicefile_get_anchor(df, &anchor) ? json_string(unlocking_kind_name(anchor.kind)) :
@@ -168,6 +174,8 @@ add_kind(struct method *m, uint64_t kind)
 		return add_key_file(m);
 	case SLOT_SECRET_SERVICE:
 		return method_add_held(m, SLOT_SECRET_SERVICE, NULL, anchored);
+	case SLOT_FIDO2:
+		return securitykey_add(m);
 	default:
 		return add_tpm(m, anchored);
 	}
@@ -176,13 +184,14 @@ add_kind(struct method *m, uint64_t kind)
 static int
 check_kind(const struct options *o, uint64_t *kind_out)
 {
-	for (uint64_t kind = SLOT_PASSPHRASE; kind <= SLOT_TPM; kind++)
+	for (uint64_t kind = SLOT_PASSPHRASE; kind <= SLOT_FIDO2; kind++)
 		if (strcmp(o->args[0], unlocking_kind_name(kind)) == 0) {
 			*kind_out = kind;
 			return o->arg_count == 1 || kind == SLOT_KEY_FILE ? 0 :
 			    tell_usage("unlock-method add", "\"%s\" is one word too many", o->args[1]);
 		}
-	return tell_usage("unlock-method add", "\"%s\" is no way to unlock: there are passphrase, key-file FILE, secret-service and tpm",
+	return tell_usage("unlock-method add", "\"%s\" is no way to unlock: there are passphrase, key-file FILE, secret-service, tpm and "
+	    "fido2",
 	    o->args[0]);
 }
 
@@ -329,13 +338,14 @@ run_change(struct options *o)
 }
 
 #define NEW_PASSPHRASE \
-	{ "new-passphrase-file", "FILE", "the new passphrase (or PIN) is the first line of FILE" }, \
+	{ "new-passphrase-file", "FILE", "the new passphrase, or the PIN, is the first line of FILE" }, \
 	{ "new-passphrase-command", "CMD", "… the first line that CMD prints" }
 
 static const struct option_spec add_options[] = {
 	{ "label", "TEXT", "what it is called in the list" },
 	NEW_PASSPHRASE,
-	{ "pin", NULL, "tpm: only with a PIN, which the TPM protects against guessing" },
+	{ "pin", NULL, "tpm: only with a PIN, which the TPM protects against guessing; fido2: no key without one" },
+	{ "security-key", "DEVICE", "fido2: which, if several are plugged in" },
 	{ "no-anchor", NULL, "secret-service, tpm: do not make the other ways depend on it" },
 	{ NULL, NULL, NULL },
 };
@@ -344,7 +354,8 @@ static const struct option_spec change_options[] = { NEW_PASSPHRASE, { NULL, NUL
 
 static const struct command cmd_add = {
 	.name = "unlock-method add",
-	.synopsis = "[MOUNTPOINT] passphrase | key-file FILE | secret-service | tpm [--label TEXT] [--pin] [--no-anchor]\n"
+	.synopsis = "[MOUNTPOINT] passphrase | key-file FILE | secret-service | tpm | fido2 [--label TEXT]\n"
+	    "           [--pin] [--no-anchor] [--security-key DEVICE]\n"
 	    "           [--new-passphrase-file FILE | --new-passphrase-command CMD]",
 	.summary = "another way to unlock the vault on this computer",
 	.details = "Adds a way to unlock the vault, mounted or not; any one of them is enough.\n"
@@ -352,12 +363,13 @@ static const struct command cmd_add = {
 	    "  key-file FILE             the content of FILE (32 bytes to 1 MiB), as on a USB stick\n"
 	    "  secret-service            the keyring of the desktop session, unlocked by the login\n"
 	    "  tpm                       the TPM 2.0 of this computer\n"
+	    "  fido2                     a security key that is plugged in, to be touched; if it has a PIN, with it\n"
 	    "With the keyring or the TPM, \"snugfs mount\" asks for nothing.  The first of them also keeps an anchor\n"
 	    "there: 32 bytes that are replaced when a passphrase is changed or a way is removed, so that an old\n"
 	    "copy of the device file is useless afterwards.  Every way but the recovery key needs them then.\n",
 	.options = add_options,
 	.place = PLACE_OPTIONAL,
-	.args_are = "what unlocks: passphrase, key-file FILE, secret-service or tpm",
+	.args_are = "what unlocks: passphrase, key-file FILE, secret-service, tpm or fido2",
 	.args_min = 1,
 	.args_max = 2,
 	.run = run_add,
@@ -401,7 +413,7 @@ static const struct command *const subcommands[] = { &cmd_add, &cmd_list, &cmd_r
 const struct command cmd_unlock_method = {
 	.name = "unlock-method",
 	.synopsis = "add | list | remove | change-passphrase",
-	.summary = "what unlocks the vault here: passphrases, key files, keyring, TPM",
+	.summary = "what unlocks the vault here: passphrases, key files, keyring, TPM, security keys",
 	.details = "The ways to unlock the vault on this computer.  Other devices have their own.\n",
 	.subcommands = subcommands,
 };

@@ -178,6 +178,26 @@ prompt_pin(const struct options *o, const char *mountpoint, struct secret *out)
 	return prompt_unlock(o, mountpoint, "PIN of the TPM", out);
 }
 
+int
+prompt_key_pin(const char *file, const char *command, const char *mountpoint, struct secret *out)
+{
+	CLEANUP(secret_clear) struct secret s = { 0 };
+	char question[512];
+	int status = prompt_secret_new(&s);
+
+	snprintf(question, sizeof(question), "PIN of the security key for %s: ", mountpoint);
+	if (status != 0)
+		return status;
+	if (file == NULL && command == NULL && !isatty(STDIN_FILENO))
+		return tell_failure("the security key wants its PIN and there is no terminal to ask on: \"--help\" says how to give it");
+	status = file != NULL ? read_file(file, &s) : command != NULL ? read_command(command, &s) : ask(question, &s);
+	if (status != 0)
+		return status;
+	*out = s;
+	s.text = NULL;
+	return 0;
+}
+
 static int
 ask_twice(const char *question, struct secret *s)
 {

@@ -31,6 +31,11 @@ int prompt_new_passphrase(const struct options *o, const char *mountpoint, struc
 /* The PIN of a TPM: from the same options, or asked for. */
 int prompt_pin(const struct options *o, const char *mountpoint, struct secret *out);
 /*
+ * The PIN that a security key has: the first line of a file, or of what a command prints (both may be NULL), or asked for on the
+ * terminal.  Never from standard input, where a passphrase may be: wrong ones use up the key's tries.
+ */
+int prompt_key_pin(const char *file, const char *command, const char *mountpoint, struct secret *out);
+/*
  * A new passphrase or PIN (`what`) for something that exists: the first line of a file, or of what a command prints (both may
  * be NULL), or asked for twice.
  */

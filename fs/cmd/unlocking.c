@@ -10,6 +10,7 @@
 #include "identity.h"
 #include "keyfile.h"
 #include "secmem.h"
+#include "securitykey.h"
 #include "tell.h"
 #include "vault.h"
 
@@ -27,6 +28,8 @@ unlocking_kind_name(uint64_t kind)
 		return "secret-service";
 	case SLOT_TPM:
 		return "tpm";
+	case SLOT_FIDO2:
+		return "fido2";
 	case SLOT_RECOVERY:
 		return "recovery-key";
 	default:
@@ -222,6 +225,12 @@ has_pin_slot(const struct devicefile *df)
 	return false;
 }
 
+static bool
+is_asked_for(const struct devicefile *df)
+{
+	return devicefile_has_slot(df, SLOT_PASSPHRASE) || has_pin_slot(df);
+}
+
 static int
 by_person(const struct options *o, const struct place *p, struct devicefile *df, char *why, err_t why_err)
 {
@@ -244,18 +253,31 @@ by_anything(const struct options *o, const struct place *p, struct devicefile *d
 {
 	char *why = NULL;
 	err_t err = by_itself(df, &why);
+	bool opened = err == 0;
+	int status = err == -EBADMSG ? tell_vault_open(err, p->mountpoint, p->vault_dir) : 0;
 
-	if (err == 0) {
+	if (status == 0 && !opened && devicefile_has_slot(df, SLOT_FIDO2))
+		status = securitykey_open(o, p, df, o->no_passphrase || !is_asked_for(df), &opened);
+	if (status != 0 || opened) {
 		free(why);
-		return 0;
+		return status;
 	}
-	if (err == -EBADMSG) {
-		free(why);
-		return tell_vault_open(err, p->mountpoint, p->vault_dir);
-	}
-	if (why != NULL && !devicefile_has_slot(df, SLOT_PASSPHRASE) && !has_pin_slot(df))
+	if (why != NULL && !is_asked_for(df))
 		return tell_held(p, why, err);
 	return by_person(o, p, df, why, err);
+}
+
+/* What the options give is the passphrase if there is one, or else a PIN. */
+static int
+by_given(const struct options *o, const struct place *p, struct devicefile *df)
+{
+	bool opened;
+
+	if (devicefile_has_slot(df, SLOT_PASSPHRASE))
+		return by_passphrase(o, p, df);
+	if (has_pin_slot(df))
+		return by_pin(o, p, df);
+	return devicefile_has_slot(df, SLOT_FIDO2) ? securitykey_open(o, p, df, true, &opened) : by_passphrase(o, p, df);
 }
 
 static int
@@ -275,7 +297,7 @@ open_file(const struct options *o, const struct place *p, struct devicefile *df)
 	if (o->key_file != NULL)
 		return by_key_file(p, o->key_file, df);
 	if (o->passphrase_file != NULL || o->passphrase_command != NULL)
-		return devicefile_has_slot(df, SLOT_PASSPHRASE) || !has_pin_slot(df) ? by_passphrase(o, p, df) : by_pin(o, p, df);
+		return by_given(o, p, df);
 	return by_anything(o, p, df);
 }
 

@@ -1,5 +1,6 @@
 /*
- * unlocking.h: the device file of a place, opened: by what needs no person first (the keyring, the TPM), else by asking.
+ * unlocking.h: the device file of a place, opened: by what needs no person first (the keyring, the TPM), then by a
+ * security key, else by asking.
  * Functions that return int return exit statuses (tell.h).  Uses place.h, prompt.h, devicefile.h, holder.h.
  */
 #ifndef SNUGFS_UNLOCKING_H
@@ -12,7 +13,7 @@
 
 /*
  * In the order: permissions alone; what the options say (--with-recovery-key, --passphrase-*, --key-file), and then only
- * that; keyring; TPM without a PIN; a person, unless --no-passphrase.  Call it before there are threads.
+ * that; keyring; TPM without a PIN; security key; a person, unless --no-passphrase.  Call it before there are threads.
  */
 int unlocking_open(const struct options *o, const struct place *p, struct devicefile **out);
 /* The same, by a passphrase and nothing else. */

@@ -42,11 +42,12 @@ OWNERS = [
     (r"archive\w*\.h", r"fs/export/archiver\.c"),
     (r"libsecret/\w+\.h|glib\w*\.h", r"fs/unlock/holder_keyring\.c"),
     (r"tss2/\w+\.h", r"fs/unlock/holder_tpm\.c"),
+    (r"fido(/\w+)?\.h", r"fs/unlock/fido2_device\.c"),
     (r"ini\.h", r"fs/cmd/config\.c|remote/s3_credentials\.c"),
     (r"qrencode\.h", r"fs/cmd/qr\.c"),
     (r"jansson\.h", r"fs/cmd/\w+\.[ch]"),  # the control socket's requests are JSON, and only the commands know of them
 ]
-VENDOR_TYPE = re.compile(r"\b(fuse_req_t|fuse_ino_t|sqlite3(_\w+)?|ZSTD_\w+|cbor_item_t|EVP_\w+|OSSL_\w+|BIGNUM|CURL\w*|XML_\w+|json_t|G(Error|List|Object)|Secret[A-Z]\w+|TPM2B?_\w+|ESYS_\w+)\b")
+VENDOR_TYPE = re.compile(r"\b(fuse_req_t|fuse_ino_t|sqlite3(_\w+)?|ZSTD_\w+|cbor_item_t|EVP_\w+|OSSL_\w+|BIGNUM|CURL\w*|XML_\w+|json_t|G(Error|List|Object)|Secret[A-Z]\w+|TPM2B?_\w+|ESYS_\w+|fido_\w+_t)\b")
 VENDOR_TYPE_MAY = {"json_t": r"fs/cmd/\w+\.h"}
 
 BANNED_CALL = re.compile(r"\b(strcpy|strcat|stpcpy|sprintf|vsprintf|gets|system|rand|random|srand|srandom|drand48|alloca|"

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-SELDOM = ["libarchive", "libcurl", "libglib", "libsecret", "libtss2"]
+SELDOM = ["libarchive", "libcurl", "libfido2", "libglib", "libsecret", "libtss2"]
 
 
 def loaded(pid):
@@ -22,6 +22,7 @@ def test_a_mounted_folder_has_no_library_in_memory_that_it_does_not_use(vault):
     ("libcurl.so.4", ["remote", "test", "s3://127.0.0.1:9/bucket"], "libcurl"),
     ("libarchive.so.13", ["export", "FOLDER", "--recovery-key-file", "KEY", "--remote", "STORE"], "libarchive"),
     ("libsecret-1.so.0", ["unlock-method", "add", "secret-service", "--vault", "VAULT"], "libsecret-1.so.0"),
+    ("libfido2.so.1", ["unlock-method", "add", "fido2", "--vault", "VAULT"], "libfido2.so.1"),
     ("libtss2-esys.so.0", ["unlock-method", "add", "tpm", "--vault", "VAULT"], "libtss2-esys.so.0"),
 ])
 def test_a_library_that_is_missing_is_named_by_the_command_that_needs_it(vault, tmp_path, library, words, named):
