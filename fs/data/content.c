@@ -78,14 +78,42 @@ content_set_fetch(struct content *c, fetcher_source_fn *fn, void *ctx)
 	fetcher_set_source(c->fetcher, fn, ctx);
 }
 
+/* [news_lock] */
+static void
+await_quiet(struct content *c)
+{
+	while (c->asking)
+		pthread_cond_wait(&c->news_quiet, &c->news_lock);
+}
+
+static void
+end_asking(struct content *c)
+{
+	pthread_mutex_lock(&c->news_lock);
+	if (--c->asking == 0)
+		pthread_cond_broadcast(&c->news_quiet);
+	pthread_mutex_unlock(&c->news_lock);
+}
+
 void
 content_set_news(struct content *c, content_news_fn *fn, void *ctx)
 {
 	pthread_mutex_lock(&c->news_lock);
 	c->news = fn;
 	c->news_ctx = ctx;
-	while (!fn && c->asking)
-		pthread_cond_wait(&c->news_quiet, &c->news_lock);
+	if (!fn)
+		await_quiet(c);
+	pthread_mutex_unlock(&c->news_lock);
+}
+
+void
+content_set_loss(struct content *c, content_loss_fn *fn, void *ctx)
+{
+	pthread_mutex_lock(&c->news_lock);
+	c->loss = fn;
+	c->loss_ctx = ctx;
+	if (!fn)
+		await_quiet(c);
 	pthread_mutex_unlock(&c->news_lock);
 }
 
@@ -104,11 +132,24 @@ content_ask_news(struct content *c, uint64_t ino)
 
 	bool news = fn(ctx, ino);
 
-	pthread_mutex_lock(&c->news_lock);
-	if (--c->asking == 0)
-		pthread_cond_broadcast(&c->news_quiet);
-	pthread_mutex_unlock(&c->news_lock);
+	end_asking(c);
 	return news;
+}
+
+void
+content_tell_loss(struct content *c, uint64_t ino, const char *path)
+{
+	pthread_mutex_lock(&c->news_lock);
+
+	content_loss_fn *fn = c->loss;
+	void *ctx = c->loss_ctx;
+
+	c->asking += fn != NULL;
+	pthread_mutex_unlock(&c->news_lock);
+	if (!fn)
+		return;
+	fn(ctx, ino, path);
+	end_asking(c);
 }
 
 void

@@ -28,6 +28,9 @@ void content_set_fetch(struct content *c, fetcher_source_fn *fn, void *ctx);
  */
 typedef bool content_news_fn(void *ctx, uint64_t ino);
 void content_set_news(struct content *c, content_news_fn *fn, void *ctx);
+/* Whom a read tells, without any lock, that it failed since a part of this file is damaged, or gone.  fn NULL: likewise. */
+typedef void content_loss_fn(void *ctx, uint64_t ino, const char *path);
+void content_set_loss(struct content *c, content_loss_fn *fn, void *ctx);
 struct fetcher *content_fetcher(struct content *c);
 struct segstore *content_segments(struct content *c);
 

@@ -26,10 +26,14 @@ struct content {
 	pthread_cond_t news_quiet;
 	content_news_fn *news;
 	void *news_ctx;
+	content_loss_fn *loss;
+	void *loss_ctx;
 	unsigned asking; /* calls of it that are under way */
 };
 /* The news, if there is anybody to be asked. */
 bool content_ask_news(struct content *c, uint64_t ino);
+/* A part of it can't be had, if there is anybody to be told. */
+void content_tell_loss(struct content *c, uint64_t ino, const char *path);
 
 /* A part of a mapped range that is to be read. */
 struct piece {

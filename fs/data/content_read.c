@@ -377,6 +377,8 @@ complain(struct content *c, uint64_t ino, const struct piece *p, err_t e)
 	meta_unlock(c->meta);
 	log_error("%s: the data at offset %llu can't be read from segment %016llx%s, position %llu: %s", path,
 	    (unsigned long long)p->off, (unsigned long long)p->x.seg, object, (unsigned long long)p->x.seg_off, why);
+	if (e == -EBADMSG || absent)
+		content_tell_loss(c, ino, path);
 }
 
 /* What a read is about, and what became of it. */

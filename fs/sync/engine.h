@@ -94,6 +94,7 @@ struct sync {
 	/* under lock */
 	struct numset *uploaded;  /* segments in the store that no commit names yet */
 	struct numset *unsound;   /* segments that are damaged here, and were told of */
+	struct numset *losses;    /* files that could not be read since they are damaged, and were told of */
 	struct settings settings;
 	struct sync_status status; /* times, busy, bytes and problem; the rest is computed */
 	char why[512];            /* why the running round failed, if a place knew better than its errno */
@@ -135,6 +136,8 @@ __attribute__((format(printf, 3, 4))) err_t report_why(struct sync *s, err_t err
 void report_end(struct sync *s, err_t err);
 /* To be shown to a person; kept. */
 __attribute__((format(printf, 2, 3))) void report_message(struct sync *s, const char *fmt, ...);
+/* A content_loss_fn of a sync: tells of some such files, each once. */
+void report_loss(void *ctx, uint64_t ino, const char *path);
 /* What the statements behind the first `known` changed. */
 void report_members(struct sync *s, const struct trust *before, const struct trust *after);
 void report_conflicts(struct sync *s, const struct merge_result *r);

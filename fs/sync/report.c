@@ -10,6 +10,8 @@
 
 #define MESSAGES_MAX 200u
 #define MESSAGE_LEN_MAX 2000u
+/* Files that can't be read are named up to this number: other messages are to stay. */
+#define LOSSES_TOLD 5u
 #define RECORD_VERSION 1
 
 err_t
@@ -136,6 +138,23 @@ report_message(struct sync *s, const char *fmt, ...)
 	va_start(ap, fmt);
 	tell(s, "notice", fmt, ap);
 	va_end(ap);
+}
+
+void
+report_loss(void *ctx, uint64_t ino, const char *path)
+{
+	struct sync *s = ctx;
+	size_t count = 0;
+
+	pthread_mutex_lock(&s->lock);
+	if (numset_count(s->losses) <= LOSSES_TOLD && !numset_has(s->losses, ino) && numset_add(&s->losses, ino) == 0)
+		count = numset_count(s->losses);
+	pthread_mutex_unlock(&s->lock);
+	if (count > LOSSES_TOLD)
+		report_message(s, "More files can't be read since they are damaged: \"snugfs verify\" names them all.");
+	else if (count > 0)
+		report_message(s, "\"%s\" can't be read: some of it is damaged or missing. \"snugfs verify\" says what; with --repair, on a "
+		    "computer that has it whole, it puts that back.", path);
 }
 
 __attribute__((format(printf, 3, 4))) static void

@@ -52,6 +52,7 @@ engine_new(struct vault *v, struct store *store, struct sync **out)
 	chain_set_retry(s->chain, STORE_TRIES, &s->stop);
 	content_set_fetch(v->content, sync_fetch_segment, s);
 	content_set_news(v->content, catchup_wait, s);
+	content_set_loss(v->content, report_loss, s);
 	*out = STEAL(s);
 	return 0;
 }
@@ -62,6 +63,7 @@ engine_free(struct sync *s)
 	if (s == NULL)
 		return;
 	content_set_news(s->v->content, NULL, NULL);
+	content_set_loss(s->v->content, NULL, NULL);
 	content_set_fetch(s->v->content, NULL, NULL);
 	chain_free(s->chain);
 	witness_free(s->witness);
@@ -73,6 +75,7 @@ engine_free(struct sync *s)
 	free(s->messages);
 	numset_clear(&s->uploaded);
 	numset_clear(&s->unsound);
+	numset_clear(&s->losses);
 	bytes_clear(&s->opening);
 	pthread_cond_destroy(&s->done);
 	pthread_cond_destroy(&s->wake);

@@ -476,6 +476,29 @@ when_the_file_that_a_full_store_did_not_get_is_deleted_nothing_of_it_is_left_her
 }
 
 static void
+what_can_not_be_read_since_the_store_has_lost_it_is_told(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t byte;
+	size_t n;
+
+	for (unsigned k = 0; k < 8; k++)
+		make_random(&f->a, INODE_ROOT, (char[]){ 'f', (char)('0' + k), '\0' }, 3000);
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	shell("rm -r '%s/s'", f->store);
+	for (unsigned k = 0; k < 8; k++) {
+		uint64_t ino = lookup(&f->b, INODE_ROOT, (char[]){ 'f', (char)('0' + k), '\0' });
+
+		assert_int_equal(vfs_read(f->b.fs, ino, 0, 1, &byte, &n), -EIO);
+		assert_int_equal(vfs_read(f->b.fs, ino, 0, 1, &byte, &n), -EIO);
+		assert_int_equal(message_count(&f->b, "can't be read"), k < 5 ? k + 1 : 6); /* the last one speaks of all the others */
+	}
+	assert_int_equal(message_count(&f->b, "\"f0\" can't be read"), 1);
+	assert_int_equal(message_count(&f->a, "can't be read"), 0);
+}
+
+static void
 what_a_full_store_got_for_nothing_is_deleted_by_who_sent_it(void **state)
 {
 	struct fixture *f = *state;
@@ -529,6 +552,7 @@ main(void)
 		TEST(a_lost_marker_is_written_anew),
 		TEST(of_a_missing_segment_only_its_files_are_affected),
 		TEST(what_a_full_store_did_not_get_is_given_up_here_when_its_file_is_deleted),
+		TEST(what_can_not_be_read_since_the_store_has_lost_it_is_told),
 		TEST(what_a_full_store_got_for_nothing_is_deleted_by_who_sent_it),
 		TEST(when_the_file_that_a_full_store_did_not_get_is_deleted_nothing_of_it_is_left_here),
 		TEST(what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is),
