@@ -274,7 +274,7 @@ err_t
 fetcher_enqueue(struct fetcher *f, const struct segment *row, uint64_t mask, enum urgency urgency)
 {
 	uint64_t rest = mask & ~fetcher_under_way(f, row->id);
-	unsigned most = (unsigned)(TRANSFER_LEN_MAX / pieces_len(row->size));
+	unsigned most = (unsigned)(fetcher_transfer_max(f) / pieces_len(row->size));
 	unsigned first, count;
 	err_t e = 0;
 

@@ -4,8 +4,8 @@
  *
  * Reading ahead follows the order of pieces, and of segments by number: settling puts files of one folder, and chunks of one
  * file, one behind the other.  Who reads on where he stopped, somewhat out of order perhaps, gets a window of pieces that doubles
- * up to 16 MiB, or 32 MiB while transfers are quick, in transfers of up to 4 MiB that begin at multiples of that; one
- * read somewhere brings only the pieces that it touches.
+ * up to 16 MiB in transfers of up to 4 MiB, or while transfers are quick up to 32 MiB in ones of up to 8 MiB; they begin at
+ * multiples of their length.  One read somewhere brings only the pieces that it touches.
  *
  * LOCKING: its lock is taken under a file's lock, and under the one that somebody holds who calls a request off (interrupt.h), so it is
  * given up before he is asked anything; nothing is taken under it.

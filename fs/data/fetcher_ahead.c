@@ -109,12 +109,12 @@ static void
 stream_plan(struct fetcher *f, struct stream *s, uint64_t piece_len, struct plan *out)
 {
 	uint64_t most = f->quick ? AHEAD_LEN_QUICK_MAX : AHEAD_LEN_MAX;
-	uint64_t unit;
+	uint64_t unit, unit_most = fetcher_transfer_max(f);
 
 	s->window = s->window ? s->window * 2 : piece_len;
 	if (s->window > most)
 		s->window = most;
-	unit = s->window / 2 < TRANSFER_LEN_MAX ? s->window / 2 : TRANSFER_LEN_MAX;
+	unit = s->window / 2 < unit_most ? s->window / 2 : unit_most;
 	if (f->held || s->planning || s->ahead + unit > s->window)
 		return;
 	*out = (struct plan){s->front_seg, s->front_piece, s->window - s->ahead, unit, 0};

@@ -15,6 +15,7 @@
 #define AHEAD_LEN_MAX (UINT64_C(16) << 20)
 #define AHEAD_LEN_QUICK_MAX (UINT64_C(32) << 20)
 #define TRANSFER_LEN_MAX (UINT64_C(4) << 20)
+#define TRANSFER_LEN_QUICK_MAX (UINT64_C(8) << 20)
 #define QUEUE_MAX 256u /* jobs; more than a few are only wanted by as many readers */
 
 enum urgency { NOW, AHEAD, LATER, URGENCIES };
@@ -81,6 +82,13 @@ struct fetcher {
 	uint64_t tick;
 	struct fetcher_stats stats;
 };
+
+/* [lock] What a request costs a service besides its bytes is worth a longer one, where that takes no time to speak of. */
+static inline uint64_t
+fetcher_transfer_max(const struct fetcher *f)
+{
+	return f->quick ? TRANSFER_LEN_QUICK_MAX : TRANSFER_LEN_MAX;
+}
 
 /* [lock] Jobs for those of the pieces that no job is about yet, in order.  -ENOMEM, -EBUSY: there are too many. */
 MUST_CHECK err_t fetcher_enqueue(struct fetcher *f, const struct segment *row, uint64_t mask, enum urgency urgency);

@@ -60,7 +60,7 @@ who_reads_on_somewhat_out_of_order_gets_as_few_transfers(void **state)
 	shelf_evict(&k);
 	for (unsigned n = 0; n < 64; n++)
 		shelf_assert_file(&k, ino, 2, (n < 4 ? n : n / 4 * 4 + order[n % 4]) * MIB, MIB);
-	/* At first a window grows; then there are four of 4 MiB in each segment, and some of what ends where a segment does. */
+	/* At first a window grows; then there are four of 4 MiB in each segment, or two of 8 MiB, and some of what ends where it does. */
 	assert_true(k.requests <= 25);
 	for (unsigned n = 0; n < k.count; n++)
 		for (unsigned p = 0; p < PIECES_MAX; p++)
