@@ -65,14 +65,14 @@ note_frame(struct packer *p, bool shrank)
 	p->next_passing = shrank ? 0 : p->next_passing < PASSED_MAX / 2 ? 2 * p->next_passing + 1 : PASSED_MAX;
 }
 
-/* What is known of the frames before is of use only where this goes on with them. */
+/* The first frame is always looked at: others may have packed what lies before it.  If it is noise, too, it goes on as it was. */
 static void
 begin_run(struct packer *p, const struct extent_identity *id)
 {
-	if (p->passing_file != id->file_id || p->passing_off != id->offset)
-		p->passing = p->next_passing = 0;
+	if (p->passing_file != id->file_id)
+		p->next_passing = 0;
+	p->passing = 0;
 	p->passing_file = id->file_id;
-	p->passing_off = id->offset + id->len;
 }
 
 /* Compresses the run at `at` in p->plain; *len_out is what it would take in a segment. */

@@ -12,11 +12,10 @@ struct packer {
 	uint8_t *plain;      /* CHUNK_LEN: the chunk's plaintext, each byte at its offset in the chunk */
 	uint8_t *packed;     /* frames that shrank, compressed, each where its plaintext stands */
 	struct bytes sealed; /* sealed extents, one after the other */
-	/* After frames that did not shrink, so many are passed over, twice as many each time: what follows them is mostly like them. */
+	/* Behind frames that did not shrink, so many of a run are passed over, twice as many each time: they are mostly like them. */
 	uint32_t passing;
 	uint32_t next_passing;
-	uint64_t passing_file; /* of that file, */
-	uint64_t passing_off;  /* up to there */
+	uint64_t passing_file; /* which that is about */
 };
 
 MUST_CHECK err_t packer_init(struct packer *p); /* after a failure, too, packer_clear */

@@ -28,6 +28,7 @@ settled_cleanup(struct settled **d)
 static void
 settle_free(struct settle *s)
 {
+	settle_ahead_end(s);
 	settle_close_end(s);
 	while (s->settled) {
 		struct settled *d = s->settled;
@@ -37,7 +38,6 @@ settle_free(struct settle *s)
 	}
 	segstore_build_abandon(s->build);
 	bytes_clear(&s->memory);
-	packer_clear(&s->packer);
 	free(s);
 }
 
@@ -58,7 +58,7 @@ settle_begin(struct content *c, struct meta *m, struct segstore *ss, struct keyr
 	s->c = c;
 	s->m = m;
 	s->ss = ss;
-	e = packer_init(&s->packer);
+	e = settle_ahead_init(&s->ahead);
 	if (e) {
 		settle_free(s);
 		return e;
@@ -105,19 +105,19 @@ settle_abandon(struct settle *s)
 /* Reading and sealing. */
 
 static err_t
-read_range(struct settle *s, const struct selection *l, const struct extent *x, uint32_t len)
+read_range(struct settle *s, struct chunk_work *w, const struct selection *l, const struct extent *x, uint32_t len)
 {
 	for (uint32_t k = 0; k < l->key_count; k++) {
 		if (l->keys[k].version == x->key_version)
 			return content_open_extent(s->c, l->origin, &l->keys[k], x, x->off, len,
-			    s->packer.plain + x->off % CHUNK_LEN);
+			    w->packer.plain + x->off % CHUNK_LEN);
 	}
 	return -EBADMSG;
 }
 
 /* [file lock, shared] Notes what the chunk is and reads what is chosen of it.  l->any stays false: nothing to do. */
 static err_t
-read_locked(struct settle *s, struct settled *d, bool only_hot, struct selection *l)
+read_locked(struct settle *s, struct chunk_work *w, struct settled *d, bool only_hot, struct selection *l)
 {
 	struct inode *i;
 	struct chunk *ch;
@@ -136,22 +136,22 @@ read_locked(struct settle *s, struct settled *d, bool only_hot, struct selection
 	if (e == -ENOENT)
 		return 0;
 	if (!e && l->any && s->local)
-		e = settle_leave_good(s, &d->before, l, read_range);
+		e = settle_leave_good(s, w, &d->before, l, read_range);
 	for (uint32_t k = 0; k < d->before.count && !e; k++) {
 		if (l->chosen[k])
-			e = read_range(s, l, &d->before.v[k], d->before.v[k].len);
+			e = read_range(s, w, l, &d->before.v[k], d->before.v[k].len);
 	}
 	return e;
 }
 
 /* Seals what was chosen, neighbours as one; the rest of the list stays as it is. */
 static err_t
-seal_chunk(struct settle *s, struct settled *d, const struct selection *l)
+seal_chunk(struct settle *s, struct chunk_work *w, struct settled *d, const struct selection *l)
 {
 	CLEANUP(writing_key_wipe) struct writing_key key = {0};
 	err_t e = content_writing_key(s->c, d->ino, &key);
 
-	bytes_reset(&s->packer.sealed);
+	bytes_reset(&w->packer.sealed);
 	d->key = key.stored;
 	for (uint32_t k = 0; k < d->before.count && !e;) {
 		const struct extent *x = &d->before.v[k++];
@@ -164,7 +164,7 @@ seal_chunk(struct settle *s, struct settled *d, const struct selection *l)
 		}
 		for (; k < d->before.count && l->chosen[k] && d->before.v[k].off == end; k++)
 			end += d->before.v[k].len;
-		e = packer_seal(&s->packer, &key, x->off, (uint32_t)(end - x->off), &sealed);
+		e = packer_seal(&w->packer, &key, x->off, (uint32_t)(end - x->off), &sealed);
 		sealed.seg = SEG_TO_COME;
 		if (!e)
 			e = extent_list_append(&d->after, &sealed);
@@ -174,9 +174,9 @@ seal_chunk(struct settle *s, struct settled *d, const struct selection *l)
 	return e;
 }
 
-/* Reads and seals.  -EAGAIN: it was changed meanwhile.  *out stays NULL: nothing to do. */
+/* Reads and seals.  -EAGAIN: it was changed meanwhile.  w->settled stays NULL: nothing to do. */
 static err_t
-prepare(struct settle *s, uint64_t ino, uint64_t no, bool only_hot, struct settled **out)
+prepare(struct settle *s, struct chunk_work *w, bool only_hot)
 {
 	CLEANUP(settled_cleanup) struct settled *d = calloc(1, sizeof(*d));
 	CLEANUP(settle_selection_clear) struct selection l = {0};
@@ -185,15 +185,15 @@ prepare(struct settle *s, uint64_t ino, uint64_t no, bool only_hot, struct settl
 
 	if (!d)
 		return -ENOMEM;
-	d->ino = ino;
-	d->no = no;
-	content_lock_file(s->c, ino, false);
+	d->ino = w->ino;
+	d->no = w->no;
+	content_lock_file(s->c, w->ino, false);
 
-	err_t e = read_locked(s, d, only_hot, &l);
+	err_t e = read_locked(s, w, d, only_hot, &l);
 
-	content_unlock_file(s->c, ino);
+	content_unlock_file(s->c, w->ino);
 	if (!e && l.any)
-		e = seal_chunk(s, d, &l);
+		e = seal_chunk(s, w, d, &l);
 	if (e && l.chosen)
 		memset(l.chosen, 0, d->before.count * sizeof(*l.chosen)); /* damaged, maybe: then it stays where it is */
 	if (e && !d->before.count)
@@ -203,7 +203,7 @@ prepare(struct settle *s, uint64_t ino, uint64_t no, bool only_hot, struct settl
 		return e;
 	}
 	meta_lock(s->m);
-	if (meta_inode_get(s->m, ino, &i) || meta_chunk_get(s->m, i, no, false, &ch) ||
+	if (meta_inode_get(s->m, w->ino, &i) || meta_chunk_get(s->m, i, w->no, false, &ch) ||
 	    !extent_list_equal(&ch->current, &d->before))
 		e = -EAGAIN;
 	meta_unlock(s->m);
@@ -212,8 +212,21 @@ prepare(struct settle *s, uint64_t ino, uint64_t no, bool only_hot, struct settl
 		return e;
 	}
 	settle_count_left(s, &d->before, &l);
-	*out = STEAL(d);
+	w->settled = STEAL(d);
 	return 0;
+}
+
+err_t
+settle_prepare(struct settle *s, struct chunk_work *w)
+{
+	err_t e = -EAGAIN;
+
+	for (unsigned k = 0; k < TRIES && e == -EAGAIN; k++)
+		e = prepare(s, w, false);
+	/* What can't be read is perhaps in a part that is settled already. */
+	if (!s->local && (e == -EBADMSG || e == -ENODATA || e == -EIO))
+		e = prepare(s, w, true);
+	return e;
 }
 
 /* The object stays in memory for who wants it when it is full. */
@@ -229,19 +242,19 @@ begin_segment(struct settle *s)
 
 /* Adds what was sealed to the segment under way. */
 static err_t
-add(struct settle *s, struct settled **d)
+add(struct settle *s, const struct bytes *sealed, struct settled **d)
 {
 	uint64_t most = s->local ? SEGSTORE_HOT_LEN : SETTLE_SEGMENT_LEN;
 	uint64_t base;
 	err_t e = 0;
 
-	if (s->build && (segstore_build_len(s->build) + s->packer.sealed.len > most || s->settled_count == CHUNKS_MAX ||
+	if (s->build && (segstore_build_len(s->build) + sealed->len > most || s->settled_count == CHUNKS_MAX ||
 	    s->settled_extents >= EXTENTS_MAX))
 		e = settle_close(s, true);
 	if (!e && !s->build)
 		e = begin_segment(s);
 	if (!e)
-		e = segstore_build_add(s->build, s->packer.sealed.data, (uint32_t)s->packer.sealed.len, &base);
+		e = segstore_build_add(s->build, sealed->data, (uint32_t)sealed->len, &base);
 	if (e)
 		return e;
 	for (uint32_t k = 0; k < (*d)->after.count; k++) {
@@ -257,25 +270,6 @@ add(struct settle *s, struct settled **d)
 	s->settled_count++;
 	s->settled_extents += s->settled->before.count + s->settled->after.count;
 	return 0;
-}
-
-static err_t
-settle_chunk(struct settle *s, uint64_t ino, uint64_t no)
-{
-	CLEANUP(settled_cleanup) struct settled *d = NULL;
-	err_t e = -EAGAIN;
-
-	for (unsigned k = 0; k < TRIES && e == -EAGAIN; k++)
-		e = prepare(s, ino, no, false, &d);
-	/* What can't be read is perhaps in a part that is settled already. */
-	if (!s->local && (e == -EBADMSG || e == -ENODATA || e == -EIO))
-		e = prepare(s, ino, no, true, &d);
-	if (e || !d)
-		return e;
-	e = add(s, &d);
-	if (e)
-		settle_note_unsure(s, &d->before);
-	return e;
 }
 
 static void
@@ -331,23 +325,50 @@ next_slice(struct settle *s, uint64_t ino, uint64_t from, struct slice *out)
 	return e == -ECANCELED ? 0 : e;
 }
 
-/* One chunk; damage, or that it is being written to, is put into *result and is no reason to leave the others. */
+/* The oldest one; damage, or that it is being written to, is put into *result and is no reason to leave the others. */
 static err_t
-settle_one(struct settle *s, uint64_t ino, uint64_t no, err_t *result)
+end_one(struct settle *s, err_t *result)
+{
+	struct chunk_work *w = settle_ahead_get(s);
+	err_t e = w->result;
+
+	if (e == -EBADMSG || e == -ENODATA)
+		complain(s, w->ino, w->no, e);
+	if (e == -EBADMSG || e == -ENODATA || e == -EAGAIN) {
+		*result = e == -EAGAIN ? e : -EIO;
+		e = 0;
+	}
+	if (!e && w->settled && !s->broken) {
+		e = s->broken = add(s, &w->packer.sealed, &w->settled);
+		if (e)
+			settle_note_unsure(s, &w->settled->before);
+	}
+	settle_ahead_drop(s);
+	return e ? e : s->broken;
+}
+
+static err_t
+begin_one(struct settle *s, uint64_t ino, uint64_t no, bool alone, err_t *result)
 {
 	err_t e = s->pause ? s->pause(s->pause_ctx) : 0;
 
-	if (e)
-		return e;
-	e = settle_chunk(s, ino, no);
-	if (e == -EBADMSG || e == -ENODATA) {
-		complain(s, ino, no, e);
-		*result = -EIO;
-		return 0;
+	if (!e && settle_ahead_is_full(s))
+		e = end_one(s, result);
+	if (!e)
+		settle_ahead_put(s, ino, no, alone);
+	return e;
+}
+
+/* What is under way goes where the rest went, whatever else has happened; what fails here is told rather than that. */
+static err_t
+end_all(struct settle *s, err_t e, err_t *result)
+{
+	while (s->ahead.count) {
+		err_t ended = end_one(s, result);
+
+		e = ended ? ended : e;
 	}
-	if (e == -EAGAIN)
-		*result = e;
-	return e == -EAGAIN ? 0 : e;
+	return e ? e : *result;
 }
 
 uint64_t
@@ -359,18 +380,15 @@ settle_progress(const struct settle *s)
 err_t
 settle_inode(struct settle *s, uint64_t ino)
 {
-	err_t result = 0;
+	err_t result = 0, e = 0;
 	struct slice l = {0};
 
-	for (uint64_t from = 0; from != UINT64_MAX; from = l.next) {
-		err_t e = next_slice(s, ino, from, &l);
-
+	for (uint64_t from = 0; from != UINT64_MAX && !e; from = l.next) {
+		e = next_slice(s, ino, from, &l);
 		for (size_t k = 0; k < l.count && !e; k++)
-			e = settle_one(s, ino, l.nos[k], &result);
-		if (e)
-			return e;
+			e = begin_one(s, ino, l.nos[k], l.next == UINT64_MAX && k + 1 == l.count, &result);
 	}
-	return result;
+	return end_all(s, e, &result);
 }
 
 err_t

@@ -108,8 +108,8 @@ settle_choose(struct settle *s, const struct inode *i, const struct chunk *ch, b
 
 /* v[from..to) is a run of neighbours that were chosen.  *gains_out: is it better off as one, elsewhere? */
 static err_t
-judge_run(struct settle *s, const struct extent_list *list, uint32_t from, uint32_t to, const struct selection *l,
-    settle_read_fn *read, bool *gains_out)
+judge_run(struct settle *s, struct chunk_work *w, const struct extent_list *list, uint32_t from, uint32_t to,
+    const struct selection *l, settle_read_fn *read, bool *gains_out)
 {
 	const struct extent *sample = NULL;
 	uint64_t len = 0;
@@ -131,15 +131,16 @@ judge_run(struct settle *s, const struct extent_list *list, uint32_t from, uint3
 		return 0;
 
 	uint32_t sample_len = sample->len < FRAME_ZSTD_LEN ? sample->len : FRAME_ZSTD_LEN;
-	err_t e = read(s, l, sample, sample_len);
+	err_t e = read(s, w, l, sample, sample_len);
 
 	if (!e)
-		*gains_out = packer_would_shrink(&s->packer, sample->off % CHUNK_LEN, sample_len);
+		*gains_out = packer_would_shrink(&w->packer, sample->off % CHUNK_LEN, sample_len);
 	return e;
 }
 
 err_t
-settle_leave_good(struct settle *s, const struct extent_list *list, struct selection *l, settle_read_fn *read)
+settle_leave_good(struct settle *s, struct chunk_work *w, const struct extent_list *list, struct selection *l,
+    settle_read_fn *read)
 {
 	l->any = false;
 	for (uint32_t k = 0, from; k < list->count;) {
@@ -151,7 +152,7 @@ settle_leave_good(struct settle *s, const struct extent_list *list, struct selec
 		while (k < list->count && l->chosen[k] && list->v[k].off == list->v[k - 1].off + list->v[k - 1].len)
 			k++;
 
-		err_t e = judge_run(s, list, from, k, l, read, &gains);
+		err_t e = judge_run(s, w, list, from, k, l, read, &gains);
 
 		if (e)
 			return e;

@@ -2,7 +2,7 @@
  * settle_internal.h: what settle*.c share, and nobody else.
  *
  *   settle.c         the work, chunk by chunk        settle_choose.c  which extents of a chunk are worth it
- *   settle_close.c   the end of a segment
+ *   settle_close.c   the end of a segment           settle_ahead.c   several chunks at a time
  */
 #ifndef SNUGFS_SETTLE_INTERNAL_H
 #define SNUGFS_SETTLE_INTERNAL_H
@@ -22,6 +22,35 @@ struct settled {
 	struct file_key key; /* what is new in `after` is sealed under */
 	uint64_t len; /* plaintext bytes in the segment */
 	struct settled *next;
+};
+
+/* A chunk that is being read and sealed. */
+struct chunk_work {
+	struct packer packer;
+	uint64_t ino;
+	uint64_t no;
+	bool done; /* [lock] and then it is nobody's but of who settles */
+	/* out */
+	struct settled *settled; /* what it is in is in packer.sealed; NULL: nothing to do */
+	err_t result;
+};
+
+/* For the store more than one: what waits for the disk is not waited for by what could be sealed. */
+#define SETTLE_THREADS 2u
+#define SETTLE_WORKS (SETTLE_THREADS + 1)
+
+/* Chunks under way.  Who settles puts them in and takes them out in the same order, and alone changes first and count. */
+struct settle_ahead {
+	struct chunk_work works[SETTLE_WORKS];
+	pthread_t threads[SETTLE_THREADS];
+	unsigned thread_count;
+	pthread_mutex_t lock; /* innermost; under it: */
+	pthread_cond_t given; /* or ending */
+	pthread_cond_t done;
+	unsigned first; /* the oldest one that is under way */
+	unsigned count; /* under way */
+	unsigned begun; /* of these, from the first on */
+	bool ending;
 };
 
 /* A segment that is complete, on its way to the disk.  Nobody else touches it until its thread has ended. */
@@ -58,7 +87,8 @@ struct settle {
 	uint64_t settled_len;
 	struct closing *closing;      /* NULL: none is on its way */
 	struct bytes memory;          /* room for the next one */
-	struct packer packer;
+	err_t broken;                 /* what was under way is not whole: nothing is added any more */
+	struct settle_ahead ahead;
 };
 
 /* What was found out about a chunk under the locks. */
@@ -74,10 +104,10 @@ void settle_selection_clear(struct selection *l);
 /* Which extents are to be sealed anew. [meta lock] */
 MUST_CHECK err_t settle_choose(struct settle *s, const struct inode *i, const struct chunk *ch, bool only_hot,
     struct selection *out);
-/* Reads the first len bytes of a mapped range to its place in s->packer.plain. [file lock] */
-typedef err_t settle_read_fn(struct settle *s, const struct selection *l, const struct extent *x, uint32_t len);
+/* Reads the first len bytes of a mapped range to its place in w->packer.plain. [file lock] */
+typedef err_t settle_read_fn(struct settle *s, struct chunk_work *w, const struct selection *l, const struct extent *x, uint32_t len);
 /* Of what was chosen in a chunk of this computer's, leaves where it is what would be no better elsewhere. [file lock] */
-MUST_CHECK err_t settle_leave_good(struct settle *s, const struct extent_list *list, struct selection *l,
+MUST_CHECK err_t settle_leave_good(struct settle *s, struct chunk_work *w, const struct extent_list *list, struct selection *l,
     settle_read_fn *read);
 /* Does the list have an extent in a source? */
 bool settle_is_source(const struct settle *s, const struct extent_list *list);
@@ -88,6 +118,22 @@ void settle_note_unsure(struct settle *s, const struct extent_list *list);
 
 /* The same of all sources. */
 void settle_note_all_unsure(struct settle *s);
+
+/*
+ * Reads a chunk (w->ino, w->no) and seals what is to be sealed anew, changing nothing: by any thread, for the store by several at
+ * once.  -EAGAIN: it was written to meanwhile.
+ */
+MUST_CHECK err_t settle_prepare(struct settle *s, struct chunk_work *w);
+
+MUST_CHECK err_t settle_ahead_init(struct settle_ahead *a);
+bool settle_ahead_is_full(const struct settle *s);
+/* One more, unless it is full; by a thread, if there is one and others are under way or to come (not alone). */
+void settle_ahead_put(struct settle *s, uint64_t ino, uint64_t no, bool alone);
+/* Waits for the oldest one, which stays until it is dropped; NULL: there is none. */
+struct chunk_work *settle_ahead_get(struct settle *s);
+void settle_ahead_drop(struct settle *s);
+/* Waits for all that are under way, drops them, and ends the threads. */
+void settle_ahead_end(struct settle *s);
 
 /* The segment under way, if there is one, is complete: full ones are brought to an end while the next one is filled. */
 MUST_CHECK err_t settle_close(struct settle *s, bool full);
