@@ -132,8 +132,22 @@ packer_would_shrink(struct packer *p, size_t at, uint32_t len)
 	    pays((uint32_t)packed_len + 2 * AEAD_TAG_LEN + 4, frame_raw_stored_len(n));
 }
 
+static err_t
+keep(struct packer *p, const struct packer_sealed *have, struct extent *out)
+{
+	size_t at = p->sealed.len;
+	err_t e = bytes_append(&p->sealed, have->data, have->x.stored_len);
+
+	if (e)
+		return e;
+	*out = have->x;
+	out->seg_off = at;
+	return 0;
+}
+
 err_t
-packer_seal(struct packer *p, const struct writing_key *key, uint64_t off, uint32_t len, struct extent *out)
+packer_seal(struct packer *p, const struct writing_key *key, uint64_t off, uint32_t len, const struct packer_sealed *have,
+    struct extent *out)
 {
 	size_t at = (size_t)(off % CHUNK_LEN);
 	struct extent_identity id = {.file_id = key->origin, .offset = off, .len = len, .encoding = FRAME_ZSTD};
@@ -148,6 +162,8 @@ packer_seal(struct packer *p, const struct writing_key *key, uint64_t off, uint3
 		e = pack(p, &id, at, packed, &stored_len);
 	if (e)
 		return e;
+	if (!pays(stored_len, raw_len) && have)
+		return keep(p, have, out);
 	if (!pays(stored_len, raw_len)) {
 		id.encoding = FRAME_RAW;
 		stored_len = raw_len;

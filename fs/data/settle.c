@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "log.h"
+#include "unpacker.h"
 
 #define TRIES 3
 /* Chunks that are looked at before the meta lock is let go. */
@@ -58,6 +59,7 @@ settle_begin(struct content *c, struct meta *m, struct segstore *ss, struct keyr
 	s->c = c;
 	s->m = m;
 	s->ss = ss;
+	s->keys = k;
 	e = settle_ahead_init(&s->ahead);
 	if (e) {
 		settle_free(s);
@@ -104,15 +106,68 @@ settle_abandon(struct settle *s)
 
 /* Reading and sealing. */
 
+static const struct file_key *
+find_key(const struct selection *l, uint32_t version)
+{
+	for (uint32_t k = 0; k < l->key_count; k++) {
+		if (l->keys[k].version == version)
+			return &l->keys[k];
+	}
+	return NULL;
+}
+
 static err_t
 read_range(struct settle *s, struct chunk_work *w, const struct selection *l, const struct extent *x, uint32_t len)
 {
-	for (uint32_t k = 0; k < l->key_count; k++) {
-		if (l->keys[k].version == x->key_version)
-			return content_open_extent(s->c, l->origin, &l->keys[k], x, x->off, len,
-			    w->packer.plain + x->off % CHUNK_LEN);
-	}
-	return -EBADMSG;
+	const struct file_key *key = find_key(l, x->key_version);
+
+	if (!key)
+		return -EBADMSG;
+	return content_open_extent(s->c, l->origin, key, x, x->off, len, w->packer.plain + x->off % CHUNK_LEN);
+}
+
+/* There is one at most. */
+static bool
+is_most_of_chunk(const struct extent *x)
+{
+	return x->x_encoding == FRAME_RAW && x->len > CHUNK_LEN / 2 && x->len <= EXTENT_MAX_LEN && x->off == x->x_off &&
+	    x->len == x->x_len && x->stored_len == frame_raw_stored_len(x->len);
+}
+
+/* The same of a whole extent, of which the sealed bytes are kept: where they shall not be packed, they can stay what they are. */
+static err_t
+read_whole(struct settle *s, struct chunk_work *w, const struct selection *l, const struct extent *x)
+{
+	CLEANUP(key32_wipe) struct key32 opened = {{0}};
+	const struct file_key *key = find_key(l, x->key_version);
+	uint8_t *data;
+
+	if (!key)
+		return -EBADMSG;
+	bytes_reset(&w->whole_memory);
+
+	err_t e = bytes_reserve(&w->whole_memory, frame_raw_stored_len(CHUNK_LEN) + 2 * SEGSTORE_BLOCK_LEN);
+
+	if (!e)
+		e = segstore_read_blocks(s->ss, x->seg, x->seg_off, x->stored_len, w->whole_memory.data, &data);
+	if (!e)
+		e = keyring_open_file_key(s->keys, key, &opened);
+	if (!e)
+		e = unpacker_open(l->origin, &opened, x, data, w->packer.plain + x->off % CHUNK_LEN);
+	if (e)
+		return e;
+	w->whole = (struct packer_sealed){.x = *x, .data = data};
+	w->whole_key = *key;
+	return 0;
+}
+
+/* What fails in the shorter way is for the other to bring, or to tell. */
+static err_t
+read_extent(struct settle *s, struct chunk_work *w, const struct selection *l, const struct extent *x)
+{
+	if (is_most_of_chunk(x) && !read_whole(s, w, l, x))
+		return 0;
+	return read_range(s, w, l, x, x->len);
 }
 
 /* [file lock, shared] Notes what the chunk is and reads what is chosen of it.  l->any stays false: nothing to do. */
@@ -139,9 +194,22 @@ read_locked(struct settle *s, struct chunk_work *w, struct settled *d, bool only
 		e = settle_leave_good(s, w, &d->before, l, read_range);
 	for (uint32_t k = 0; k < d->before.count && !e; k++) {
 		if (l->chosen[k])
-			e = read_range(s, w, l, &d->before.v[k], d->before.v[k].len);
+			e = read_extent(s, w, l, &d->before.v[k]);
 	}
 	return e;
+}
+
+/* What was read of just that range, if it would be sealed under the same key again. */
+static const struct packer_sealed *
+find_whole(const struct chunk_work *w, const struct selection *l, const struct writing_key *key, uint64_t off, uint64_t end)
+{
+	const struct packer_sealed *whole = &w->whole;
+	const struct file_key *now = &key->stored;
+	bool same = whole->data && whole->x.off == off && off + whole->x.len == end && l->origin == key->origin &&
+	    w->whole_key.version == now->version && w->whole_key.epoch == now->epoch &&
+	    memcmp(w->whole_key.wrapped, now->wrapped, sizeof(now->wrapped)) == 0;
+
+	return same ? whole : NULL;
 }
 
 /* Seals what was chosen, neighbours as one; the rest of the list stays as it is. */
@@ -164,7 +232,7 @@ seal_chunk(struct settle *s, struct chunk_work *w, struct settled *d, const stru
 		}
 		for (; k < d->before.count && l->chosen[k] && d->before.v[k].off == end; k++)
 			end += d->before.v[k].len;
-		e = packer_seal(&w->packer, &key, x->off, (uint32_t)(end - x->off), &sealed);
+		e = packer_seal(&w->packer, &key, x->off, (uint32_t)(end - x->off), find_whole(w, l, &key, x->off, end), &sealed);
 		sealed.seg = SEG_TO_COME;
 		if (!e)
 			e = extent_list_append(&d->after, &sealed);
@@ -187,6 +255,7 @@ prepare(struct settle *s, struct chunk_work *w, bool only_hot)
 		return -ENOMEM;
 	d->ino = w->ino;
 	d->no = w->no;
+	w->whole.data = NULL;
 	content_lock_file(s->c, w->ino, false);
 
 	err_t e = read_locked(s, w, d, only_hot, &l);

@@ -20,6 +20,13 @@ settle_ahead_init(struct settle_ahead *a)
 	return e ? e : packer_init(&a->works[0].packer);
 }
 
+static void
+work_clear(struct chunk_work *w)
+{
+	packer_clear(&w->packer);
+	bytes_clear(&w->whole_memory);
+}
+
 /* [lock] */
 static struct chunk_work *
 nth_work(struct settle_ahead *a, unsigned n)
@@ -143,8 +150,8 @@ settle_ahead_end(struct settle *s)
 	pthread_mutex_unlock(&a->lock);
 	while (a->thread_count)
 		pthread_join(a->threads[--a->thread_count], NULL);
-	for (size_t k = 0; k < SETTLE_WORKS; k++)
-		packer_clear(&a->works[k].packer);
+	for (size_t k = 0; k < ARRAY_LEN(a->works); k++)
+		work_clear(&a->works[k]);
 	pthread_cond_destroy(&a->given);
 	pthread_cond_destroy(&a->done);
 	pthread_mutex_destroy(&a->lock);

@@ -27,6 +27,9 @@ struct settled {
 /* A chunk that is being read and sealed. */
 struct chunk_work {
 	struct packer packer;
+	struct packer_sealed whole; /* what makes up more than half of the chunk, as it was read */
+	struct file_key whole_key;  /* that it is sealed under */
+	struct bytes whole_memory;
 	uint64_t ino;
 	uint64_t no;
 	bool done; /* [lock] and then it is nobody's but of who settles */
@@ -73,6 +76,7 @@ struct settle {
 	struct content *c;
 	struct meta *m;
 	struct segstore *ss;
+	struct keyring *keys;
 	bool local;                    /* for this computer, from the sources; else for the store */
 	struct settle_source *sources; /* borrowed; by seg */
 	size_t source_count;
@@ -105,7 +109,8 @@ void settle_selection_clear(struct selection *l);
 MUST_CHECK err_t settle_choose(struct settle *s, const struct inode *i, const struct chunk *ch, bool only_hot,
     struct selection *out);
 /* Reads the first len bytes of a mapped range to its place in w->packer.plain. [file lock] */
-typedef err_t settle_read_fn(struct settle *s, struct chunk_work *w, const struct selection *l, const struct extent *x, uint32_t len);
+typedef err_t settle_read_fn(struct settle *s, struct chunk_work *w, const struct selection *l, const struct extent *x,
+    uint32_t len);
 /* Of what was chosen in a chunk of this computer's, leaves where it is what would be no better elsewhere. [file lock] */
 MUST_CHECK err_t settle_leave_good(struct settle *s, struct chunk_work *w, const struct extent_list *list, struct selection *l,
     settle_read_fn *read);

@@ -298,6 +298,55 @@ a_write_truncation_or_removal_before_the_end_wins_over_settling(void **state)
 	assert_content(f, written, 0, "NEW content", 11);
 }
 
+/* Of a chunk with one extent: settles it.  true: it was not sealed anew. */
+static bool
+keeps_its_id(struct fixture *f, uint64_t ino, uint64_t no)
+{
+	struct extent_list before = extents_of(f, ino, no);
+
+	assert_int_equal(settle_one(f, ino), 0);
+
+	struct extent_list after = extents_of(f, ino, no);
+	bool kept = memcmp(before.v[0].x_id, after.v[0].x_id, sizeof(after.v[0].x_id)) == 0;
+
+	assert_int_equal(after.count, 1);
+	assert_int_equal(segment_of(f, before.v[0].seg).kind, SEGMENT_HOT);
+	assert_int_equal(segment_of(f, after.v[0].seg).kind, SEGMENT_SETTLED);
+	extent_list_clear(&before);
+	extent_list_clear(&after);
+	return kept;
+}
+
+static void
+noise_that_is_whole_goes_as_it_is_sealed_and_all_else_is_sealed_anew(void **state)
+{
+	const uint8_t epoch_key[32] = {7};
+	struct fixture *f = *state;
+	uint64_t whole = new_file(f), later = new_file(f), text = new_file(f), cut = new_file(f);
+	static uint8_t noise[MIB], words[MIB];
+
+	fill(noise, sizeof(noise), 1);
+	repeat(words, sizeof(words));
+	write_file(f, whole, 0, noise, sizeof(noise));
+	write_file(f, later, 0, noise, sizeof(noise));
+	write_file(f, text, 0, words, sizeof(words));
+	write_file(f, cut, 0, noise, sizeof(noise));
+	write_file(f, cut, 5, "new", 3);
+	assert_true(keeps_its_id(f, whole, 0));
+	assert_false(keeps_its_id(f, text, 0));
+	assert_false(keeps_its_id(f, cut, 0));
+	/* Somebody was removed: what goes to the store is not under what he knew. */
+	assert_int_equal(keyring_add(f->keys, 9, epoch_key), 0);
+	assert_false(keeps_its_id(f, later, 0));
+	fixture_reopen(f, true);
+	assert_int_equal(keyring_add(f->keys, 9, epoch_key), 0);
+	assert_content(f, whole, 0, noise, sizeof(noise));
+	assert_content(f, later, 0, noise, sizeof(noise));
+	assert_content(f, text, 0, words, sizeof(words));
+	memcpy(noise + 5, "new", 3);
+	assert_content(f, cut, 0, noise, sizeof(noise));
+}
+
 /* A merge has given its number to another key meanwhile. */
 static void
 what_was_sealed_under_a_key_that_the_file_has_no_more_is_not_used(void **state)
@@ -511,18 +560,13 @@ what_is_settled_already_is_left_alone(void **state)
 	extent_list_clear(&after);
 }
 
+/* The first bytes of what a chunk has first. */
 static void
-a_damaged_hot_part_is_eio_and_the_other_chunks_are_settled(void **state)
+damage(struct fixture *f, uint64_t ino, uint64_t no)
 {
-	struct fixture *f = *state;
-	uint64_t ino = new_file(f);
+	struct extent_list l = extents_of(f, ino, no);
 	uint8_t junk[64] = {0};
 	char path[128];
-
-	write_file(f, ino, 0, "first", 5);
-	write_file(f, ino, MIB, "second", 6);
-
-	struct extent_list l = extents_of(f, ino, 0);
 
 	segment_path(f, l.v[0].seg, path);
 
@@ -533,11 +577,48 @@ a_damaged_hot_part_is_eio_and_the_other_chunks_are_settled(void **state)
 	assert_int_equal(fwrite(junk, 5, 1, file), 1);
 	fclose(file);
 	extent_list_clear(&l);
-	assert_int_equal(settle_one(f, ino), -EIO);
-	l = extents_of(f, ino, 1);
-	assert_int_equal(segment_of(f, l.v[0].seg).kind, SEGMENT_SETTLED);
+}
+
+static enum segment_kind
+kind_of(struct fixture *f, uint64_t ino, uint64_t no)
+{
+	struct extent_list l = extents_of(f, ino, no);
+	enum segment_kind kind = segment_of(f, l.v[0].seg).kind;
+
 	extent_list_clear(&l);
+	return kind;
+}
+
+static void
+a_damaged_hot_part_is_eio_and_the_other_chunks_are_settled(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = new_file(f);
+
+	write_file(f, ino, 0, "first", 5);
+	write_file(f, ino, MIB, "second", 6);
+	damage(f, ino, 0);
+	assert_int_equal(settle_one(f, ino), -EIO);
+	assert_int_equal(kind_of(f, ino, 1), SEGMENT_SETTLED);
 	assert_content(f, ino, MIB, "second", 6);
+}
+
+static void
+a_damaged_chunk_among_many_of_noise_stays_and_the_others_go(void **state)
+{
+	enum { CHUNKS = 9, DAMAGED = 4 };
+	struct fixture *f = *state;
+	uint64_t ino = new_file(f);
+	static uint8_t noise[CHUNKS * MIB];
+
+	fill(noise, sizeof(noise), 1);
+	write_file(f, ino, 0, noise, sizeof(noise));
+	damage(f, ino, DAMAGED);
+	assert_int_equal(settle_one(f, ino), -EIO);
+	for (uint64_t no = 0; no < CHUNKS; no++)
+		assert_int_equal(kind_of(f, ino, no), no == DAMAGED ? SEGMENT_HOT : SEGMENT_SETTLED);
+	assert_content(f, ino, 0, noise, (size_t)DAMAGED * MIB);
+	assert_content(f, ino, (DAMAGED + 1) * MIB, noise + (DAMAGED + 1) * MIB, (size_t)(CHUNKS - DAMAGED - 1) * MIB);
 }
 
 /* Failing disks. */
@@ -738,6 +819,7 @@ main(void)
 		TEST(segments_are_cut_at_sixteen_mebibytes),
 		TEST(many_small_files_share_one_segment),
 		TEST(a_write_truncation_or_removal_before_the_end_wins_over_settling),
+		TEST(noise_that_is_whole_goes_as_it_is_sealed_and_all_else_is_sealed_anew),
 		TEST(what_was_sealed_under_a_key_that_the_file_has_no_more_is_not_used),
 		TEST(a_segment_into_which_nothing_points_is_not_kept),
 		TEST(settling_leaves_pending_what_is_pending_and_the_chain_s_list_alone),
@@ -747,6 +829,7 @@ main(void)
 		TEST(only_hot_parts_are_settled_where_others_are_in_the_store_alone),
 		TEST(what_is_settled_already_is_left_alone),
 		TEST(a_damaged_hot_part_is_eio_and_the_other_chunks_are_settled),
+		TEST(a_damaged_chunk_among_many_of_noise_stays_and_the_others_go),
 		TEST(a_disk_that_fails_at_any_operation_leaves_all_files_readable),
 		TEST(full_segments_are_handed_out_with_what_is_in_them),
 		TEST(who_does_not_want_a_full_segment_ends_settling_and_all_stays_readable),
