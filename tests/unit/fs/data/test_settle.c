@@ -625,7 +625,7 @@ a_damaged_chunk_among_many_of_noise_stays_and_the_others_go(void **state)
 
 struct strike {
 	unsigned after;
-	unsigned seen;
+	atomic_uint seen; /* by several threads */
 };
 
 static err_t
