@@ -4,34 +4,39 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define BAR_INTERVAL_MS 100
 #define LINE_INTERVAL_MS 10000
 #define BAR_WIDTH 24
+/* Where there are fewer, what the bar would say is said by numbers alone. */
+#define BAR_COLUMNS_MIN 72
+#define LINE_MAX_LEN 256
 /* Before that the speed says nothing. */
 #define SPEED_AFTER_MS 2000
 
 static void
-print_amount(uint64_t done, uint64_t total, enum progress_unit unit)
+print_amount(FILE *f, uint64_t done, uint64_t total, enum progress_unit unit)
 {
 	const double mib = 1024.0 * 1024.0;
 
 	if (unit == PROGRESS_BYTES)
-		fprintf(stderr, "%.1f", (double)done / mib);
+		fprintf(f, "%.1f", (double)done / mib);
 	else
-		fprintf(stderr, "%" PRIu64, done);
+		fprintf(f, "%" PRIu64, done);
 	if (total > 0 && unit == PROGRESS_BYTES)
-		fprintf(stderr, " of %.1f", (double)total / mib);
+		fprintf(f, " of %.1f", (double)total / mib);
 	else if (total > 0)
-		fprintf(stderr, " of %" PRIu64, total);
+		fprintf(f, " of %" PRIu64, total);
 	if (unit == PROGRESS_BYTES)
-		fprintf(stderr, " MiB");
+		fprintf(f, " MiB");
 }
 
 static void
-print_time_left(const struct progress *p, uint64_t done, uint64_t total, int64_t now)
+print_time_left(FILE *f, const struct progress *p, uint64_t done, uint64_t total, int64_t now)
 {
 	double speed, left;
 
@@ -40,29 +45,66 @@ print_time_left(const struct progress *p, uint64_t done, uint64_t total, int64_t
 	speed = (double)(done - p->begun_at) / (double)(now - p->begun_ms);
 	left = (double)(total - done) / speed / 1000;
 	if (left < 90)
-		fprintf(stderr, ", %.0f s left", left + 1);
+		fprintf(f, ", %.0f s left", left + 1);
 	else if (left < 5400)
-		fprintf(stderr, ", %.0f min left", left / 60);
+		fprintf(f, ", %.0f min left", left / 60);
 	else
-		fprintf(stderr, ", %.0f h left", left / 3600);
+		fprintf(f, ", %.0f h left", left / 3600);
 }
 
 static void
-print_bar(uint64_t done, uint64_t total)
+print_bar(FILE *f, uint64_t done, uint64_t total)
 {
 	int filled = total > 0 ? (int)((done < total ? (double)done / (double)total : 1) * BAR_WIDTH) : 0;
 
-	fputs("[", stderr);
+	fputs("[", f);
 	for (int i = 0; i < BAR_WIDTH; i++)
-		fputc(i < filled ? '#' : ' ', stderr);
-	fputs("]  ", stderr);
+		fputc(i < filled ? '#' : ' ', f);
+	fputs("]  ", f);
+}
+
+/* One that knows how to begin a line anew. */
+static bool
+is_terminal(void)
+{
+	const char *kind = getenv("TERM");
+
+	return isatty(STDERR_FILENO) == 1 && kind != NULL && kind[0] != '\0' && strcmp(kind, "dumb") != 0;
+}
+
+/* What is wider would leave a line behind each time. */
+static int
+columns_left(void)
+{
+	struct winsize size = { 0 };
+
+	return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1 : LINE_MAX_LEN;
+}
+
+static void
+compose(const struct progress *p, uint64_t done, uint64_t total, enum progress_unit unit, bool bar, int64_t now,
+    char line[static LINE_MAX_LEN])
+{
+	FILE *f = fmemopen(line, LINE_MAX_LEN, "w");
+
+	if (f == NULL)
+		return;
+	fprintf(f, bar ? "%s  " : "%s: ", p->text);
+	if (bar && total > 0)
+		print_bar(f, done, total);
+	print_amount(f, done, total, unit);
+	print_time_left(f, p, done, total, now);
+	fclose(f);
+	line[LINE_MAX_LEN - 1] = '\0';
 }
 
 void
 progress_show(struct progress *p, const char *text, uint64_t done, uint64_t total, enum progress_unit unit)
 {
 	bool news = strncmp(text, p->text, sizeof(p->text) - 1) != 0;
-	bool terminal = isatty(STDERR_FILENO) == 1;
+	bool terminal = is_terminal();
+	char line[LINE_MAX_LEN] = "";
+	int columns;
 	int64_t now = clock_ms(CLOCK_MONOTONIC);
 
 	if (news) {
@@ -75,12 +117,12 @@ progress_show(struct progress *p, const char *text, uint64_t done, uint64_t tota
 	if (now - p->shown_ms < (terminal ? (news ? 0 : BAR_INTERVAL_MS) : LINE_INTERVAL_MS))
 		return;
 	p->shown_ms = now;
-	fprintf(stderr, terminal ? "\r%s  " : "%s: ", text);
-	if (terminal && total > 0)
-		print_bar(done, total);
-	print_amount(done, total, unit);
-	print_time_left(p, done, total, now);
-	fputs(terminal ? "\033[K" : "\n", stderr);
+	columns = columns_left();
+	compose(p, done, total, unit, terminal && columns >= BAR_COLUMNS_MIN, now, line);
+	if (terminal)
+		fprintf(stderr, "\r%.*s\033[K", columns, line);
+	else
+		fprintf(stderr, "%s\n", line);
 	fflush(stderr);
 	p->on_line = terminal;
 }

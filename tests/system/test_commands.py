@@ -1,17 +1,21 @@
 """The commands as people and scripts meet them: words, exit statuses, and one clear sentence for what goes wrong."""
 import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
 import socket
 import stat
+import struct
 import subprocess
+import termios
 import threading
 
 import pytest
 
-from accounts import KEY, TIMEOUT, cli, made, needs_root  # noqa: F401: fixtures
+from accounts import KEY, TIMEOUT, cli, made, needs_root, synced  # noqa: F401: fixtures
 from conftest import binary, wait_until
 
 # Words and usage.
@@ -223,6 +227,32 @@ def test_a_folder_is_mounted_by_who_has_closed_the_standard_streams(cli, closed)
         assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)} == {"/dev/null"}
     (cli.mp / "file").write_text("hello")
     cli.ok("unmount", cli.mp)
+
+
+def shown_on_a_terminal(cli, kind, columns, *args):
+    """What comes on standard error."""
+    here, there = pty.openpty()
+    try:
+        fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        subprocess.run([binary(), *map(str, args)], env=dict(cli.env, TERM=kind), stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=there, check=True, timeout=TIMEOUT)
+        os.write(there, b"END")
+        text = b""
+        while not text.endswith(b"END"):
+            text += os.read(here, 4096)
+    finally:
+        os.close(here)
+        os.close(there)
+    return text[:-3].decode()
+
+
+def test_progress_is_one_line_that_fits_the_terminal(synced):
+    assert "[" in shown_on_a_terminal(synced, "xterm", 100, "verify", synced.mp).replace("\033[K", "")
+    narrow = shown_on_a_terminal(synced, "xterm", 30, "verify", synced.mp)
+    lines = narrow.replace("\033[K", "").split("\r")
+    assert "checking commits" in narrow and max(map(len, lines)) < 30
+    assert "\n" not in narrow
+    assert "\033" not in shown_on_a_terminal(synced, "dumb", 100, "verify", synced.mp)
 
 
 def test_a_command_that_cannot_say_what_it_is_to_say_fails(cli):
