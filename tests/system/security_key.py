@@ -90,9 +90,10 @@ class PinProtocol:
 class Model:
     """What a key knows and does, without the cable."""
 
-    def __init__(self, pin=None, protocol=1, with_secret=True, permissions=False, aaguid=b"a model of a key"):
+    def __init__(self, pin=None, protocol=1, with_secret=True, permissions=False, always_verifies=False, aaguid=b"a model of a key"):
         self.protocol = PinProtocol(protocol)
-        self.with_secret, self.permissions, self.aaguid = with_secret, permissions, aaguid
+        self.with_secret, self.permissions, self.always_verifies = with_secret, permissions, always_verifies
+        self.aaguid = aaguid
         self.pin_hash = pin and sha256(pin.encode())[:16]
         self.tries, self.wrong_in_a_row = PIN_TRIES, 0
         self.token = secrets.token_bytes(32)
@@ -115,7 +116,7 @@ class Model:
     def info(self):
         options = {"rk": True, "up": True, "plat": False, "clientPin": self.pin_hash is not None}
         if self.permissions:
-            options |= {"pinUvAuthToken": True}
+            options |= {"pinUvAuthToken": True, "alwaysUv": self.always_verifies}
         extensions = ["credProtect"] + (["hmac-secret"] if self.with_secret else [])
         return {1: ["FIDO_2_0"] + (["FIDO_2_1"] if self.permissions else []), 2: extensions, 3: self.aaguid, 4: options, 5: 1200,
                 6: [self.protocol.version]}
@@ -197,6 +198,8 @@ class Model:
         return hmac.digest(self.credentials[name][2 if verified else 1], salt, "sha256")
 
     def get_assertion(self, request):
+        if self.always_verifies and 6 not in request:
+            raise Refusal(Refusal.PIN_REQUIRED)
         flags = self.verify(request.get(6), request[2])
         known = [c["id"] for c in request.get(3, []) if c["id"] in self.credentials]
         if not known:

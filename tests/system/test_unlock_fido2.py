@@ -10,10 +10,10 @@ import cbor2
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from accounts import Terminal
 from conftest import wait_until
 from reader import expand, extract
 from security_key import SecurityKey
-from test_commands import Terminal
 from test_secrets import can_look_into, dump, lasting, needs_root, search
 from test_unlock import cli, device_file, id_of, kinds, listed, method, opens, written  # noqa: F401
 
@@ -170,6 +170,13 @@ def test_a_pin_is_needed_where_the_key_has_one_and_a_wrong_one_tells_how_many_ar
     assert key.touches == touches
     opens(cli, "--passphrase-file", cli.root / "pin")
     assert key.tries == 8
+
+
+def test_a_key_that_wants_its_pin_for_everything_works_too(cli, plug):
+    key = plug(pin="246810", permissions=True, always_verifies=True)
+    with_key_alone(cli, pin="246810")
+    opens(cli, "--passphrase-file", cli.root / "pin")
+    assert key.touches == 3
 
 
 def test_a_blocked_pin_says_what_to_do(cli, plug):
