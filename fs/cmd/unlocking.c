@@ -253,11 +253,12 @@ by_anything(const struct options *o, const struct place *p, struct devicefile *d
 {
 	char *why = NULL;
 	err_t err = by_itself(df, &why);
+	bool is_last = o->no_passphrase || !(is_asked_for(df) || devicefile_has_slot(df, SLOT_KEY_FILE));
 	bool opened = err == 0;
 	int status = err == -EBADMSG ? tell_vault_open(err, p->mountpoint, p->vault_dir) : 0;
 
 	if (status == 0 && !opened && devicefile_has_slot(df, SLOT_FIDO2))
-		status = securitykey_open(o, p, df, o->no_passphrase || !is_asked_for(df), &opened);
+		status = securitykey_open(o, p, df, is_last, &opened);
 	if (status != 0 || opened) {
 		free(why);
 		return status;
