@@ -10,16 +10,16 @@
 #include <uthash.h>
 
 /*
- * A table grows when a chain has become long, and has more items than buckets: then chains are shorter than uthash would have them,
- * and each step along one may be a cache miss.  For the chain alone uthash would double a table again and again: where items come and
- * go, one of any number of chains will be long some day, and no table ever shrinks.
+ * A table grows when a chain has become long, and has more than half as many items as buckets: then chains are shorter than uthash
+ * would have them, and each step along one may be a cache miss.  For the chain alone uthash would double a table again and again:
+ * where items come and go, one of any number of chains will be long some day, and no table ever shrinks.
  */
 static inline unsigned
 hash_table_chain_max(const UT_hash_bucket *b)
 {
 	const UT_hash_table *t = b->hh_head->tbl;
 
-	return t->num_items > t->num_buckets ? 5U : 1U << 20;
+	return t->num_items > t->num_buckets / 2 ? 5U : 1U << 20;
 }
 #undef HASH_BKT_CAPACITY_THRESH
 #define HASH_BKT_CAPACITY_THRESH hash_table_chain_max(_ha_head)
