@@ -2,6 +2,8 @@
 #include "fixture.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #define MIB (1u << 20)
@@ -12,7 +14,7 @@ struct scratch;
 struct widened;
 
 /* How often a block was read to be written as a whole. */
-static unsigned widened;
+static atomic_uint widened;
 
 err_t __real_widen_read(struct content *c, struct scratch *s, uint64_t ino, uint64_t off, const uint8_t *data, size_t len,
     struct widened *out);
@@ -187,6 +189,54 @@ holes_that_are_punched_byte_by_byte_make_no_long_map(void **state)
 	assert_int_equal(inode_of(f, ino).mapped, 5);
 }
 
+#define WRITERS 4u
+#define SHARED_LEN (2 * BLOCK)
+
+struct writer {
+	struct fixture *f;
+	uint64_t ino;
+	const uint8_t *data;
+	size_t first; /* of its bytes: each WRITERSth is */
+	err_t err;
+};
+
+static void *
+write_share(void *arg)
+{
+	struct writer *w = arg;
+
+	for (size_t k = 0; k < SHARED_LEN / WRITERS && !w->err; k++) {
+		size_t off = k * 1021 % (SHARED_LEN / WRITERS) * WRITERS + w->first;
+
+		w->err = content_write(w->f->c, w->ino, off, w->data + off, 1);
+	}
+	return NULL;
+}
+
+static void
+what_others_write_into_the_same_block_meanwhile_is_not_undone(void **state)
+{
+	struct fixture *f = *state;
+	struct writer writers[WRITERS];
+	pthread_t threads[WRITERS];
+	uint8_t data[SHARED_LEN];
+	uint64_t ino = new_file(f);
+
+	fill(data, sizeof(data), 8);
+	widened = 0;
+	for (size_t k = 0; k < WRITERS; k++) {
+		writers[k] = (struct writer){.f = f, .ino = ino, .data = data, .first = k};
+		assert_int_equal(pthread_create(&threads[k], NULL, write_share, &writers[k]), 0);
+	}
+	for (size_t k = 0; k < WRITERS; k++) {
+		assert_int_equal(pthread_join(threads[k], NULL), 0);
+		assert_int_equal(writers[k].err, 0);
+	}
+	assert_true(widened > 0);
+	assert_content(f, ino, 0, data, sizeof(data));
+	assert_in_range(most_pieces(f, ino, 0), 1, PIECES_MAX);
+}
+
 static void
 what_the_chain_has_stays_what_it_was(void **state)
 {
@@ -287,6 +337,7 @@ main(void)
 		TEST(sectors_are_written_as_they_are),
 		TEST(a_write_that_ends_within_blocks_in_many_pieces_keeps_what_is_around_it),
 		TEST(holes_that_are_punched_byte_by_byte_make_no_long_map),
+		TEST(what_others_write_into_the_same_block_meanwhile_is_not_undone),
 		TEST(what_the_chain_has_stays_what_it_was),
 		TEST(what_is_damaged_stays_damaged_and_can_be_written_to),
 		TEST(what_only_the_store_has_is_not_asked_for),
