@@ -5,13 +5,16 @@
 #include "db.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "db_private.h"
 #include "db_touch.h"
+#include "disk.h"
 #include "journal.h"
 
 /* In the row DB_KEY_FORMAT: opens with the right device's keys only. */
@@ -29,6 +32,19 @@ db_warm_names(struct db *db, uint64_t parent, int64_t hash, unsigned limit)
 {
 	if (db_is_key(parent, 0))
 		db_touch_read_names(db->touch, parent, hash, limit);
+}
+
+/*
+ * SQLite asks for one page after the other, each when it needs it: of a file that is in no cache, the first walk through some ten
+ * thousand names would wait for the disk hundreds of times.
+ */
+#define AHEAD_MAX (16u << 20)
+
+void
+db_read_ahead(struct db *db)
+{
+	if (db->ahead_fd >= 0)
+		disk_read_ahead(db->ahead_fd, AHEAD_MAX);
 }
 
 /* The journal. */
@@ -89,6 +105,9 @@ db_close(struct db *db)
 	db_disconnect(db->checkpointer);
 	db_writer_free(db->w);
 	journal_free(db->journal);
+	/* Last: with any descriptor of the file all locks of the process on it go (fcntl(2)), and SQLite's are such. */
+	if (db->ahead_fd >= 0)
+		(void)close(db->ahead_fd);
 	free(db);
 }
 
@@ -153,8 +172,11 @@ recover(struct db *db, const char *path)
 static err_t
 open_all(struct db *db, const char *path, bool create)
 {
-	err_t e = db_writer_new(path, create, &db->w);
+	err_t e = disk_open_read(AT_FDCWD, path, &db->ahead_fd);
 
+	if (e)
+		db->ahead_fd = -1; /* it only is slower then */
+	e = db_writer_new(path, create, &db->w);
 	if (!e)
 		e = db_reader_new(path, &db->r);
 	if (!e)
@@ -183,6 +205,7 @@ db_open(const char *path, bool create, struct rowseal *rs, struct db **out)
 		return e;
 	}
 	db->rs = rs;
+	db->ahead_fd = -1;
 	e = open_all(db, path, create);
 	if (e) {
 		db_close(db);

@@ -107,6 +107,8 @@ MUST_CHECK err_t db_scan_all(struct db *db, enum db_table table, uint64_t after_
  */
 void db_warm(struct db *db, enum db_table table, uint64_t a, uint64_t b, uint64_t last_b);
 void db_warm_names(struct db *db, uint64_t parent, int64_t hash, unsigned limit);
+/* For who has just opened it and will look at many rows: the disk begins to read what of the file fits a few MiB.  Any thread. */
+void db_read_ahead(struct db *db);
 
 /*
  * Writes all rows in one transaction, durable when it returns 0 (synchronous=FULL on this connection); on failure nothing

@@ -31,6 +31,7 @@ struct db {
 	struct journal *journal;
 	void *checkpointer; /* a connection, once it was needed: the one thread that calls db_checkpoint or db_shrink */
 	struct db_touch *touch;
+	int ahead_fd; /* what is read ahead is asked for here; -1: it can't be */
 	_Atomic uint64_t reads;
 	_Atomic uint64_t rows_written;
 	_Atomic uint64_t commits;

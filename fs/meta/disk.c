@@ -211,6 +211,21 @@ disk_pread_blocks(int fd, void *buf, size_t len, size_t needed, uint64_t off)
 	return e ? e : read_blocks(fd, buf, len, needed, off);
 }
 
+/* Linux takes no more than this at once, and drops the rest. */
+#define READ_AHEAD_STEP 131072u
+
+void
+disk_read_ahead(int fd, uint64_t len)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return;
+	for (uint64_t off = 0; off < len && off < (uint64_t)st.st_size; off += READ_AHEAD_STEP)
+		if (posix_fadvise(fd, (off_t)off, READ_AHEAD_STEP, POSIX_FADV_WILLNEED))
+			return;
+}
+
 err_t
 disk_flush(int fd)
 {

@@ -31,6 +31,8 @@ typedef void disk_wait_fn(void);
 void disk_tell_wait(disk_wait_fn *fn);
 /* Of a direct descriptor: at most len bytes, at least needed, else -ENODATA: the last block may lie behind the file's end. */
 MUST_CHECK err_t disk_pread_blocks(int fd, void *buf, size_t len, size_t needed, uint64_t off);
+/* The kernel begins to read a file's first bytes into its cache, as far as it wants to. */
+void disk_read_ahead(int fd, uint64_t len);
 MUST_CHECK err_t disk_flush(int fd);        /* fdatasync */
 MUST_CHECK err_t disk_flush_dir(int dirfd); /* fsync */
 MUST_CHECK err_t disk_punch(int fd, uint64_t off, uint64_t len); /* keeps the size; -EOPNOTSUPP is no error */

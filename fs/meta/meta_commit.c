@@ -321,6 +321,7 @@ commit_thread(void *arg)
 	unsigned idle = 0;
 	bool kicked;
 
+	db_read_ahead(m->db);
 	pthread_mutex_lock(&m->lock);
 	while (!m->stopping) {
 		const struct timespec deadline = clock_deadline(m->interval_ms);

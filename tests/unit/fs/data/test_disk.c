@@ -2,6 +2,8 @@
 #include "fixture.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 struct place {
@@ -99,6 +101,49 @@ a_thread_that_wants_to_know_is_told_of_reads_that_memory_cannot_serve(void **sta
 	assert_int_equal(disk_pread(fd, back, sizeof(data) + 1, 0), -ENODATA);
 	assert_int_equal(told, 1);
 	close(fd);
+}
+
+/* The page at off. */
+static bool
+is_in_memory(uint8_t *mapped, size_t off)
+{
+	unsigned char there = 0;
+
+	assert_int_equal(mincore(mapped + off, 1, &there), 0);
+	return there & 1;
+}
+
+static void
+what_is_read_ahead_comes_into_memory_by_itself(void **state)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	struct place *p = *state;
+	static uint8_t data[1 << 20];
+	uint8_t *mapped;
+	int fd;
+
+	fill(data, sizeof(data), 1);
+	assert_int_equal(disk_create(p->dirfd, "f", &fd), 0);
+	assert_int_equal(disk_pwrite(fd, data, sizeof(data), 0), 0);
+	assert_int_equal(disk_flush(fd), 0);
+	assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	mapped = mmap(NULL, sizeof(data), PROT_READ, MAP_SHARED, fd, 0);
+	assert_true(mapped != MAP_FAILED);
+	if (is_in_memory(mapped, 0) || is_in_memory(mapped, 3 * sizeof(data) / 4)) {
+		munmap(mapped, sizeof(data));
+		close(fd);
+		print_message("this file system keeps its files in memory\n");
+		skip();
+	}
+	/* It is a wish, which a kernel that has other things to do may not grant at once. */
+	for (unsigned tries = 0; tries < 60000 && !is_in_memory(mapped, 3 * sizeof(data) / 4); tries++) {
+		disk_read_ahead(fd, 2 * sizeof(data));
+		nanosleep(&pause, NULL);
+	}
+	assert_true(is_in_memory(mapped, 3 * sizeof(data) / 4));
+	munmap(mapped, sizeof(data));
+	close(fd);
+	disk_read_ahead(-1, sizeof(data));
 }
 
 static void
@@ -239,6 +284,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(reading_past_the_end_is_enodata, place_setup, place_teardown),
 		cmocka_unit_test_setup_teardown(a_thread_that_wants_to_know_is_told_of_reads_that_memory_cannot_serve,
 		    place_setup, place_teardown),
+		cmocka_unit_test_setup_teardown(what_is_read_ahead_comes_into_memory_by_itself, place_setup, place_teardown),
 		cmocka_unit_test_setup_teardown(creating_what_exists_fails_and_opening_what_does_not_exist_fails, place_setup,
 		    place_teardown),
 		cmocka_unit_test_setup_teardown(a_symbolic_link_is_not_followed, place_setup, place_teardown),
