@@ -144,7 +144,7 @@ struct widened {
 	size_t len;
 	uint8_t *data;
 };
-void widened_clear(struct widened *w); /* cleanup handler */
+void content_widen_clear(struct widened *w); /* cleanup handler */
 /* [file lock]  As content_read_here. */
 MUST_CHECK err_t widen_read(struct content *c, struct scratch *s, uint64_t ino, uint64_t off, const uint8_t *data, size_t len,
     struct widened *out);

@@ -40,7 +40,7 @@ widen_is_due(const struct extent_list *l, uint64_t off, uint64_t end)
 }
 
 void
-widened_clear(struct widened *w)
+content_widen_clear(struct widened *w)
 {
 	if (w->data)
 		secmem_wipe(w->data, w->len);
@@ -59,7 +59,7 @@ err_t
 widen_read(struct content *c, struct scratch *s, uint64_t ino, uint64_t off, const uint8_t *data, size_t len, struct widened *out)
 {
 	uint64_t end = off + len, from = widen_begin(off), to = widen_end(end);
-	CLEANUP(widened_clear) struct widened w = {.off = from, .len = (size_t)(to - from)};
+	CLEANUP(content_widen_clear) struct widened w = {.off = from, .len = (size_t)(to - from)};
 	size_t before, after;
 
 	w.data = calloc(1, w.len);

@@ -238,7 +238,7 @@ write_all(struct writing *w)
 static err_t
 write_widened(const struct writing *w)
 {
-	CLEANUP(widened_clear) struct widened wide = {0};
+	CLEANUP(content_widen_clear) struct widened wide = {0};
 	CLEANUP(writing_clear) struct writing all = {.c = w->c, .ino = w->ino, .off = w->off, .data = w->data, .len = w->len,
 		.keep_times = w->keep_times, .as_it_is = true};
 
