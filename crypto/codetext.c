@@ -49,13 +49,6 @@ static void symbols_init(const struct codetext_form *form, struct symbols *out)
 	assert(out->count <= CODETEXT_MAX_SYMBOLS && out->count % form->ways == 0);
 }
 
-unsigned codetext_symbols(const struct codetext_form *form)
-{
-	struct symbols s;
-	symbols_init(form, &s);
-	return s.count;
-}
-
 static uint8_t gf_mul(unsigned a, unsigned b)
 {
 	unsigned product = 0;

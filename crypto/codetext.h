@@ -39,8 +39,6 @@ struct codetext_fault {
 	char expected;
 };
 
-/* How many symbols a text of that form has; at most CODETEXT_MAX_SYMBOLS, or the caller has a bug. */
-unsigned codetext_symbols(const struct codetext_form *form);
 /* text_out gets CODETEXT_LEN(symbols) characters and a NUL. */
 void codetext_format(const struct codetext_form *form, const uint8_t *data, char *text_out);
 /*

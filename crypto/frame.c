@@ -2,7 +2,6 @@
 #include "frame.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "aead.h"
 #include "bytes.h"

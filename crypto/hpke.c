@@ -31,8 +31,8 @@ hpke_suite(enum hpke_aead aead)
 	return (struct suite_id){{'H', 'P', 'K', 'E', 0x00, 0x20, 0x00, 0x01, 0x00, (uint8_t)aead}, 10};
 }
 
-void
-hpke_context_wipe(struct hpke_context *ctx)
+static void
+context_wipe(struct hpke_context *ctx)
 {
 	secmem_wipe(ctx, sizeof(*ctx));
 }
@@ -168,7 +168,7 @@ hpke_seal_with_ephemeral(const uint8_t ephemeral_secret[static 32], const uint8_
     const struct hpke_psk *psk, const void *info, size_t info_len, const void *aad, size_t aad_len, const void *pt,
     size_t pt_len, uint8_t enc_out[static HPKE_ENC_LEN], uint8_t *ct_out)
 {
-	CLEANUP(hpke_context_wipe) struct hpke_context ctx = {{0}, {0}};
+	CLEANUP(context_wipe) struct hpke_context ctx = {{0}, {0}};
 	CLEANUP(aead_free_ptr) struct aead *a = NULL;
 	uint8_t enc[HPKE_ENC_LEN];
 	err_t e = hpke_setup_sender(HPKE_AES_256_GCM, ephemeral_secret, recipient_pub, psk, info, info_len, enc, &ctx);
@@ -203,7 +203,7 @@ hpke_open(const uint8_t recipient_secret[static 32], const uint8_t enc[static HP
     const void *info, size_t info_len, const void *aad, size_t aad_len, const uint8_t *ct, size_t ct_len,
     uint8_t *pt_out)
 {
-	CLEANUP(hpke_context_wipe) struct hpke_context ctx = {{0}, {0}};
+	CLEANUP(context_wipe) struct hpke_context ctx = {{0}, {0}};
 	CLEANUP(aead_free_ptr) struct aead *a = NULL;
 	err_t e = hpke_setup_recipient(HPKE_AES_256_GCM, recipient_secret, enc, psk, info, info_len, &ctx);
 

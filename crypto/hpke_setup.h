@@ -23,7 +23,6 @@ struct hpke_context {
 	uint8_t key[32];
 	uint8_t base_nonce[12];
 };
-void hpke_context_wipe(struct hpke_context *ctx);
 
 /* Errors as hpke_seal and hpke_open.  RFC 9180 section 5.1: SetupBaseS or SetupPSKS, SetupBaseR or SetupPSKR. */
 MUST_CHECK err_t hpke_setup_sender(enum hpke_aead aead, const uint8_t ephemeral_secret[static 32],

@@ -1,7 +1,6 @@
 /* safetywords.c: a hash's first bits as words that can be spoken. */
 #include "safetywords.h"
 
-#include <string.h>
 
 #include "bytes.h"
 #include "hash.h"

@@ -14,11 +14,6 @@
 
 static const struct codetext_form form = {.len = SHARE_LEN, .ways = 2};
 
-void shamir_share_wipe(struct shamir_share *share)
-{
-	secmem_wipe(share, sizeof(*share));
-}
-
 /* In GF(2)[x] / (x^8 + x^4 + x^3 + x + 1). */
 static uint8_t gf_mul(uint8_t a, uint8_t b)
 {

@@ -28,7 +28,6 @@ struct shamir_share {
 	unsigned index;     /* 1..31 */
 	uint8_t value[RECOVERY_KEY_LEN];
 };
-void shamir_share_wipe(struct shamir_share *share);
 
 /* Fills shares_out[count], with indices 1 to count.  -EINVAL unless 2 <= threshold <= count <= SHAMIR_MAX_SHARES; -EIO. */
 MUST_CHECK err_t shamir_split(const uint8_t key[static RECOVERY_KEY_LEN], unsigned threshold, unsigned count,

@@ -13,7 +13,7 @@
  *
  * An invitation is a member for a while: whoever holds its secret may add one device in its place, and nothing else.
  * trust.c has the state and the rules, trust_make.c the making of statements.
- * Uses err.h, identity.h, hash.h, cborio.h, bytes.h.
+ * Uses err.h, identity.h, hash.h, statement.h, bytes.h.
  */
 #ifndef SNUGFS_TRUST_H
 #define SNUGFS_TRUST_H

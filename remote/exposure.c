@@ -2,7 +2,6 @@
 #include "exposure.h"
 
 #include <errno.h>
-#include <string.h>
 #include <time.h>
 
 #define PROGRESS_INTERVAL 256u /* objects; a page of a listing has some 1000 */

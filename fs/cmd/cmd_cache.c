@@ -1,6 +1,5 @@
 /* snugfs cache: how much of what the store has is on this computer, too. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "amounts.h"
 #include "cache.h"

@@ -1,5 +1,4 @@
 /* snugfs device: who is in, and changing that. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>

@@ -1,5 +1,4 @@
 /* snugfs device verify: words that two people, or one with two screens, compare. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,4 @@
 /* snugfs export-pending: what this device has and the store never got, as plain files. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,5 +1,4 @@
 /* snugfs pin, unpin, free: what is to be on this computer, and what is to go. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,5 +1,4 @@
 /* snugfs restore: a file or folder as it was. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

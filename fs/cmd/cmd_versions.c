@@ -1,5 +1,4 @@
 /* snugfs versions: what became of a file. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,10 +1,8 @@
 /* From a place with a vault to a mounted folder. */
 #include "mounting.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cmd_cache.h"
 #include "config.h"

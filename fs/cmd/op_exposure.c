@@ -2,7 +2,6 @@
 #include "op_exposure.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "credentials.h"
 #include "op.h"

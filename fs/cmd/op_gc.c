@@ -1,6 +1,5 @@
 /* Collects garbage in the store. */
 #include <errno.h>
-#include <string.h>
 
 #include "gc.h"
 #include "op.h"

@@ -1,6 +1,5 @@
 /* What became of a file; and what all have in common who look back. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

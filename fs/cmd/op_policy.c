@@ -3,7 +3,6 @@
  * which he gets all earlier ones and sends back his own: public data both ways.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,4 @@
 /* Compares public keys: the recovery key itself stays with whoever typed it. */
-#include <stdio.h>
 #include <string.h>
 
 #include "hex.h"

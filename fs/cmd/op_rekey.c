@@ -1,6 +1,5 @@
 /* Content under keys that a removed device does not have. */
 #include <errno.h>
-#include <string.h>
 
 #include "gc.h"
 #include "op.h"

@@ -1,6 +1,5 @@
 /* What the vault's store is, as the daemon sees it. */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "credentials.h"

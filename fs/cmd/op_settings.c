@@ -1,8 +1,6 @@
 /* What the user wants on this device: whether sync goes on, and how fast; when the folder locks itself. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "autolock.h"
 #include "op.h"

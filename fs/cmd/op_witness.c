@@ -1,5 +1,4 @@
 /* The second store in which devices say how far the chain has come. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

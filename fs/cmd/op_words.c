@@ -1,6 +1,5 @@
 /* The words that people compare: of the chain, and of each device; and what came of comparing them. */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "hex.h"

@@ -1,4 +1,5 @@
 /*
+#include <stdbool.h>
  * uplink.h: the daemon's connection to the store.  A store that is away when the folder is mounted is no reason not to
  * mount: it is looked for in the background until it is there, and from then on sync.h does the work.
  *
@@ -8,7 +9,6 @@
 #ifndef SNUGFS_UPLINK_H
 #define SNUGFS_UPLINK_H
 
-#include <stdbool.h>
 
 #include "sync.h"
 

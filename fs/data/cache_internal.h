@@ -28,7 +28,5 @@ void cache_walk_clear(struct walk *w); /* cleanup handler */
 MUST_CHECK err_t cache_walk(struct meta *m, const uint64_t *inos, size_t count, struct walk *w);
 /* The pieces of that segment. */
 uint64_t cache_walked(const struct walk *w, uint64_t seg);
-/* Adds a chunk's.  [meta lock] */
-MUST_CHECK err_t cache_walk_chunk(struct meta *m, struct walk *w, const struct chunk *ch);
 
 #endif

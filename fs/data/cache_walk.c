@@ -55,8 +55,9 @@ walked_of(struct meta *m, struct walk *w, uint64_t seg)
 	return NULL;
 }
 
-err_t
-cache_walk_chunk(struct meta *m, struct walk *w, const struct chunk *ch)
+/* Adds a chunk's.  [meta lock] */
+static err_t
+add_chunk(struct meta *m, struct walk *w, const struct chunk *ch)
 {
 	for (uint32_t k = 0; k < ch->current.count; k++) {
 		const struct extent *x = &ch->current.v[k];
@@ -88,7 +89,7 @@ walk_chunk(void *ctx, struct inode *i, struct chunk *ch)
 	if (!c->left--)
 		return -ECANCELED;
 	c->next = ch->no + 1;
-	return cache_walk_chunk(c->m, c->w, ch);
+	return add_chunk(c->m, c->w, ch);
 }
 
 static err_t

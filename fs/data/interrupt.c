@@ -1,7 +1,6 @@
 /* interrupt.c: the source of each thread. */
 #include "interrupt.h"
 
-#include <stddef.h>
 
 static _Thread_local const struct interrupt_source *source;
 

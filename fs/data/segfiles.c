@@ -276,8 +276,8 @@ segfiles_refuse_direct(struct segfiles *sf)
 	atomic_store_explicit(&sf->no_direct, true, memory_order_relaxed);
 }
 
-void
-segfiles_forget(struct segfiles *sf, uint64_t seg)
+static void
+forget(struct segfiles *sf, uint64_t seg)
 {
 	struct segfile *f;
 
@@ -299,6 +299,6 @@ segfiles_remove(struct segfiles *sf, uint64_t seg)
 
 	if (e && e != -ENOENT)
 		return e;
-	segfiles_forget(sf, seg);
+	forget(sf, seg);
 	return 0;
 }

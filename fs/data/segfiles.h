@@ -35,8 +35,6 @@ int segfiles_direct_fd(struct segfiles *sf, struct segfile *f);
 /* The file system took the descriptor but not the data: from now on there is none. */
 void segfiles_refuse_direct(struct segfiles *sf);
 
-/* The file was replaced: the next get opens it anew. */
-void segfiles_forget(struct segfiles *sf, uint64_t seg);
 /* Removes the file; who uses it still keeps it.  One that is not there is no error. */
 MUST_CHECK err_t segfiles_remove(struct segfiles *sf, uint64_t seg);
 

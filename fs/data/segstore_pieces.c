@@ -12,7 +12,6 @@
 #include "segstore_internal.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include "disk.h"
 #include "pieces.h"

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* All sparse segments together may waste one such part of what is live, and in each so little is not worth while. */
 #define WASTE_SHARE 64

@@ -31,7 +31,6 @@ MUST_CHECK err_t history_view_get(struct history *h, struct sync *s, struct past
 MUST_CHECK err_t history_view_find(struct history *h, uint64_t seq, struct history_view **out);
 void history_view_put(struct history *h, struct history_view *w);
 struct vfs *history_view_vfs(const struct history_view *w); /* borrowed; for reading only */
-uint64_t history_view_seq(const struct history_view *w);
 
 /*
  * Follows a path (relative to the root; "" is the root; slashes too many do not matter) as far as it leads.  *ino_out is what was

@@ -424,12 +424,6 @@ history_view_vfs(const struct history_view *w)
 	return w->vfs;
 }
 
-uint64_t
-history_view_seq(const struct history_view *w)
-{
-	return w->seq;
-}
-
 err_t
 history_new(struct vault *v, struct history **out)
 {

@@ -270,20 +270,6 @@ disk_punch(int fd, uint64_t off, uint64_t len)
 }
 
 err_t
-disk_truncate(int fd, uint64_t len)
-{
-	err_t e = watched("truncate", fd, NULL, NULL, 0, len);
-
-	if (e)
-		return e;
-	while (ftruncate(fd, (off_t)len)) {
-		if (errno != EINTR)
-			return -errno;
-	}
-	return 0;
-}
-
-err_t
 disk_allocate(int fd, uint64_t len)
 {
 	err_t e = watched("allocate", fd, NULL, NULL, 0, len);
@@ -309,8 +295,8 @@ disk_unlink(int dirfd, const char *name)
 	return unlinkat(dirfd, name, 0) ? -errno : 0;
 }
 
-err_t
-disk_rename(int dirfd, const char *from, const char *to)
+static err_t
+replace(int dirfd, const char *from, const char *to)
 {
 	err_t e = watched("rename", dirfd, from, to, 0, strlen(to));
 
@@ -349,7 +335,7 @@ disk_write_file(int dirfd, const char *name, const void *data, size_t len, unsig
 		return e;
 	e = write_new(dirfd, temporary, data, len, mode);
 	if (!e)
-		e = disk_rename(dirfd, temporary, name);
+		e = replace(dirfd, temporary, name);
 	if (e) {
 		(void)unlinkat(dirfd, temporary, 0);
 		return e;

@@ -219,7 +219,6 @@ void meta_note_local_change(struct meta *m); /* [L] the vfs calls it after each 
 MUST_CHECK err_t meta_kv_get(struct meta *m, enum db_key key, struct bytes *out);
 MUST_CHECK err_t meta_kv_put(struct meta *m, enum db_key key, const uint8_t *data, size_t len);
 /* Trust statements by number. [L] */
-MUST_CHECK err_t meta_statement_get(struct meta *m, uint64_t number, struct bytes *out);
 MUST_CHECK err_t meta_statement_put(struct meta *m, uint64_t number, const uint8_t *data, size_t len);
 
 #endif

@@ -277,12 +277,10 @@ struct cached_inode *inode_cached(struct meta *m, uint64_t ino);
 /* Reads those that are not in memory.  Whoever wants one that could not be read learns why when asking for it. */
 void inode_read_ahead(struct meta *m, struct number_list *inos);
 
-/* meta_pending.c; the second is a db_row_fn that adds a row's first key. */
+/* meta_pending.c */
 MUST_CHECK err_t pending_add_number(struct number_list *l, uint64_t n);
 /* In order, each once; returns how many. */
 size_t pending_sort_numbers(struct number_list *l);
-MUST_CHECK err_t pending_add_key(void *list, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data,
-    size_t len);
 
 /* meta_names.c.  A directory of which two names were asked for is read as a whole, if it has no more rows. */
 #define NAMES_WHOLE_MAX 1024u

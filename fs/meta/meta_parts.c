@@ -6,7 +6,6 @@
  * extent may reach into later parts: the head says which are entered, so that what maps an offset is found from there backwards.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "meta_batch.h"
 

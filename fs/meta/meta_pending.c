@@ -21,8 +21,9 @@ pending_add_number(struct number_list *l, uint64_t n)
 	return 0;
 }
 
-err_t
-pending_add_key(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data, size_t len)
+/* A db_row_fn that adds a row's first key. */
+static err_t
+add_key(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const uint8_t *data, size_t len)
 {
 	(void)b;
 	(void)mark;
@@ -36,7 +37,7 @@ err_t
 meta_inode_scan_removed(struct meta *m, uint64_t **inos_out, size_t *count_out)
 {
 	struct number_list l = { 0 };
-	err_t err = db_scan_removed(m->db, pending_add_key, &l);
+	err_t err = db_scan_removed(m->db, add_key, &l);
 
 	if (err != 0) {
 		free(l.v);
@@ -116,7 +117,7 @@ meta_pending_inodes(struct meta *m, uint64_t **inos_out, size_t *count_out)
 	size_t kept = 0;
 	err_t err;
 
-	err = db_scan_marked(m->db, DB_INODE, 0, 0, UINT32_MAX, pending_add_key, &l);
+	err = db_scan_marked(m->db, DB_INODE, 0, 0, UINT32_MAX, add_key, &l);
 	DL_FOREACH (m->dirty.first, n)
 		if (err == 0 && n->table == DB_INODE)
 			err = pending_add_number(&l, n->a);

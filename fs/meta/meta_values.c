@@ -62,12 +62,6 @@ meta_kv_put(struct meta *m, enum db_key key, const uint8_t *data, size_t len)
 }
 
 err_t
-meta_statement_get(struct meta *m, uint64_t number, struct bytes *out)
-{
-	return blob_get(m, DB_STATEMENT, number, out);
-}
-
-err_t
 meta_statement_put(struct meta *m, uint64_t number, const uint8_t *data, size_t len)
 {
 	return blob_put(m, DB_STATEMENT, number, data, len);

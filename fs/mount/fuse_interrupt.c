@@ -12,7 +12,6 @@
 #include <fuse_lowlevel.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define BIT(number) (UINT64_C(1) << ((number) - 1))

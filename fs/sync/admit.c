@@ -22,12 +22,6 @@ admit_free_opened(struct envelope_opened **o)
 }
 
 void
-admit_free_keyring(struct keyring **k)
-{
-	keyring_free(*k);
-}
-
-void
 admitted_clear(struct admitted *a)
 {
 	admit_free_opened(&a->opened);

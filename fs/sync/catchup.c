@@ -5,7 +5,6 @@
  * It is the thread that pulls, since a pull tells the kernel what has changed, and that may take until a read is answered: so
  * whoever waits for a file goes on as soon as a commit has changed it, before the kernel hears of it.
  */
-#include <errno.h>
 #include <utlist.h>
 
 #include "clock.h"

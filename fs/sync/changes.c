@@ -47,7 +47,6 @@
  */
 #include "changes.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -174,9 +174,7 @@ MUST_CHECK err_t admit_author(const struct trust *t, const struct envelope_opene
 /* The epoch keys that the object carries, unwrapped into keys. */
 MUST_CHECK err_t admit_epoch_keys(const struct changes *c, uint32_t epoch, const uint8_t epoch_key[static 32],
     struct keyring *keys);
-/* cleanup handlers */
-void admit_free_opened(struct envelope_opened **o);
-void admit_free_keyring(struct keyring **k);
+void admit_free_opened(struct envelope_opened **o); /* cleanup handler */
 
 /* pull.c.  [round] */
 MUST_CHECK err_t pull_all(struct sync *s, bool *news_out);

@@ -2,7 +2,6 @@
 #include "lookback.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine.h"

@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #include "merge_state.h"
@@ -252,8 +251,9 @@ make_xattrs_new(struct merge *m, struct inode *i)
 	return 0;
 }
 
-err_t
-merge_make_new(struct merge *m, struct inode *i)
+/* The chain has it no more, but it stays here: everything about it is pending. */
+static err_t
+make_new(struct merge *m, struct inode *i)
 {
 	err_t e = make_xattrs_new(m, i);
 
@@ -293,7 +293,7 @@ settle_absent(struct merge *m, struct touched *t)
 		return 0;
 	if (named && m->placing && (e = note_kept(m, t)))
 		return e;
-	return merge_make_new(m, t->inode);
+	return make_new(m, t->inode);
 }
 
 /* A directory that we had deleted and that is there again. */

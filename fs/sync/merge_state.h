@@ -139,8 +139,6 @@ MUST_CHECK err_t merge_revive(struct merge *m, struct touched *t);
 MUST_CHECK err_t merge_keep_changed(struct merge *m);
 MUST_CHECK err_t merge_settle_tree(struct merge *m);
 MUST_CHECK err_t merge_settle_inodes(struct merge *m);
-/* The chain has it no more, but it stays here: everything about it is pending. */
-MUST_CHECK err_t merge_make_new(struct merge *m, struct inode *i);
 
 /* merge_inode.c: attributes and introduction. */
 MUST_CHECK err_t merge_introduce(struct merge *m);

@@ -11,8 +11,8 @@
 #define ITEMS_MAX 8192u
 #define EXTENTS_MAX 65536u
 
-bool
-rekey_is_old(const struct rekey *r, const struct inode *i, const struct extent *x)
+static bool
+is_old(const struct rekey *r, const struct inode *i, const struct extent *x)
 {
 	for (uint32_t k = 0; k < i->key_count; k++)
 		if (i->keys[k].version == x->key_version)
@@ -43,7 +43,7 @@ old_len(const struct rekey *r, const struct inode *i, const struct extent_list *
 	uint32_t twin;
 
 	for (uint32_t k = 0; k < l->count; k++)
-		if (rekey_is_old(r, i, &l->v[k]) && !rekey_has_twin(l, k, &twin))
+		if (is_old(r, i, &l->v[k]) && !rekey_has_twin(l, k, &twin))
 			sum += l->v[k].stored_len;
 	return sum;
 }
@@ -185,7 +185,7 @@ add_item(struct rekey_batch *b, const struct inode *i, const struct chunk *c)
 	b->v[b->count++] = it;
 	b->extents += c->current.count;
 	for (uint32_t k = 0; k < c->current.count; k++)
-		b->len += rekey_is_old(b->r, i, &c->current.v[k]) ? c->current.v[k].x_len : 0;
+		b->len += is_old(b->r, i, &c->current.v[k]) ? c->current.v[k].x_len : 0;
 	return 0;
 }
 

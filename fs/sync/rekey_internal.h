@@ -73,7 +73,6 @@ void rekey_batch_clear(struct rekey_batch *b);
 MUST_CHECK err_t rekey_step(struct rekey *r);
 
 /* rekey_find.c [round] */
-bool rekey_is_old(const struct rekey *r, const struct inode *i, const struct extent *x);
 /* Is there a range of the same sealed extent before that one?  One that was overwritten in its middle has two. */
 bool rekey_has_twin(const struct extent_list *l, uint32_t k, uint32_t *twin_out);
 /* Begins a pass: counts what is left. */

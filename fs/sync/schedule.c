@@ -5,7 +5,7 @@
 
 /* So far the clocks part by themselves, while one is read after the other. */
 #define SLEPT_MS 1000
-/* A folder that was not used for so long is asked about POLL_MIN_MS apart; for longer, in proportion. */
+/* A folder that was not used for so long is asked about SCHEDULE_POLL_MIN_MS apart; for longer, in proportion. */
 #define IDLE_DIVISOR 200
 #define LOOK_SOON_MS 250
 #define LOOK_MS 500

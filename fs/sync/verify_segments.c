@@ -1,8 +1,5 @@
 /* Segments: that they are there, whole, and that the files in them can be read; and putting them back. */
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "hash.h"

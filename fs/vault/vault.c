@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "devicefile.h"
@@ -39,8 +38,8 @@ vault_db_close_ptr(struct db **db)
 		db_close(*db);
 }
 
-void
-vault_drop(struct vault *v)
+static void
+drop(struct vault *v)
 {
 	if (v == NULL)
 		return;
@@ -65,7 +64,7 @@ vault_drop(struct vault *v)
 void
 vault_drop_ptr(struct vault **v)
 {
-	vault_drop(*v);
+	drop(*v);
 }
 
 /* The lock ends with the process, however it ends. */
@@ -421,6 +420,6 @@ vault_close(struct vault *v)
 		return 0;
 	if (v->committing)
 		err = meta_stop(v->meta);
-	vault_drop(v);
+	drop(v);
 	return err;
 }

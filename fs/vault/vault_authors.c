@@ -1,7 +1,6 @@
 /* The last commit of each member, for those who want to know which computer is still in use. */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "vault.h"
 #include "vault_internal.h"

@@ -31,9 +31,7 @@ MUST_CHECK err_t vault_read_device_file_at(int dir_fd, struct devicefile **out);
 MUST_CHECK err_t vault_write_device_file_at(int dir_fd, const struct devicefile *df);
 /* The recovery key that is in force opens the device file, too, and no other recovery key. */
 MUST_CHECK err_t vault_refresh_recovery_slot(struct vault *v, const uint8_t secret[static DEVICE_SECRET_LEN]);
-/* Frees whatever there is of it, without a last commit. */
-void vault_drop(struct vault *v);
-void vault_drop_ptr(struct vault **v);
+void vault_drop_ptr(struct vault **v); /* frees whatever there is of it, without a last commit */
 void vault_db_close_ptr(struct db **db);
 
 /* What the rows of meta.db say.  -ENOENT, -EBADMSG; -EPROTO: of a newer version.  [meta lock] */

@@ -99,8 +99,6 @@ on_file(const char *operation, int fd, const void *data, uint64_t off, uint64_t 
 		tape_record_flush_dir(path, tape_position());
 	else if (strcmp(operation, "punch") == 0 && !e)
 		tape_record(path, TAPE_PUNCH, off, len, NULL);
-	else if (strcmp(operation, "truncate") == 0 && !e)
-		tape_record(path, TAPE_TRUNCATE, 0, len, NULL);
 	return e;
 }
 
@@ -133,7 +131,7 @@ static err_t
 on_operation(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
 {
 	static const char *const NAMES[] = {"create", "unlink", "rename"};
-	static const char *const FILES[] = {"pwrite", "flush", "flush_dir", "punch", "truncate"};
+	static const char *const FILES[] = {"pwrite", "flush", "flush_dir", "punch"};
 
 	(void)ctx;
 	if (is_reserve(operation, name))
