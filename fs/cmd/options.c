@@ -58,7 +58,7 @@ options_common_help(void)
 	       "  --share-file FILE         a share of the recovery key (several times: one for each share)\n"
 	       "  --device-name NAME        what this computer is called (else the host's name)\n"
 	       "  --help                    this text\n"
-	       "If none of these unlocks the vault, the keyring and the TPM are tried if they do; else you are asked.\n";
+	       "If none of these unlocks the vault, the keyring, the TPM and a security key are tried; else you are asked.\n";
 }
 
 /* In columns like the rest of the help. */

@@ -33,7 +33,7 @@ output_wipe(uint8_t (*output)[FIDO2_OUTPUT_LEN])
 static int
 tell_several(const struct fido2_key *keys, size_t count)
 {
-	char all[1024] = "";
+	char all[4 * FIDO2_PATH_MAX] = "";
 
 	for (size_t i = 0; i < count; i++) {
 		size_t len = strlen(all);

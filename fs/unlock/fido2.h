@@ -16,7 +16,7 @@
 #include "err.h"
 
 #define FIDO2_KEYS_MAX 16
-#define FIDO2_PATH_MAX 256
+#define FIDO2_PATH_MAX 1024
 #define FIDO2_NAME_MAX 128
 
 /* One that is plugged in. */
