@@ -21,6 +21,7 @@
 
 #define BLOCK 4096u
 #define CHUNK_BLOCKS (CHUNK_LEN / BLOCK)
+#define SLICE 64u
 
 
 static struct alone b;
@@ -95,27 +96,30 @@ put(uint64_t ino, uint64_t off, size_t len)
 	check(vfs_write(b.vfs, ino, off, data, len, VFS_WRITE_BACK), "write");
 }
 
-static err_t
-count_extents(void *ctx, struct inode *i, struct chunk *c)
-{
-	uint64_t *count = ctx;
-
-	(void)i;
-	*count += c->current.count;
-	return 0;
-}
-
+/* Some chunks at a time: what was looked at leaves memory when the lock is let go. */
 static uint64_t
 extents_of(uint64_t ino)
 {
-	struct inode *i;
-	uint64_t count = 0;
+	uint64_t extents = 0, from = 0;
+	size_t count = SLICE;
 
-	meta_lock(b.vault->meta);
-	check(meta_inode_get(b.vault->meta, ino, &i), "inode");
-	check(meta_chunk_scan(b.vault->meta, i, 0, count_extents, &count), "chunks");
-	meta_unlock(b.vault->meta);
-	return count;
+	while (count == SLICE) {
+		uint64_t *nos = NULL;
+		struct inode *i;
+		struct chunk *c;
+
+		meta_lock(b.vault->meta);
+		check(meta_inode_get(b.vault->meta, ino, &i), "inode");
+		check(meta_chunk_numbers(b.vault->meta, i, from, SLICE, &nos, &count), "chunks");
+		for (size_t k = 0; k < count; k++) {
+			check(meta_chunk_get(b.vault->meta, i, nos[k], false, &c), "chunk");
+			extents += c->current.count;
+			from = nos[k] + 1;
+		}
+		meta_unlock(b.vault->meta);
+		free(nos);
+	}
+	return extents;
 }
 
 static size_t
