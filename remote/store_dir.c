@@ -122,17 +122,21 @@ static err_t dir_create_if_absent(struct store *s, const char *name, const uint8
 	return dir_write(s, name, data, len, true);
 }
 
+/* Opens the store's directory, for something to be done with that object; the errors are those of store.h. */
+static err_t open_root_for(struct store *s, const char *name, int *root_out)
+{
+	return dirobj_reserved(name) ? -EINVAL : translate(open_root(from_base(s), root_out));
+}
+
 /* Opens the store's directory and the object in it; the errors are those of store.h. */
 static err_t find_object(struct store *s, const char *name, int *fd_out, uint64_t *size_out)
 {
 	CLEANUP(close_fd) int root = -1;
 	err_t err;
 
-	if (dirobj_reserved(name))
-		return -EINVAL;
-	err = open_root(from_base(s), &root);
+	err = open_root_for(s, name, &root);
 	if (err)
-		return translate(err);
+		return err;
 	err = dirobj_open(root, name, fd_out, size_out);
 	return err == -ENOENT ? absence(root) : translate(err);
 }
@@ -176,11 +180,9 @@ static err_t dir_remove(struct store *s, const char *name)
 	CLEANUP(close_fd) int root = -1;
 	err_t err;
 
-	if (dirobj_reserved(name))
-		return -EINVAL;
-	err = open_root(from_base(s), &root);
+	err = open_root_for(s, name, &root);
 	if (err)
-		return translate(err);
+		return err;
 	err = dirobj_remove(root, name);
 	if (err == -ENOENT)
 		return is_there(root) ? 0 : -EAGAIN;
