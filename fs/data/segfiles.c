@@ -154,6 +154,20 @@ insert(struct segfiles *sf, struct segfile **f, struct segfile **out)
 	return 0;
 }
 
+/* One that is not open yet, and its name. */
+static struct segfile *
+new_segfile(uint64_t seg, char name[static SEGFILES_NAME_LEN])
+{
+	struct segfile *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	f->seg = seg;
+	f->fd = f->direct_fd = -1;
+	segfiles_name(seg, name);
+	return f;
+}
+
 err_t
 segfiles_get(struct segfiles *sf, uint64_t seg, struct segfile **out)
 {
@@ -167,14 +181,11 @@ segfiles_get(struct segfiles *sf, uint64_t seg, struct segfile **out)
 		return 0;
 	}
 
-	CLEANUP(segfile_cleanup) struct segfile *f = calloc(1, sizeof(*f));
 	char name[SEGFILES_NAME_LEN];
+	CLEANUP(segfile_cleanup) struct segfile *f = new_segfile(seg, name);
 
 	if (!f)
 		return -ENOMEM;
-	f->seg = seg;
-	f->fd = f->direct_fd = -1;
-	segfiles_name(seg, name);
 
 	err_t e = disk_open_write(sf->dirfd, name, &f->fd);
 
@@ -186,14 +197,11 @@ segfiles_get(struct segfiles *sf, uint64_t seg, struct segfile **out)
 err_t
 segfiles_create(struct segfiles *sf, uint64_t seg, struct segfile **out)
 {
-	CLEANUP(segfile_cleanup) struct segfile *f = calloc(1, sizeof(*f));
 	char name[SEGFILES_NAME_LEN];
+	CLEANUP(segfile_cleanup) struct segfile *f = new_segfile(seg, name);
 
 	if (!f)
 		return -ENOMEM;
-	f->seg = seg;
-	f->fd = f->direct_fd = -1;
-	segfiles_name(seg, name);
 
 	err_t e = disk_create(sf->dirfd, name, &f->fd);
 
