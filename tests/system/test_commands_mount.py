@@ -1,5 +1,7 @@
 """Where a folder may be mounted, by whom and with what, and what mounts it again after a crash."""
 import os
+import pathlib
+import pwd
 import shutil
 import subprocess
 
@@ -180,7 +182,10 @@ def test_mount_and_fstab_work_through_the_helpers(made, kind):
     (sbin / f"mount.{kind}").symlink_to(binary())
     fstab = made.root / "fstab"
     fstab.write_text(f"{made.vault_dir()} {made.mp} {kind} noauto,nosuid,no_passphrase 0 0\n")
+    config = pathlib.Path(pwd.getpwuid(0).pw_dir, ".config")  # mount(8) gives its helpers root's own home
     done = subprocess.run(["unshare", "-m", "sh", "-ec", f"""
+mkdir -p {config}
+mount -t tmpfs none {config}
 mount -t overlay overlay -o lowerdir={sbin}:/usr/sbin /usr/sbin
 mount --bind {fstab} /etc/fstab
 mount -t {kind} {made.vault_dir()} {made.mp} -o no_passphrase,noexec
