@@ -155,7 +155,6 @@ def test_a_full_local_disk_fails_the_write_and_loses_nothing(cli):
     assert os.listdir(cli.mp) == ["kept"] and (cli.mp / "kept").read_text() == "kept"
 
 
-@needs_root
 def test_a_limit_on_the_size_of_files_fails_the_write_and_loses_nothing(cli):
     cli.ok("init", cli.mp, "--no-passphrase")
     subprocess.run(["sh", "-c", f'ulimit -f 2000; exec "{binary()}" mount "{cli.mp}"'], env=cli.env, stdin=subprocess.DEVNULL,
@@ -172,6 +171,7 @@ def test_a_limit_on_the_size_of_files_fails_the_write_and_loses_nothing(cli):
     (cli.mp / "after").write_text("as ever")
 
 
+@needs_root
 def test_a_full_store_is_told_and_filled_later(cli):
     cli.small_disk(cli.store, "1m")
     cli.up("--remote", cli.store)
