@@ -190,6 +190,56 @@ forget_deleted(struct gc *g, const struct gc_names *names, const bool *gone)
 	return err;
 }
 
+/*
+ * [round] After a pull.  What a push that failed had uploaded was doomed, but its commit is in the chain all the same: its answer was
+ * lost.  That has a row again, and stays for the collector to judge.
+ */
+static err_t
+choose_doomed(struct gc *g, struct gc_names *out)
+{
+	struct gc_names all = { 0 };
+	struct meta *m = g->s->v->meta;
+	struct segment row;
+	err_t err;
+
+	meta_lock(m);
+	err = gc_doomed_get(m, &all);
+	for (size_t k = 0; err == 0 && k < all.count; k++) {
+		err = meta_segment_find(m, all.v[k], &row);
+		if (err == -ENOENT || (err == 0 && !row.in_store))
+			err = gc_names_add(out, all.v[k]);
+	}
+	if (err == 0 && out->count < all.count)
+		err = gc_doomed_put(m, out);
+	meta_unlock(m);
+	free(all.v);
+	return err;
+}
+
+/* They may be gone from the store only when what is here does not know them, after a crash, too. */
+static err_t
+find_doomed(struct gc *g, struct gc_names *out)
+{
+	struct meta *m = g->s->v->meta;
+	struct gc_names any = { 0 };
+	bool news;
+	err_t err;
+
+	meta_lock(m);
+	err = gc_doomed_get(m, &any);
+	meta_unlock(m);
+	free(any.v);
+	if (err != 0 || any.count == 0)
+		return err;
+	engine_round_begin(g->s, true);
+	err = pull_all(g->s, &news);
+	if (err == 0)
+		err = meta_sync(m);
+	if (err == 0)
+		err = choose_doomed(g, out);
+	return engine_round_end(g->s, err);
+}
+
 /* Not in a round, so that pushes need not wait: nobody commits these names any more. */
 static err_t
 delete_doomed(struct gc *g)
@@ -197,15 +247,10 @@ delete_doomed(struct gc *g)
 	CLEANUP(free_ptr) bool *gone = NULL;
 	struct gc_names names = { 0 };
 	struct deleting d = { .g = g, .names = &names, .lock = PTHREAD_MUTEX_INITIALIZER };
-	struct meta *m = g->s->v->meta;
 	pthread_t threads[DELETE_THREADS];
 	size_t count = 0;
-	err_t err = meta_sync(m), forgotten;
+	err_t err = find_doomed(g, &names), forgotten;
 
-	meta_lock(m);
-	if (err == 0)
-		err = gc_doomed_get(m, &names);
-	meta_unlock(m);
 	d.gone = gone = calloc(names.count + 1, sizeof(*gone));
 	if (err == 0 && gone == NULL)
 		err = -ENOMEM;
@@ -326,6 +371,16 @@ set_clocks(struct gc *g)
 		g->now_s = g->last_s + LEAP_S;
 }
 
+/* As of segments. */
+static void
+believe_strangers(struct gc *g)
+{
+	struct gc_stranger *t, *next;
+
+	HASH_ITER (hh, g->strangers, t, next)
+		t->since = gc_since(g, true, t->since);
+}
+
 /* What needs no round: the store's own words. */
 static err_t
 look(struct gc *g)
@@ -335,6 +390,7 @@ look(struct gc *g)
 	if ((err = gc_state_load(g)) != 0)
 		return err;
 	set_clocks(g);
+	believe_strangers(g);
 	g->keep_s = g->o->keep_s >= 0 ? g->o->keep_s : g->saved_keep_s >= 0 ? g->saved_keep_s : GC_KEEP_DEFAULT_S;
 	g->r->keep_s = (uint64_t)g->keep_s;
 	if ((err = gc_list_objects(g)) != 0 || (err = count_leftovers(g)) != 0)

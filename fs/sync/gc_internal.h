@@ -94,6 +94,8 @@ MUST_CHECK err_t gc_mark(struct gc *g);
 /* All chunks of all files. [round] */
 MUST_CHECK err_t gc_each_chunk(struct gc *g, walk_fn *fn, void *ctx);
 bool gc_is_over(const struct gc *g, uint64_t since);
+/* What to note of something that is so: when that was noted first (0: now), unless that is still to come; 0 if it is not so. */
+uint64_t gc_since(const struct gc *g, bool is, uint64_t noted);
 /*
  * A push that is under way elsewhere has uploaded objects that no commit names yet: to drop them costs it another upload.  The first
  * push of much, by a slow line, may take days.

@@ -93,8 +93,8 @@ struct marking {
 	size_t cap;
 };
 
-static uint64_t
-since(const struct gc *g, bool is, uint64_t noted)
+uint64_t
+gc_since(const struct gc *g, bool is, uint64_t noted)
 {
 	if (!is)
 		return 0;
@@ -136,9 +136,9 @@ mark_segment(void *ctx, const struct segment *seg)
 	/* What is new since counting began was not counted. */
 	if (seg->kind != SEGMENT_SETTLED || !seg->in_store || u == NULL)
 		return 0;
-	row.dead_since = since(g, u->live == 0, seg->dead_since);
+	row.dead_since = gc_since(g, u->live == 0, seg->dead_since);
 	/* Worth while only if the rest, with its padding, takes half the room. */
-	row.sparse_since = since(g, u->live != 0 && padme_size(u->live) <= seg->size / 2, seg->sparse_since);
+	row.sparse_since = gc_since(g, u->live != 0 && padme_size(u->live) <= seg->size / 2, seg->sparse_since);
 	if (row.dead_since != 0 && gc_is_over(g, row.dead_since))
 		err = gc_ids_add(&g->dead, seg->id);
 	else if (row.dead_since != 0)

@@ -172,6 +172,24 @@ an_orphan_goes_at_once_only_if_that_is_asked_for(void **state)
 	assert_store_is_whole(f, &f->a);
 }
 
+static void
+an_orphan_that_was_seen_while_the_clock_was_ahead_does_not_stay_for_ever(void **state)
+{
+	struct fixture *f = *state;
+
+	make_text(&f->a, "file", "text");
+	sync_ok(&f->a);
+	(void)collect_ok(&f->a, 30 * DAY_S, false);
+	shell("mkdir -p '%s/s/ab' && head -c 4096 /dev/urandom > '%s/s/ab/abababababababababababababababab'", f->store, f->store);
+	let_clock_leap(&f->a, 10950);
+	for (int k = 0; k < 3; k++)
+		assert_int_equal(collect_ok(&f->a, 30 * DAY_S, false).waiting.objects, 1);
+	let_days_pass_for_strangers(&f->a, 8);
+	assert_int_equal(collect_ok(&f->a, 30 * DAY_S, false).orphans.objects, 1);
+	assert_int_equal(count_objects(f, "s"), 1);
+	assert_store_is_whole(f, &f->a);
+}
+
 /* Files in one segment, most of which are removed then. */
 static void
 make_sparse(struct fixture *f)
@@ -636,6 +654,7 @@ main(void)
 		TEST(a_clock_that_was_wrong_for_a_while_ends_no_history),
 		TEST(a_dry_run_says_what_would_be_done_and_does_nothing),
 		TEST(an_orphan_goes_at_once_only_if_that_is_asked_for),
+		TEST(an_orphan_that_was_seen_while_the_clock_was_ahead_does_not_stay_for_ever),
 		TEST(what_is_left_in_a_sparse_segment_is_moved_and_nobody_sees_it),
 		TEST(what_a_copy_of_a_file_still_needs_is_saved_from_a_collector),
 		TEST(what_can_not_be_saved_from_a_collector_stays_here_and_is_told_once_and_all_else_is_synced),

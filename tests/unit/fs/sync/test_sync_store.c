@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine.h"
 #include "sides.h"
 
 /* A store or a network with troubles. */
@@ -530,6 +531,27 @@ what_a_full_store_got_for_nothing_is_deleted_by_who_sent_it(void **state)
 	assert_store_is_whole(f, &f->a);
 }
 
+/* The store says that it is full, and has the commit all the same; before that is known, what it names is given up here. */
+static void
+what_a_commit_names_whose_answer_was_lost_is_not_deleted(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned commits = 0; commits < 2; commits++) {
+		make_random(&f->a, INODE_ROOT, "file", 3000);
+		fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_AFTER, .ops = STORE_OP_CREATE, .prefix = "c/",
+		    .error = -ENOSPC });
+		sync_fails(&f->a, -ENOSPC);
+		no_fault(&f->a);
+		assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "file"), 0);
+		assert_int_equal(upload_sweep(f->a.sync), 0);
+		assert_int_equal(collect_ok(&f->a, 30 * 86400, false).leftovers.objects, 0);
+		assert_int_equal(count_objects(f, "s"), commits + 1);
+		sync_ok(&f->a);
+		assert_store_is_whole(f, &f->a);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -554,6 +576,7 @@ main(void)
 		TEST(what_a_full_store_did_not_get_is_given_up_here_when_its_file_is_deleted),
 		TEST(what_can_not_be_read_since_the_store_has_lost_it_is_told),
 		TEST(what_a_full_store_got_for_nothing_is_deleted_by_who_sent_it),
+		TEST(what_a_commit_names_whose_answer_was_lost_is_not_deleted),
 		TEST(when_the_file_that_a_full_store_did_not_get_is_deleted_nothing_of_it_is_left_here),
 		TEST(what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is),
 		TEST(what_is_damaged_in_a_segment_is_never_read_and_the_rest_is),
