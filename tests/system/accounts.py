@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from conftest import binary, new_root, wait_until
+from conftest import binary, new_root, processes, wait_until
 
 TIMEOUT = 120
 KEY = re.compile(r"\b(?:[0-9A-HJKMNP-TV-Z]{4}-){6}[0-9A-HJKMNP-TV-Z]{4}\b")
@@ -58,15 +58,8 @@ class Cli:
         return self.home / ".local/share/snugfs" / str(self.mp).lstrip("/").replace("/", "-")
 
     def daemons(self):
-        found = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                argv = pathlib.Path("/proc", pid, "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if os.path.basename(argv[0]).endswith(b"snugfs") and any(str(self.root).encode() in a for a in argv[1:]):
-                found.append(int(pid))
-        return found
+        place = str(self.root).encode()
+        return processes(lambda argv: os.path.basename(argv[0]).endswith(b"snugfs") and any(place in a for a in argv[1:]))
 
     def kill(self):
         for pid in self.daemons():

@@ -62,6 +62,30 @@ def stat_of(task):
     return (task / "stat").read_text(encoding="utf-8", errors="replace").rsplit(") ", 1)[1].split()
 
 
+def argv_of(pid):
+    try:
+        return pathlib.Path("/proc", pid, "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return [b""]
+
+
+def parent_of(pid):
+    try:
+        return int(stat_of(pathlib.Path("/proc", str(pid)))[1])
+    except OSError:
+        return 0
+
+
+def processes(chosen):
+    """Process ids by arguments.  What a process starts has its arguments until it is another program: that is waited for."""
+    for _ in range(100):
+        found = [int(pid) for pid in filter(str.isdigit, os.listdir("/proc")) if chosen(argv_of(pid))]
+        if not any(parent_of(pid) in found for pid in found):
+            break
+        time.sleep(0.02)
+    return found
+
+
 def is_asleep(pid, looks=10):
     """It has done nothing between so many looks: it waits, for whatever it be."""
     def doing():
@@ -123,15 +147,8 @@ class Vault:
 
     def daemons(self):
         """Process ids of what still runs for this vault and is no zombie."""
-        found = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                argv = pathlib.Path("/proc", pid, "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if str(self.mountpoint).encode() in argv and os.path.basename(argv[0]) == b"snugfs":
-                found.append(int(pid))
-        return found
+        place = str(self.mountpoint).encode()
+        return processes(lambda argv: place in argv and os.path.basename(argv[0]) == b"snugfs")
 
     def signal(self, number):
         for pid in self.daemons():
