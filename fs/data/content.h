@@ -45,7 +45,8 @@ MUST_CHECK err_t content_write_back(struct content *c, uint64_t ino, uint64_t of
 MUST_CHECK err_t content_truncate(struct content *c, uint64_t ino, uint64_t size);
 /* Cuts a file that nobody will see again to nothing; a long one in steps: others come in between, and so may a crash. */
 MUST_CHECK err_t content_discard(struct content *c, uint64_t ino);
-/* Makes [off, off+len) a hole; does not change the size.  One of very many chunks in steps, as it is with a long write. */
+/* Makes [off, off+len) a hole, also on a full disk; does not change the size.  One of very many chunks in steps, as it is with a long
+ * write. */
 MUST_CHECK err_t content_punch(struct content *c, uint64_t ino, uint64_t off, uint64_t len);
 /* SEEK_DATA, SEEK_HOLE as lseek(2): -ENXIO. */
 MUST_CHECK err_t content_seek(struct content *c, uint64_t ino, uint64_t off, bool want_data, uint64_t *out);

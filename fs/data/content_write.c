@@ -19,6 +19,7 @@ struct writing {
 	const uint8_t *data;
 	size_t len;
 	bool keep_times;
+	bool within; /* the file: if it is shorter by then, nothing is mapped */
 	struct writing_key key;
 	struct extent *pieces;
 	struct change *changes;
@@ -136,7 +137,7 @@ map_all(struct writing *w)
 	err_t e = meta_inode_get(w->c->meta, w->ino, &i);
 
 	w->outdated = !e && !content_is_writing_key(w->c, i, &w->key);
-	if (w->outdated)
+	if (w->outdated || (!e && w->within && w->off + w->len > i->size))
 		return -EAGAIN;
 	w->s->dead_count = 0;
 	for (size_t k = 0; k < w->count && !e; k++) {
@@ -240,7 +241,7 @@ write_widened(const struct writing *w)
 {
 	CLEANUP(content_widen_clear) struct widened wide = {0};
 	CLEANUP(writing_clear) struct writing all = {.c = w->c, .ino = w->ino, .off = w->off, .data = w->data, .len = w->len,
-		.keep_times = w->keep_times, .as_it_is = true};
+		.keep_times = w->keep_times, .within = w->within, .as_it_is = true};
 
 	content_lock_file(w->c, w->ino, true);
 	/* What can't be read stays where it is, and in pieces. */
@@ -261,6 +262,14 @@ write_widened(const struct writing *w)
 }
 
 static err_t
+write_as_needed(struct writing *w)
+{
+	err_t e = write_all(w);
+
+	return w->bitty ? write_widened(w) : e;
+}
+
+static err_t
 write_file(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len, bool keep_times)
 {
 	if (!len)
@@ -272,9 +281,7 @@ write_file(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, s
 		.c = c, .ino = ino, .off = off, .data = data, .len = len, .keep_times = keep_times,
 	};
 
-	err_t e = write_all(&w);
-
-	return w.bitty ? write_widened(&w) : e;
+	return write_as_needed(&w);
 }
 
 err_t
@@ -462,12 +469,21 @@ is_bitty(struct content *c, uint64_t ino, uint64_t off, uint64_t *end)
 }
 
 /* A hole may cut an extent in two.  Where that is a block of many, it is written first, and so becomes one again. */
-static err_t
+static void
 join_block(struct content *c, uint64_t ino, uint64_t off, uint64_t end)
 {
 	static const uint8_t ZEROS[FRAME_RAW_LEN];
 
-	return is_bitty(c, ino, off, &end) ? write_file(c, ino, off, ZEROS, (size_t)(end - off), false) : 0;
+	if (!is_bitty(c, ino, off, &end))
+		return;
+
+	/* A merge may have cut the file meanwhile, and a hole makes none longer. */
+	CLEANUP(writing_clear) struct writing w = {
+		.c = c, .ino = ino, .off = off, .data = ZEROS, .len = (size_t)(end - off), .within = true,
+	};
+
+	/* All it does is to keep the map short: a full disk is to keep nobody from making room on it with a hole. */
+	(void)!write_as_needed(&w);
 }
 
 err_t
@@ -475,9 +491,9 @@ content_punch(struct content *c, uint64_t ino, uint64_t off, uint64_t len)
 {
 	uint64_t end = len < UINT64_MAX - off ? off + len : UINT64_MAX;
 	uint64_t first_end = widen_begin(off) + FRAME_RAW_LEN, last = widen_begin(end);
-	err_t e = join_block(c, ino, off, end < first_end ? end : first_end);
 
-	if (!e && last >= first_end)
-		e = join_block(c, ino, last, end);
-	return e ? e : punch(c, ino, off, end, false);
+	join_block(c, ino, off, end < first_end ? end : first_end);
+	if (last >= first_end)
+		join_block(c, ino, last, end);
+	return punch(c, ino, off, end, false);
 }

@@ -29,6 +29,41 @@ __wrap_widen_read(struct content *c, struct scratch *s, uint64_t ino, uint64_t o
 	return __real_widen_read(c, s, ino, off, data, len, out);
 }
 
+/* A full disk. */
+static atomic_bool full;
+
+bool __real_meta_has_room(const struct meta *m);
+bool __wrap_meta_has_room(const struct meta *m);
+
+bool
+__wrap_meta_has_room(const struct meta *m)
+{
+	return !full && __real_meta_has_room(m);
+}
+
+/* Somebody elsewhere has cut the file, and that is merged before the file is locked for the last of so many times. */
+static struct {
+	struct fixture *f; /* NULL: nobody */
+	uint64_t size;
+	unsigned locks;
+} cutter;
+
+void __real_content_lock_file(struct content *c, uint64_t ino, bool exclusive);
+void __wrap_content_lock_file(struct content *c, uint64_t ino, bool exclusive);
+
+void
+__wrap_content_lock_file(struct content *c, uint64_t ino, bool exclusive)
+{
+	struct fixture *f = cutter.f;
+
+	if (f && cutter.locks-- == 1) {
+		cutter.f = NULL;
+		assert_int_equal(content_truncate(c, ino, cutter.size), 0);
+		make_known(f, ino);
+	}
+	__real_content_lock_file(c, ino, exclusive);
+}
+
 /* The most pieces that a block of the chunk is in. */
 static unsigned
 most_pieces(struct fixture *f, uint64_t ino, uint64_t no)
@@ -189,6 +224,87 @@ holes_that_are_punched_byte_by_byte_make_no_long_map(void **state)
 	assert_int_equal(inode_of(f, ino).mapped, 5);
 }
 
+/* One more in each: before what a hole at the end of the even ones takes, and behind what one at the begin of the odd ones does. */
+static void
+scatter_more(struct fixture *f, uint64_t ino, uint8_t *data, size_t len, uint64_t seed)
+{
+	scatter(f, ino, data, len, seed);
+	for (size_t at = 0; at < len; at += at % (2 * BLOCK) ? 1 : 2 * BLOCK - 1) {
+		data[at] ^= 1;
+		write_file(f, ino, at, data + at, 1);
+	}
+	assert_int_equal(count_extents(f, ino), len / BLOCK * PIECES_MAX);
+}
+
+static void
+holes_are_punched_into_blocks_in_many_pieces_also_on_a_full_disk(void **state)
+{
+	enum { LEN = 4 * BLOCK };
+	static const struct { size_t off, len; } HOLES[] = {
+		{ 3000, 7 }, { 3000, BLOCK - 2900 }, { 0, 3 * BLOCK + 3000 }, { BLOCK + 5, BLOCK - 9 }, { LEN - 200, 200 },
+	};
+	struct fixture *f = *state;
+	uint8_t data[LEN];
+
+	for (unsigned k = 0; k < ARRAY_LEN(HOLES); k++) {
+		uint64_t ino = new_file(f);
+
+		scatter_more(f, ino, data, LEN, k);
+		full = true;
+		assert_int_equal(content_write(f->c, ino, 3000, data, 1), -ENOSPC);
+		assert_int_equal(content_punch(f->c, ino, HOLES[k].off, HOLES[k].len), 0);
+		full = false;
+		memset(data + HOLES[k].off, 0, HOLES[k].len);
+		assert_content(f, ino, 0, data, LEN);
+		assert_int_equal(inode_of(f, ino).mapped, LEN - HOLES[k].len);
+	}
+}
+
+/* false: it was locked less often than that. */
+static bool
+punch_while_it_is_cut(struct fixture *f, uint64_t size, uint64_t off, uint64_t len, unsigned locks)
+{
+	enum { LEN = 4 * BLOCK };
+	uint64_t ino = new_file(f);
+	uint8_t data[LEN];
+
+	scatter_more(f, ino, data, LEN, locks);
+	make_known(f, ino);
+	cutter.f = f;
+	cutter.size = size;
+	cutter.locks = locks;
+	assert_int_equal(content_punch(f->c, ino, off, len), 0);
+	if (cutter.f) {
+		cutter.f = NULL;
+		return false;
+	}
+	assert_int_equal(inode_of(f, ino).size, size);
+	if (off < size)
+		memset(data + off, 0, size - off < len ? size - off : len);
+	else
+		assert_int_equal(inode_of(f, ino).pending, 0);
+	assert_content(f, ino, 0, data, size);
+	return true;
+}
+
+static void
+a_file_that_is_cut_elsewhere_while_a_hole_is_punched_stays_cut(void **state)
+{
+	static const struct { uint64_t size, off, len; } CUTS[] = {
+		{ 1000, 3 * BLOCK + 3000, 5 }, { 3 * BLOCK + 3002, 3 * BLOCK + 3000, 5 }, { BLOCK + 50, 3000, BLOCK - 2900 },
+		{ 100, 3000, BLOCK - 2900 }, { 3500, 3000, UINT64_MAX },
+	};
+
+	for (unsigned k = 0; k < ARRAY_LEN(CUTS); k++) {
+		unsigned locks = 1;
+
+		widened = 0;
+		while (punch_while_it_is_cut(*state, CUTS[k].size, CUTS[k].off, CUTS[k].len, locks))
+			locks++;
+		assert_true(locks > 3 && widened > 0);
+	}
+}
+
 #define WRITERS 4u
 #define SHARED_LEN (2 * BLOCK)
 
@@ -337,6 +453,8 @@ main(void)
 		TEST(sectors_are_written_as_they_are),
 		TEST(a_write_that_ends_within_blocks_in_many_pieces_keeps_what_is_around_it),
 		TEST(holes_that_are_punched_byte_by_byte_make_no_long_map),
+		TEST(holes_are_punched_into_blocks_in_many_pieces_also_on_a_full_disk),
+		TEST(a_file_that_is_cut_elsewhere_while_a_hole_is_punched_stays_cut),
 		TEST(what_others_write_into_the_same_block_meanwhile_is_not_undone),
 		TEST(what_the_chain_has_stays_what_it_was),
 		TEST(what_is_damaged_stays_damaged_and_can_be_written_to),
