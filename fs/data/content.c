@@ -128,7 +128,7 @@ content_ask_news(struct content *c, uint64_t ino)
 	c->asking += fn != NULL;
 	pthread_mutex_unlock(&c->news_lock);
 	if (!fn)
-		return false;
+		return true;
 
 	bool news = fn(ctx, ino);
 

@@ -24,11 +24,15 @@ void content_free(struct content *c);
 void content_set_fetch(struct content *c, fetcher_source_fn *fn, void *ctx);
 /*
  * Whom a read asks, once and without any lock, that finds a part of a file gone from the store: brings here what others have done
- * with that file meanwhile, within a bounded time.  false: there is nothing to be had.  fn NULL: nobody; returns when it is not running.
+ * with that file meanwhile, within a bounded time.  false: there may be more that is not known here.  fn NULL: nobody, and what is
+ * here is all there is; returns when it is not running.
  */
 typedef bool content_news_fn(void *ctx, uint64_t ino);
 void content_set_news(struct content *c, content_news_fn *fn, void *ctx);
-/* Whom a read tells, without any lock, that it failed since a part of this file is damaged, or gone.  fn NULL: likewise. */
+/*
+ * Whom a read tells, without any lock, that it failed since a part of this file is damaged, or gone: not merely gone from where it was
+ * when there may be news of it.  fn NULL: likewise.
+ */
 typedef void content_loss_fn(void *ctx, uint64_t ino, const char *path);
 void content_set_loss(struct content *c, content_loss_fn *fn, void *ctx);
 struct fetcher *content_fetcher(struct content *c);

@@ -30,7 +30,7 @@ struct content {
 	void *loss_ctx;
 	unsigned asking; /* calls of it that are under way */
 };
-/* The news, if there is anybody to be asked. */
+/* The news.  true, too, if there is nobody to be asked. */
 bool content_ask_news(struct content *c, uint64_t ino);
 /* A part of it can't be had, if there is anybody to be told. */
 void content_tell_loss(struct content *c, uint64_t ino, const char *path);

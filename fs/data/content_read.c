@@ -361,26 +361,6 @@ name_object(struct content *c, uint64_t seg, char out[static 48])
 	snprintf(out + len, 48 - len, ")");
 }
 
-/* The one log line of a failed read.  That the store is out of reach is for those to tell who talk to it. */
-static void
-complain(struct content *c, uint64_t ino, const struct piece *p, err_t e)
-{
-	bool absent = e == -ENODATA || e == -ENOENT;
-	const char *why = e == -EBADMSG ? "it does not authenticate" : absent ? "it is not there" : strerror(-e);
-	char path[1024], object[48];
-
-	if (e == -EAGAIN || e == -EINTR)
-		return;
-	meta_lock(c->meta);
-	meta_path(c->meta, ino, path, sizeof(path));
-	name_object(c, p->x.seg, object);
-	meta_unlock(c->meta);
-	log_error("%s: the data at offset %llu can't be read from segment %016llx%s, position %llu: %s", path,
-	    (unsigned long long)p->off, (unsigned long long)p->x.seg, object, (unsigned long long)p->x.seg_off, why);
-	if (e == -EBADMSG || absent)
-		content_tell_loss(c, ino, path);
-}
-
 /* What a read is about, and what became of it. */
 struct reading {
 	uint64_t ino;
@@ -389,7 +369,29 @@ struct reading {
 	uint8_t *buf;
 	uint64_t origin;
 	struct piece failed; /* which can't be opened; of length 0 if it is not for that */
+	bool unsure;         /* what is gone from there may be elsewhere: not all the news could be had */
 };
+
+/* The one log line of a failed read.  That the store is out of reach is for those to tell who talk to it. */
+static void
+complain(struct content *c, const struct reading *r, err_t e)
+{
+	const struct piece *p = &r->failed;
+	bool absent = e == -ENODATA || e == -ENOENT;
+	const char *why = e == -EBADMSG ? "it does not authenticate" : absent ? "it is not there" : strerror(-e);
+	char path[1024], object[48];
+
+	if (e == -EAGAIN || e == -EINTR)
+		return;
+	meta_lock(c->meta);
+	meta_path(c->meta, r->ino, path, sizeof(path));
+	name_object(c, p->x.seg, object);
+	meta_unlock(c->meta);
+	log_error("%s: the data at offset %llu can't be read from segment %016llx%s, position %llu: %s", path,
+	    (unsigned long long)p->off, (unsigned long long)p->x.seg, object, (unsigned long long)p->x.seg_off, why);
+	if (e == -EBADMSG || (absent && !r->unsure))
+		content_tell_loss(c, r->ino, path);
+}
 
 /* [file lock, shared] */
 static err_t
@@ -459,10 +461,11 @@ read_and_bring(struct content *c, struct scratch *s, const struct reading *wante
 	struct extent brought = {0};
 	unsigned tries = 0; /* with that one */
 	unsigned looks = 0;
-	bool absent = false, asked = false;
+	bool absent = false, asked = false, unsure = false;
 
 	for (;;) {
 		*r = *wanted;
+		r->unsure = unsure;
 
 		err_t e = read_local(c, s, r);
 
@@ -474,8 +477,9 @@ read_and_bring(struct content *c, struct scratch *s, const struct reading *wante
 		/* What is damaged stays so. */
 		tries = again ? tries + 1 : 0;
 		if (again && (e != -ENODATA || tries == BRING_TRIES || absent)) {
-			if (!absent || asked || !content_ask_news(c, wanted->ino))
+			if (!absent || asked)
 				return e;
+			unsure = !content_ask_news(c, wanted->ino);
 			asked = true;
 			continue;
 		}
@@ -502,7 +506,7 @@ content_read(struct content *c, uint64_t ino, uint64_t off, size_t len, uint8_t 
 
 	let_go_all(c, s);
 	if (e && r.failed.len) {
-		complain(c, ino, &r.failed, e);
+		complain(c, &r, e);
 		return e == -ENOMEM || e == -EINTR ? e : -EIO;
 	}
 	if (!e)

@@ -73,7 +73,7 @@ catchup_wait(void *ctx, uint64_t ino)
 {
 	struct sync *s = ctx;
 	struct catchup w = { .ino = ino };
-	bool running;
+	bool running, known;
 
 	if (atomic_load(&s->hold) == SETTINGS_OFFLINE)
 		return false;
@@ -81,6 +81,8 @@ catchup_wait(void *ctx, uint64_t ino)
 	running = s->running;
 	if (running)
 		await(s, &w);
+	/* A commit that speaks of the file need not be the last that does. */
+	known = running && s->catchups_known >= w.number;
 	pthread_mutex_unlock(&s->lock);
-	return running || pull_here(s);
+	return running ? known : pull_here(s);
 }

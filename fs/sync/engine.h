@@ -109,6 +109,7 @@ struct sync {
 	struct catchup *catchups; /* who waits */
 	uint64_t catchups_asked;
 	uint64_t catchups_served; /* by a pull that began after they had asked */
+	uint64_t catchups_known;  /* ... and that brought all there was */
 	pthread_cond_t wake;      /* the thread */
 	pthread_cond_t done;      /* who waits for a round */
 };
@@ -184,8 +185,8 @@ MUST_CHECK err_t pull_poll(struct sync *s, bool *news_out);
 MUST_CHECK err_t pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len);
 
 /*
- * catchup.c.  A content_news_fn of a sync, for who reads what the store has no more: waits for a pull, for a bounded time.  Not with
- * any lock.
+ * catchup.c.  A content_news_fn of a sync, for who reads what the store has no more: waits for a pull, for a bounded time, or until a
+ * commit has changed the file.  true: that pull has come to its end.  Not with any lock.
  */
 bool catchup_wait(void *ctx, uint64_t ino);
 /* A commit has been applied; before anything else waits for whoever reads one of its files. */

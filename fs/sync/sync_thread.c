@@ -169,6 +169,8 @@ round_finish(struct background *b, uint64_t round, err_t err)
 
 	pthread_mutex_lock(&s->lock);
 	s->catchups_served = b->catchups;
+	if (b->view.wanted && err == 0)
+		s->catchups_known = b->catchups;
 	s->rounds_done = round;
 	s->round_result = err;
 	pthread_cond_broadcast(&s->done);

@@ -6,10 +6,12 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "gc.h"
 #include "gc_internal.h"
 #include "sides.h"
@@ -391,6 +393,95 @@ who_is_offline_or_in_the_middle_of_a_round_is_told_at_once_that_it_is_gone(void 
 	st.hold = SETTINGS_GO;
 	sync_apply_settings(f->b.sync, &st);
 	assert_text(&f->b, "file", "new text");
+	assert_int_equal(message_count(&f->b, "can't be read"), 0);
+}
+
+/* So long a read waits for a pull, in life and here. */
+#define CATCHUP_MS 10000u
+#define PATIENCE_MS 300000u
+static atomic_uint catchup_ms = PATIENCE_MS;
+
+struct timespec __real_clock_deadline(unsigned ms);
+struct timespec __wrap_clock_deadline(unsigned ms);
+
+struct timespec
+__wrap_clock_deadline(unsigned ms)
+{
+	return __real_clock_deadline(ms == CATCHUP_MS ? catchup_ms : ms);
+}
+
+/* B syncs in the background; what it still takes for the file has been deleted. */
+static void
+delete_behind(struct fixture *f, uint64_t ino)
+{
+	write_anew(&f->a, ino, "new text");
+	assert_int_equal(collect_ok(&f->a, 0, true).dead.objects, 1);
+}
+
+static err_t
+read_byte(struct side *s, uint64_t ino)
+{
+	uint8_t byte;
+	size_t n;
+
+	return vfs_read(s->fs, ino, 0, 1, &byte, &n);
+}
+
+static void
+what_a_pull_that_takes_long_is_to_bring_is_not_told_as_damaged(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_text(&f->a, "file", "old text");
+
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	sync_ok(&f->a);
+	assert_int_equal(sync_start(f->b.sync), 0);
+	engine_round_begin(f->b.sync, false);
+	delete_behind(f, ino);
+	catchup_ms = 1;
+
+	err_t err = read_byte(&f->b, ino);
+
+	catchup_ms = PATIENCE_MS;
+	assert_int_equal(engine_round_end(f->b.sync, 0), 0);
+	assert_int_equal(err, -EIO);
+	assert_int_equal(message_count(&f->b, "can't be read"), 0);
+	assert_text(&f->b, "file", "new text");
+	assert_int_equal(message_count(&f->b, "can't be read"), 0);
+}
+
+static void
+what_a_pull_that_fails_was_to_bring_is_not_told_as_damaged(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_text(&f->a, "file", "old text");
+
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	sync_ok(&f->a);
+	fault(&f->b, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_ALL, .prefix = "c/", .error = -EACCES });
+	assert_int_equal(sync_start(f->b.sync), 0);
+	delete_behind(f, ino);
+	assert_int_equal(read_byte(&f->b, ino), -EIO);
+	assert_int_equal(message_count(&f->b, "can't be read"), 0);
+	no_fault(&f->b);
+	assert_text(&f->b, "file", "new text");
+	assert_int_equal(message_count(&f->b, "can't be read"), 0);
+}
+
+static void
+what_is_gone_from_the_store_for_all_that_was_said_is_told_also_in_the_background(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_text(&f->a, "file", "text");
+
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	assert_int_equal(sync_start(f->b.sync), 0);
+	shell("rm -r '%s/s'", f->store);
+	assert_int_equal(read_byte(&f->b, ino), -EIO);
+	assert_int_equal(message_count(&f->b, "can't be read"), 1);
 }
 
 static void
@@ -660,6 +751,9 @@ main(void)
 		TEST(what_can_not_be_saved_from_a_collector_stays_here_and_is_told_once_and_all_else_is_synced),
 		TEST(who_reads_what_was_deleted_elsewhere_gets_what_is_there_instead),
 		TEST(who_is_offline_or_in_the_middle_of_a_round_is_told_at_once_that_it_is_gone),
+		TEST(what_a_pull_that_takes_long_is_to_bring_is_not_told_as_damaged),
+		TEST(what_a_pull_that_fails_was_to_bring_is_not_told_as_damaged),
+		TEST(what_is_gone_from_the_store_for_all_that_was_said_is_told_also_in_the_background),
 		TEST(who_syncs_in_the_background_waits_for_that_also_in_a_pause),
 		TEST(of_bases_the_newest_stay_and_who_joins_needs_no_other),
 		TEST(a_key_box_that_no_statement_names_goes_when_nobody_can_name_it_any_more),
