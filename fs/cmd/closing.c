@@ -24,7 +24,7 @@ closing_clear(struct closing *e)
 	handle_close_fd(&e->process);
 }
 
-/* -1, where it is refused: then the last word on the connection must do. */
+/* -1, where it is refused. */
 static int
 open_process(int connection)
 {
@@ -82,7 +82,8 @@ int
 closing_hear_end(const struct place *p, const struct closing *e)
 {
 	CLEANUP(handle_free_json) json_t *answer = NULL;
-	struct pollfd process = { .fd = e->process, .events = POLLIN };
+	/* Where a pidfd is refused, the end of the connection is the end of the process. */
+	struct pollfd end = { .fd = e->process >= 0 ? e->process : e->connection, .events = POLLIN };
 	const char *text;
 	err_t err;
 
@@ -99,7 +100,6 @@ closing_hear_end(const struct place *p, const struct closing *e)
 	if (!control_is_ok(answer, &text))
 		return tell_failure("%s is unmounted, but %s", p->mountpoint, text);
 	/* All is saved: only for the sake of who looks for the process. */
-	if (e->process >= 0)
-		(void)poll(&process, 1, EXIT_TIMEOUT_MS);
+	(void)poll(&end, 1, EXIT_TIMEOUT_MS);
 	return 0;
 }

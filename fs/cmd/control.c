@@ -43,6 +43,7 @@ struct control {
 struct control_call { /* a connection */
 	struct control *control;
 	int fd;
+	bool lasts; /* until the process ends */
 };
 
 json_t *
@@ -65,16 +66,18 @@ control_is_current(const json_t *request)
 
 /* One request. */
 
-/* The first answer promises the second: whoever got it may unmount. */
+/* The first answer promises the second: whoever got it may unmount.  The connection ends with the process, so that this can be heard. */
 static json_t *
-await_end(struct control *c, int fd)
+await_end(struct control_call *call)
 {
+	struct control *c = call->control;
 	json_t *answer = json_pack("{s:b}", "ok", 1);
-	err_t err = answer != NULL ? control_write_line(fd, answer) : -ENOMEM;
+	err_t err = answer != NULL ? control_write_line(call->fd, answer) : -ENOMEM;
 
 	json_decref(answer);
 	if (err != 0)
 		return NULL;
+	call->lasts = true;
 	pthread_mutex_lock(&c->lock);
 	c->awaiting++;
 	pthread_cond_broadcast(&c->moved);
@@ -123,7 +126,7 @@ answer_request(struct control_call *call, const json_t *request)
 	if (op == NULL)
 		return control_refusal("the request has no operation");
 	if (strcmp(op, "await-end") == 0)
-		return await_end(c, call->fd);
+		return await_end(call);
 	return is_stopping(c) ? control_refusal("the folder is being unmounted") : c->fn(c->ctx, call, op, request);
 }
 
@@ -169,7 +172,8 @@ connection_main(void *arg)
 	struct control *c = n->control;
 
 	serve(n);
-	close(n->fd);
+	if (!n->lasts)
+		close(n->fd);
 	free(n);
 	pthread_mutex_lock(&c->lock);
 	c->connections--;
@@ -216,7 +220,7 @@ take_connection(struct control *c, int fd)
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	n = malloc(sizeof(*n));
 	if (n != NULL) {
-		*n = (struct control_call){ c, fd };
+		*n = (struct control_call){ .control = c, .fd = fd };
 		if (pthread_create(&thread, NULL, connection_main, n) == 0) {
 			pthread_detach(thread);
 			return;

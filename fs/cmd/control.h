@@ -3,7 +3,8 @@
  *
  * The socket has mode 0600 in a folder of mode 0700, and only the same user and root are answered (SO_PEERCRED).  Requests
  * are bounded in size, number and time.  A request is an object with "op"; an answer has "ok", and with "ok": false "text",
- * a sentence.  Before the answer there may be lines that say how far it is: objects without "ok".  The operation "await-end" is answered by this module, twice: at once, and when the daemon has ended all its work.
+ * a sentence.  Before the answer there may be lines that say how far it is: objects without "ok".  The operation "await-end" is answered by
+ * this module, twice: at once, and when the daemon has ended all its work; its connection then ends with the process.
  *
  * Uses jansson, whose type json_t appears here since requests are what this module is about.
  */
