@@ -87,6 +87,7 @@ struct hot_segment {
 	bool open;
 	bool earlier;        /* of an earlier run */
 	bool tidied;
+	bool full;           /* of small things, as its row says */
 	uint64_t live;       /* bytes that extents map; of an earlier run perhaps a little wrong */
 	uint64_t allocated;  /* bytes on the disk */
 	uint64_t first_ino;  /* only inodes in that range have extents in it; 0: none has */
@@ -114,6 +115,8 @@ struct segstore_build;
 MUST_CHECK err_t segstore_build_begin(struct segstore *ss, struct segstore_build **out);
 /* The same for a hot segment that is tidy from the beginning: no padding, no name. owners are those whose extents it holds. */
 MUST_CHECK err_t segstore_build_begin_hot(struct segstore *ss, struct segstore_build **out);
+/* It holds as many things as go into one. */
+void segstore_build_set_full(struct segstore_build *b);
 MUST_CHECK err_t segstore_build_finish_hot(struct segstore_build *b, const uint64_t *owners, size_t owner_count,
     struct segment *out); /* frees b either way */
 /* After a failure it can only be abandoned. */

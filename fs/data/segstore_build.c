@@ -24,6 +24,7 @@ struct segstore_build {
 	struct segfile *file;
 	struct hash *hash; /* of what is in the file; NULL: of a hot one */
 	uint64_t len;
+	bool full; /* of small things */
 	struct bytes gathered; /* what is not in the file yet */
 	size_t gathered_max;
 };
@@ -274,7 +275,7 @@ adopt(struct segstore_build *b, const uint64_t *owners, size_t owner_count, stru
 static err_t
 finish_hot(struct segstore_build *b, const uint64_t *owners, size_t owner_count, struct segment *out)
 {
-	struct segment s = {.id = b->id, .kind = SEGMENT_HOT, .local = true, .tidied = true, .live = b->len};
+	struct segment s = {.id = b->id, .kind = SEGMENT_HOT, .local = true, .tidied = true, .full = b->full, .live = b->len};
 	err_t e = write_gathered(b);
 
 	if (!e)
@@ -289,6 +290,12 @@ finish_hot(struct segstore_build *b, const uint64_t *owners, size_t owner_count,
 	if (!e)
 		*out = s;
 	return e;
+}
+
+void
+segstore_build_set_full(struct segstore_build *b)
+{
+	b->full = true;
 }
 
 err_t

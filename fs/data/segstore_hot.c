@@ -118,8 +118,8 @@ list_row(void *ctx, const struct segment *s)
 		l->v = grown;
 		l->cap = cap;
 	}
-	l->v[l->count++] = (struct hot_segment){.seg = s->id, .tidied = s->tidied, .live = s->live,
-	    .earlier = s->id < l->ss->first_id, .first_ino = s->first_ino, .last_ino = s->last_ino};
+	l->v[l->count++] = (struct hot_segment){.seg = s->id, .tidied = s->tidied, .full = s->full,
+	    .live = s->live, .earlier = s->id < l->ss->first_id, .first_ino = s->first_ino, .last_ino = s->last_ino};
 	return 0;
 }
 

@@ -309,6 +309,24 @@ begin_segment(struct settle *s)
 	return e;
 }
 
+static bool
+is_much_to_remember(const struct settle *s)
+{
+	return s->settled_count == CHUNKS_MAX || s->settled_extents >= EXTENTS_MAX;
+}
+
+/*
+ * Most of what was remembered would be remembered again if it was put together with others for being short: that would end as it
+ * began.
+ */
+static err_t
+close_full(struct settle *s)
+{
+	if (s->local && (s->settled_count == CHUNKS_MAX || s->settled_after >= EXTENTS_MAX / 4))
+		segstore_build_set_full(s->build);
+	return settle_close(s, true);
+}
+
 /* Adds what was sealed to the segment under way. */
 static err_t
 add(struct settle *s, const struct bytes *sealed, struct settled **d)
@@ -317,9 +335,8 @@ add(struct settle *s, const struct bytes *sealed, struct settled **d)
 	uint64_t base;
 	err_t e = 0;
 
-	if (s->build && (segstore_build_len(s->build) + sealed->len > most || s->settled_count == CHUNKS_MAX ||
-	    s->settled_extents >= EXTENTS_MAX))
-		e = settle_close(s, true);
+	if (s->build && (segstore_build_len(s->build) + sealed->len > most || is_much_to_remember(s)))
+		e = close_full(s);
 	if (!e && !s->build)
 		e = begin_segment(s);
 	if (!e)
@@ -338,6 +355,7 @@ add(struct settle *s, const struct bytes *sealed, struct settled **d)
 	s->settled = STEAL(*d);
 	s->settled_count++;
 	s->settled_extents += s->settled->before.count + s->settled->after.count;
+	s->settled_after += s->settled->after.count;
 	return 0;
 }
 

@@ -172,7 +172,7 @@ settle_close(struct settle *s, bool full)
 	c->full = full && s->full;
 	for (const struct settled *d = c->settled; d; d = d->next)
 		c->len += d->len;
-	s->settled_count = s->settled_extents = 0;
+	s->settled_count = s->settled_extents = s->settled_after = 0;
 	s->closing = c;
 	/* Sealing and the disk need not wait for each other. */
 	c->in_thread = c->full && pthread_create(&c->thread, NULL, closing_main, c) == 0;

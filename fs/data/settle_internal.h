@@ -88,6 +88,7 @@ struct settle {
 	struct settled *settled;      /* in it */
 	size_t settled_count;
 	size_t settled_extents; /* of its chunks, before and after */
+	size_t settled_after;   /* only after */
 	uint64_t settled_len;
 	struct closing *closing;      /* NULL: none is on its way */
 	struct bytes memory;          /* room for the next one */

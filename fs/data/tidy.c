@@ -11,7 +11,8 @@
 #define WASTE_SHARE_BUSY 4
 /* So many bytes to copy for each that comes back need a second of quiet more. */
 #define COST_PER_SECOND 8
-/* Segments that are short are put together when there are so many of about the same length (within a factor of 8). */
+/* Segments that are short, and not of more things than fit one, are put together when there are so many of about the same length
+ * (within a factor of 8). */
 #define SHORT_LEN (8u << 20)
 #define SHORT_COUNT 8
 #define SHORT_CLASSES 24
@@ -74,7 +75,7 @@ length_class(const struct hot_segment *h)
 static bool
 is_short(const struct hot_segment *h)
 {
-	return h->tidied && !h->open && h->live < SHORT_LEN;
+	return h->tidied && !h->open && !h->full && h->live < SHORT_LEN;
 }
 
 /* What of it is to be done: nothing (false), or *empty_out. */

@@ -143,6 +143,7 @@ struct segment {
 	uint64_t sparse_since; /* what the chain has points at less than half of it */
 	/* hot ones only */
 	bool tidied;        /* what is in it was looked at since it was written: packed where that pays, and in few pieces */
+	bool full;          /* it was made of as many small things as go into one at once, however short it is */
 	uint64_t live;      /* bytes that extents map, as of the last time somebody counted: a hint */
 	uint64_t first_ino; /* no inode but from first_ino to last_ino has extents in it; 0: none has */
 	uint64_t last_ino;

@@ -10,7 +10,8 @@
 #define SEGMENT_HOT_LEN (8 + 8 + 8)
 #define SEGMENT_WASTE_LEN (8 + 8)
 
-enum { SEGMENT_IN_STORE = 1, SEGMENT_LOCAL = 2, SEGMENT_TIDIED = 4, SEGMENT_PARTIAL = 8, SEGMENT_WASTE = 16, SEGMENT_FLAGS = 31 };
+enum { SEGMENT_IN_STORE = 1, SEGMENT_LOCAL = 2, SEGMENT_TIDIED = 4, SEGMENT_PARTIAL = 8, SEGMENT_WASTE = 16, SEGMENT_FULL = 32,
+	SEGMENT_FLAGS = 63 };
 
 err_t
 record_put_segment(struct bytes *b, const struct segment *s)
@@ -27,7 +28,8 @@ record_put_segment(struct bytes *b, const struct segment *s)
 	w8(&p, RECORD_VERSION);
 	w8(&p, s->kind);
 	w8(&p, (uint8_t)((s->in_store ? SEGMENT_IN_STORE : 0) | (s->local ? SEGMENT_LOCAL : 0) |
-	    (s->tidied ? SEGMENT_TIDIED : 0) | (partial ? SEGMENT_PARTIAL : 0) | (waste ? SEGMENT_WASTE : 0)));
+	    (s->tidied ? SEGMENT_TIDIED : 0) | (partial ? SEGMENT_PARTIAL : 0) | (waste ? SEGMENT_WASTE : 0) |
+	    (s->full ? SEGMENT_FULL : 0)));
 	wbytes(&p, s->name, sizeof(s->name));
 	w64(&p, s->size);
 	wbytes(&p, s->sha256, sizeof(s->sha256));
@@ -106,10 +108,11 @@ record_get_segment(const uint8_t *data, size_t len, uint64_t id, struct segment 
 	s.in_store = flags & SEGMENT_IN_STORE;
 	s.local = flags & SEGMENT_LOCAL;
 	s.tidied = flags & SEGMENT_TIDIED;
+	s.full = flags & SEGMENT_FULL;
 	rbytes(&p, s.name, sizeof(s.name));
 	s.size = r64(&p);
 	rbytes(&p, s.sha256, sizeof(s.sha256));
-	if (flags & ~SEGMENT_FLAGS || s.kind > SEGMENT_SETTLED || (s.tidied && s.kind != SEGMENT_HOT))
+	if (flags & ~SEGMENT_FLAGS || s.kind > SEGMENT_SETTLED || ((s.tidied || s.full) && s.kind != SEGMENT_HOT))
 		return -EBADMSG;
 	if (s.kind == SEGMENT_HOT)
 		e = get_segment_use(&in, &s);

@@ -219,20 +219,42 @@ read_through(uint64_t ino, uint64_t chunks, const char *how)
 	fflush(stdout);
 }
 
+/* How far a pass of the tidying is. */
+static struct {
+	uint64_t chunks, done;
+	double wall, cpu;
+} curve;
+
+static err_t
+tidied_one(void *ctx)
+{
+	uint64_t step = curve.chunks / 10 > 0 ? curve.chunks / 10 : 1;
+
+	(void)ctx;
+	if (++curve.done % step == 0)
+		tenth("tidy", curve.done, step, &curve.wall, &curve.cpu);
+	return 0;
+}
+
 static void
-tidy(void)
+tidy(uint64_t chunks)
 {
 	const struct tidy_place place = {b.vault->content, b.vault->meta, b.vault->segments, b.vault->keys};
 	double wall = clock_now(CLOCK_MONOTONIC), cpu = clock_now(CLOCK_PROCESS_CPUTIME_ID);
-	uint64_t moved, all = 0;
+	uint64_t moved;
 	bool done = false;
 
-	while (!done) {
-		check(tidy_pass(&place, UINT64_MAX, NULL, NULL, &moved, &done), "tidy");
-		all += moved;
+	for (unsigned pass = 1; !done; pass++) {
+		curve.chunks = chunks;
+		curve.done = 0;
+		curve.wall = clock_now(CLOCK_MONOTONIC);
+		curve.cpu = clock_now(CLOCK_PROCESS_CPUTIME_ID);
+		check(tidy_pass(&place, UINT64_MAX, tidied_one, NULL, &moved, &done), "tidy");
+		printf("pass %u: %llu chunks looked at, %llu MiB moved, %zu hot segments\n", pass, (unsigned long long)curve.done,
+		    (unsigned long long)(moved >> 20), hot_count());
 	}
-	printf("tidied %llu MiB in %.1f s, CPU %.1f s; memory at most %lu MiB\n", (unsigned long long)(all >> 20),
-	    clock_now(CLOCK_MONOTONIC) - wall, clock_now(CLOCK_PROCESS_CPUTIME_ID) - cpu, memory_mib("VmHWM"));
+	printf("tidied in %.1f s, CPU %.1f s; memory at most %lu MiB\n", clock_now(CLOCK_MONOTONIC) - wall,
+	    clock_now(CLOCK_PROCESS_CPUTIME_ID) - cpu, memory_mib("VmHWM"));
 	fflush(stdout);
 }
 
@@ -249,7 +271,7 @@ sparse(uint64_t chunks, uint64_t writes)
 	if (writes > 0)
 		read_some(ino, chunks * CHUNK_BLOCKS, writes);
 	printf("sparse: %llu extents, %zu hot segments\n", (unsigned long long)extents_of(ino), hot_count());
-	tidy();
+	tidy(chunks);
 	printf("sparse: %llu extents, %zu hot segments\n", (unsigned long long)extents_of(ino), hot_count());
 }
 
@@ -269,7 +291,7 @@ dense(uint64_t chunks)
 	read_through(ino, chunks, "dense, written in one piece");
 	overwrite(ino, chunks * CHUNK_BLOCKS, 2 * chunks * CHUNK_BLOCKS, "scatter");
 	read_through(ino, chunks, "dense, scattered");
-	tidy();
+	tidy(chunks);
 	read_through(ino, chunks, "dense, left alone");
 }
 
@@ -286,7 +308,7 @@ bytes(uint64_t count)
 	}
 	check(meta_sync(b.vault->meta), "commit");
 	printf("bytes: %llu extents\n", (unsigned long long)extents_of(ino));
-	tidy();
+	tidy(2);
 	printf("bytes: %llu extents\n", (unsigned long long)extents_of(ino));
 }
 

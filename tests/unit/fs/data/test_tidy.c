@@ -185,6 +185,80 @@ short_segments_are_put_together(void **state)
 		assert_content(f, inos[k], 0, data, sizeof(data));
 }
 
+/* As many pieces as are remembered at once, and some more, each in a chunk of its own. */
+#define SMALL_CHUNKS (16384 + 100)
+
+static size_t
+count_full(struct fixture *f, size_t *count_out)
+{
+	struct hot_segment *v;
+	size_t full = 0;
+
+	assert_int_equal(segstore_list_hot(f->ss, &v, count_out), 0);
+	for (size_t k = 0; k < *count_out; k++)
+		full += v[k].full;
+	hot_segments_free(v, *count_out);
+	return full;
+}
+
+static void
+a_segment_of_very_many_small_pieces_is_known_to_be_full(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = new_file(f), moved;
+	size_t count;
+
+	for (uint64_t k = 0; k < SMALL_CHUNKS; k++)
+		write_file(f, ino, k * MIB, "x", 1);
+	assert_int_equal(meta_sync(f->meta), 0);
+
+	struct extent_list l = extents_of(f, ino, 0);
+	struct settle_source source = {.seg = l.v[0].seg, .empty = true};
+	struct settle *s;
+
+	segstore_roll(f->ss);
+	assert_int_equal(settle_begin_local(f->c, f->meta, f->ss, f->keys, &source, 1, &s), 0);
+	assert_int_equal(settle_inode(s, ino), 0);
+	assert_int_equal(settle_finish(s, &moved), 0);
+	assert_int_equal(moved, SMALL_CHUNKS);
+	fixture_reopen(f, true);
+	(void)usage(f);
+	assert_int_equal(count_full(f, &count), 1);
+	assert_in_range(count, 2, 3);
+	extent_list_clear(&l);
+}
+
+static void
+full_segments_are_not_put_together_for_being_short(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t data[5000];
+
+	fill(data, sizeof(data), 1);
+	for (unsigned k = 0; k < 20; k++) {
+		struct hot_segment *v;
+		size_t count;
+
+		write_file(f, new_file(f), 0, data, sizeof(data));
+		tidy_all(f, NULL, NULL);
+		fixture_reopen(f, true);
+		assert_int_equal(segstore_list_hot(f->ss, &v, &count), 0);
+		meta_lock(f->meta);
+		for (size_t n = 0; n < count; n++) {
+			struct segment row;
+
+			assert_int_equal(meta_segment_get(f->meta, v[n].seg, &row), 0);
+			row.full = true;
+			assert_int_equal(meta_segment_put(f->meta, &row), 0);
+		}
+		meta_unlock(f->meta);
+		hot_segments_free(v, count);
+	}
+	assert_true(segment_files(f) >= 20);
+	tidy_all(f, NULL, NULL);
+	assert_true(segment_files(f) >= 20);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -200,6 +274,8 @@ main(void)
 		TEST(what_an_earlier_run_left_sparse_is_emptied_and_goes),
 		TEST(a_file_that_grows_all_the_time_is_rewritten_a_bounded_number_of_times),
 		TEST(short_segments_are_put_together),
+		TEST(a_segment_of_very_many_small_pieces_is_known_to_be_full),
+		TEST(full_segments_are_not_put_together_for_being_short),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -334,7 +334,8 @@ segments_come_back(void **state)
 	(void)state;
 	for (unsigned bits = 0; bits < 8; bits++) {
 		CLEANUP(bytes_clear) struct bytes b = {0};
-		struct segment s = {.id = 5, .kind = bits & 1, .in_store = bits & 2, .local = bits & 4, .size = 1ull << 40};
+		struct segment s = {.id = 5, .kind = bits & 1, .in_store = bits & 2, .local = bits & 4,
+			.full = bits == 4, .size = 1ull << 40};
 		struct segment got;
 
 		memset(s.name, 7, sizeof(s.name));
@@ -345,6 +346,7 @@ segments_come_back(void **state)
 		assert_int_equal(got.kind, s.kind);
 		assert_int_equal(got.in_store, s.in_store);
 		assert_int_equal(got.local, s.local);
+		assert_int_equal(got.full, s.full);
 		assert_int_equal(got.size, s.size);
 		assert_memory_equal(got.name, s.name, sizeof(s.name));
 		assert_memory_equal(got.sha256, s.sha256, sizeof(s.sha256));
