@@ -44,25 +44,12 @@ make_tables(sqlite3 *conn)
 	return e ? e : db_schema_make(conn, &db_schema_known);
 }
 
+/* Most are never needed, and each takes 20 us while somebody waits for his folder. */
 static err_t
-prepare_all(struct db_writer *w)
+prepare(struct db_writer *w, const char *sql, sqlite3_stmt **s)
 {
-	err_t e = 0;
-
-	for (int t = 0; t < TABLE_COUNT && !e; t++) {
-		e = db_prepare(w->conn, SQL[t].put, &w->put[t]);
-		if (!e)
-			e = db_prepare(w->conn, SQL[t].del, &w->del[t]);
-	}
-	if (!e)
-		e = db_prepare(w->conn, "INSERT INTO session(id, salt) VALUES(?1, ?2)", &w->put_session);
-	if (!e)
-		e = db_prepare(w->conn, "BEGIN IMMEDIATE", &w->begin);
-	if (!e)
-		e = db_prepare(w->conn, "COMMIT", &w->commit);
-	if (!e)
-		e = db_prepare(w->conn, "ROLLBACK", &w->rollback);
-	return e;
+	assert(sql);
+	return *s ? 0 : db_prepare(w->conn, sql, s);
 }
 
 err_t
@@ -76,8 +63,6 @@ db_writer_new(const char *path, bool create, struct db_writer **out)
 		w->conn = conn;
 		e = create ? make_tables(conn) : db_schema_bring_up(conn, &db_schema_known);
 	}
-	if (!e)
-		e = prepare_all(w);
 	if (e) {
 		db_writer_free(w);
 		return e;
@@ -181,6 +166,11 @@ run(struct db *db, sqlite3_stmt *stmt)
 static err_t
 delete_row(struct db *db, const struct db_row *row)
 {
+	err_t e = prepare(db->w, SQL[row->table].del, &db->w->del[row->table]);
+
+	if (e)
+		return e;
+
 	sqlite3_stmt *s = db->w->del[row->table];
 	int rc = sqlite3_bind_int64(s, 1, (int64_t)row->a);
 
@@ -193,13 +183,17 @@ delete_row(struct db *db, const struct db_row *row)
 static err_t
 put_row(struct db *db, const struct db_row *row, struct bytes *sealed)
 {
-	sqlite3_stmt *s = db->w->put[row->table];
 	const int64_t keys[] = {(int64_t)row->a, (int64_t)row->b, row->hash, row->mark, row->state};
 	int rc = SQLITE_OK;
-	err_t e = seal_row(db, row, sealed);
+	err_t e = prepare(db->w, SQL[row->table].put, &db->w->put[row->table]);
 
+	if (!e)
+		e = seal_row(db, row, sealed);
 	if (e)
 		return e;
+
+	sqlite3_stmt *s = db->w->put[row->table];
+
 	for (int k = 0; k < (int)ARRAY_LEN(keys) && rc == SQLITE_OK; k++)
 		rc = sqlite3_bind_int64(s, k + 1, keys[k]);
 	if (rc == SQLITE_OK)
@@ -210,6 +204,11 @@ put_row(struct db *db, const struct db_row *row, struct bytes *sealed)
 static err_t
 put_session(struct db *db)
 {
+	err_t e = prepare(db->w, "INSERT INTO session(id, salt) VALUES(?1, ?2)", &db->w->put_session);
+
+	if (e)
+		return e;
+
 	sqlite3_stmt *s = db->w->put_session;
 	int rc = sqlite3_bind_int64(s, 1, db->w->session_number);
 
@@ -251,6 +250,17 @@ after_write(struct db *db, err_t e)
 		journal_restart(db->journal, journal_generation(db->journal) + journal_is_used(db->journal));
 }
 
+/* The way back, too: to prepare that may fail, and must not when it is needed. */
+static err_t
+prepare_transaction(struct db_writer *w)
+{
+	err_t e = prepare(w, "BEGIN IMMEDIATE", &w->begin);
+
+	if (!e)
+		e = prepare(w, "COMMIT", &w->commit);
+	return e ? e : prepare(w, "ROLLBACK", &w->rollback);
+}
+
 err_t
 db_write(struct db *db, struct db_row *rows, size_t count)
 {
@@ -262,6 +272,8 @@ db_write(struct db *db, struct db_row *rows, size_t count)
 
 	err_t e = start_session(db);
 
+	if (!e)
+		e = prepare_transaction(db->w);
 	if (!e)
 		e = run(db, db->w->begin);
 	if (e)
