@@ -9,10 +9,18 @@
 #include <time.h>
 
 #include "bytes.h"
+#include "library.h"
 
 #define DEPTH_MAX 8
 #define TEXT_MAX (3 * S3_XML_KEY_MAX + S3_XML_TOKEN_MAX) /* of one element; keys may be percent-encoded */
 #define NAME_MAX_LEN 40
+
+#define FUNCTIONS(F) F(XML_ParserCreate) F(XML_ParserFree) F(XML_SetUserData) F(XML_SetElementHandler) F(XML_SetCharacterDataHandler) \
+	F(XML_SetStartDoctypeDeclHandler) F(XML_Parse) F(XML_StopParser)
+
+static struct { FUNCTIONS(LIBRARY_POINTER) } lib;
+static const struct library_symbol symbols[] = { FUNCTIONS(LIBRARY_SYMBOL) };
+static struct library library = LIBRARY_OF("libexpat.so.1", symbols);
 
 struct parsing {
 	XML_Parser parser;
@@ -32,7 +40,7 @@ struct parsing {
 static void fail(struct parsing *p, err_t err)
 {
 	p->err = err;
-	(void)XML_StopParser(p->parser, XML_FALSE);
+	(void)lib.XML_StopParser(p->parser, XML_FALSE);
 }
 
 /* Is the innermost element `a`, or `b` in `a`? */
@@ -231,18 +239,21 @@ static void XMLCALL refuse_doctype(void *ctx, const XML_Char *name, const XML_Ch
 static err_t run(struct parsing *p, const uint8_t *text, size_t len)
 {
 	enum XML_Status status;
+	err_t err = library_load_once(&library);
 
+	if (err)
+		return err;
 	if (len > INT_MAX)
 		return -EBADMSG;
-	p->parser = XML_ParserCreate(NULL);
+	p->parser = lib.XML_ParserCreate(NULL);
 	if (!p->parser)
 		return -ENOMEM;
-	XML_SetUserData(p->parser, p);
-	XML_SetElementHandler(p->parser, start_element, end_element);
-	XML_SetCharacterDataHandler(p->parser, add_text);
-	XML_SetStartDoctypeDeclHandler(p->parser, refuse_doctype);
-	status = XML_Parse(p->parser, (const char *)text, (int)len, XML_TRUE);
-	XML_ParserFree(p->parser);
+	lib.XML_SetUserData(p->parser, p);
+	lib.XML_SetElementHandler(p->parser, start_element, end_element);
+	lib.XML_SetCharacterDataHandler(p->parser, add_text);
+	lib.XML_SetStartDoctypeDeclHandler(p->parser, refuse_doctype);
+	status = lib.XML_Parse(p->parser, (const char *)text, (int)len, XML_TRUE);
+	lib.XML_ParserFree(p->parser);
 	if (p->err)
 		return p->err;
 	return status == XML_STATUS_OK ? 0 : -EBADMSG;

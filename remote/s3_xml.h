@@ -1,6 +1,6 @@
 /*
  * s3_xml.h: the two documents that S3 answers with: an error, and a page of a listing (ListObjectsV2).  They come from
- * whoever runs the store: depth and sizes are bounded, declarations of types and entities are refused.  Uses bytes.h, expat.
+ * whoever runs the store: depth and sizes are bounded, declarations of types and entities are refused.  Uses bytes.h, library.h, expat.
  */
 #ifndef SNUGFS_S3_XML_H
 #define SNUGFS_S3_XML_H
@@ -38,7 +38,7 @@ struct s3_xml_page {
 	char *next_token; /* not NULL if truncated */
 };
 void s3_xml_page_clear(struct s3_xml_page *p);
-/* -EBADMSG: not a whole, sound page. */
+/* -EBADMSG: not a whole, sound page.  -ELIBACC, -ELIBBAD: expat is not there (library.h). */
 MUST_CHECK err_t s3_xml_parse_page(const uint8_t *text, size_t len, struct s3_xml_page *out);
 
 #endif

@@ -127,6 +127,13 @@ to_file(const char *path, const char *token)
 	return 0;
 }
 
+/* The line is enough: a code only saves typing it. */
+static bool
+is_without_code(err_t err)
+{
+	return err == -E2BIG || err == -ELIBACC || err == -ELIBBAD;
+}
+
 static int
 show(const struct options *o, const char *token)
 {
@@ -138,7 +145,7 @@ show(const struct options *o, const char *token)
 		err = write_text(STDOUT_FILENO, "\n\n");
 	if (err == 0 && options_get(o, "no-qr") == NULL)
 		err = qr_write(STDOUT_FILENO, token, isatty(STDOUT_FILENO) == 1);
-	return err == 0 || err == -E2BIG ? 0 : tell_failure("the invitation cannot be shown: %s", tell_reason(err));
+	return err == 0 || is_without_code(err) ? 0 : tell_failure("the invitation cannot be shown: %s", tell_reason(err));
 }
 
 static int

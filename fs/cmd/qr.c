@@ -7,7 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "library.h"
 #include "secmem.h"
+
+#define LIBRARY "libqrencode.so.4"
+#define FUNCTIONS(F) F(QRcode_encodeString) F(QRcode_free)
+
+static struct { FUNCTIONS(LIBRARY_POINTER) } lib;
+static const struct library_symbol symbols[] = { FUNCTIONS(LIBRARY_SYMBOL) };
 
 #define QUIET 4
 #define SIDE_MAX 177
@@ -21,7 +28,7 @@ wipe_code(QRcode **code)
 	if (*code == NULL)
 		return;
 	secmem_wipe((*code)->data, (size_t)(*code)->width * (size_t)(*code)->width);
-	QRcode_free(*code);
+	lib.QRcode_free(*code);
 }
 
 static bool
@@ -77,9 +84,12 @@ write_rows(int fd, const QRcode *code, int y, bool coloured)
 err_t
 qr_write(int fd, const char *text, bool coloured)
 {
-	CLEANUP(wipe_code) QRcode *code = QRcode_encodeString(text, 0, QR_ECLEVEL_L, QR_MODE_8, 1);
-	err_t err = 0;
+	CLEANUP(wipe_code) QRcode *code = NULL;
+	err_t err = library_load(LIBRARY, symbols, ARRAY_LEN(symbols));
 
+	if (err != 0)
+		return err;
+	code = lib.QRcode_encodeString(text, 0, QR_ECLEVEL_L, QR_MODE_8, 1);
 	if (code == NULL)
 		return errno == ERANGE ? -E2BIG : -errno;
 	if (code->width > SIDE_MAX)

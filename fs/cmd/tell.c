@@ -74,7 +74,7 @@ tell_reason(err_t err)
 		return "it was made by another version of snugfs";
 	case ELIBACC:
 	case ELIBBAD:
-		return "a library that this needs is not installed: libcurl for a store in the network, libarchive for exporting";
+		return "a library that this needs is not installed: libcurl and libexpat for a store in the network, libarchive for exporting";
 	default:
 		return strerror(-err);
 	}
