@@ -1,4 +1,4 @@
-/* The daemon's end of the control socket: a thread that accepts, and one for each request. */
+/* The daemon's end of the control socket: a thread that accepts, one for each request, and a spare one for when there can be no more. */
 #include "control.h"
 
 #include <errno.h>
@@ -22,6 +22,13 @@
 #define ANSWER_TIMEOUT_S 5
 #define CONNECTIONS_MAX 32
 
+struct control_call { /* a connection */
+	struct control *control;
+	int fd; /* -1: none */
+	bool spare; /* it has the spare thread */
+	bool lasts; /* until the process ends */
+};
+
 struct control {
 	int dir_fd;
 	int listen_fd;
@@ -29,21 +36,19 @@ struct control {
 	control_fn *fn;
 	void *ctx;
 	pthread_t acceptor;
+	pthread_t spare; /* made in time: unmounting must be possible when memory is short */
 
 	pthread_mutex_t lock;
 	pthread_cond_t moved;
 	/* under lock */
-	unsigned connections; /* threads; those that await the end included */
+	unsigned connections; /* that are served; those that await the end included */
 	unsigned awaiting;
+	struct control_call spare_call; /* what the spare thread has or is to take */
+	bool spare_taken; /* by somebody who awaits the end */
+	bool spare_over;
 	bool stopping;        /* no request gets to fn any more */
 	bool finished;
 	char *final_text;     /* with finished: NULL, or what went wrong */
-};
-
-struct control_call { /* a connection */
-	struct control *control;
-	int fd;
-	bool lasts; /* until the process ends */
 };
 
 json_t *
@@ -117,6 +122,15 @@ control_is_over(struct control_call *call)
 	return is_stopping(call->control) || (poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0);
 }
 
+static void
+note_spare_is_taken(struct control *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->spare_taken = true;
+	pthread_cond_broadcast(&c->moved);
+	pthread_mutex_unlock(&c->lock);
+}
+
 static json_t *
 answer_request(struct control_call *call, const json_t *request)
 {
@@ -125,9 +139,18 @@ answer_request(struct control_call *call, const json_t *request)
 
 	if (op == NULL)
 		return control_refusal("the request has no operation");
-	if (strcmp(op, "await-end") == 0)
+	if (strcmp(op, "await-end") == 0) {
+		if (call->spare)
+			note_spare_is_taken(c);
 		return await_end(call);
-	return is_stopping(c) ? control_refusal("the folder is being unmounted") : c->fn(c->ctx, call, op, request);
+	}
+	if (is_stopping(c))
+		return control_refusal("the folder is being unmounted");
+	/* What may take long must not keep the spare thread from those that unmount. */
+	if (call->spare && strcmp(op, "status") != 0)
+		return control_refusal("the background process of the folder can start no further thread, for want of memory or since too "
+		    "many commands ask it at once: try again later; \"snugfs status\" and \"snugfs unmount\" work all the same");
+	return c->fn(c->ctx, call, op, request);
 }
 
 static bool
@@ -165,6 +188,15 @@ serve(struct control_call *call)
 	json_decref(answer);
 }
 
+static void
+end_connection(struct control *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->connections--;
+	pthread_cond_broadcast(&c->moved);
+	pthread_mutex_unlock(&c->lock);
+}
+
 static void *
 connection_main(void *arg)
 {
@@ -175,9 +207,31 @@ connection_main(void *arg)
 	if (!n->lasts)
 		close(n->fd);
 	free(n);
+	end_connection(c);
+	return NULL;
+}
+
+static void *
+spare_main(void *arg)
+{
+	struct control *c = arg;
+
 	pthread_mutex_lock(&c->lock);
-	c->connections--;
-	pthread_cond_broadcast(&c->moved);
+	for (;;) {
+		while (c->spare_call.fd < 0 && !c->spare_over)
+			pthread_cond_wait(&c->moved, &c->lock);
+		if (c->spare_call.fd < 0)
+			break;
+		pthread_mutex_unlock(&c->lock);
+		serve(&c->spare_call);
+		pthread_mutex_lock(&c->lock);
+		if (!c->spare_call.lasts)
+			close(c->spare_call.fd);
+		c->spare_call.fd = -1;
+		c->spare_taken = false;
+		c->connections--;
+		pthread_cond_broadcast(&c->moved);
+	}
 	pthread_mutex_unlock(&c->lock);
 	return NULL;
 }
@@ -197,38 +251,55 @@ admit(struct control *c)
 	return room;
 }
 
-static void
-dismiss(struct control *c)
+static bool
+give_thread(struct control *c, int fd)
 {
+	struct control_call *n = malloc(sizeof(*n));
+	pthread_t thread;
+
+	if (n == NULL)
+		return false;
+	*n = (struct control_call){ .control = c, .fd = fd };
+	if (pthread_create(&thread, NULL, connection_main, n) != 0) {
+		free(n);
+		return false;
+	}
+	pthread_detach(thread);
+	return true;
+}
+
+/* One after the other: none but the end takes long there. */
+static bool
+give_spare(struct control *c, int fd)
+{
+	bool idle;
+
 	pthread_mutex_lock(&c->lock);
-	c->connections--;
-	pthread_cond_broadcast(&c->moved);
+	while (c->spare_call.fd >= 0 && !c->spare_taken)
+		pthread_cond_wait(&c->moved, &c->lock);
+	idle = c->spare_call.fd < 0 && !c->stopping;
+	if (idle) {
+		c->spare_call.fd = fd;
+		c->connections++;
+		pthread_cond_broadcast(&c->moved);
+	}
 	pthread_mutex_unlock(&c->lock);
+	return idle;
 }
 
 static void
 take_connection(struct control *c, int fd)
 {
 	struct timeval limit = { .tv_sec = ANSWER_TIMEOUT_S };
-	struct control_call *n;
-	pthread_t thread;
 
-	if (!admit(c)) {
-		close(fd);
-		return;
-	}
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	n = malloc(sizeof(*n));
-	if (n != NULL) {
-		*n = (struct control_call){ .control = c, .fd = fd };
-		if (pthread_create(&thread, NULL, connection_main, n) == 0) {
-			pthread_detach(thread);
+	if (admit(c)) {
+		if (give_thread(c, fd))
 			return;
-		}
-		free(n);
+		end_connection(c);
 	}
-	close(fd);
-	dismiss(c);
+	if (!give_spare(c, fd))
+		close(fd);
 }
 
 static void *
@@ -294,6 +365,26 @@ listen_in(struct control *c)
 	return listen(c->listen_fd, CONNECTIONS_MAX) != 0 ? -errno : 0;
 }
 
+static void
+end_spare(struct control *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->spare_over = true;
+	pthread_cond_broadcast(&c->moved);
+	pthread_mutex_unlock(&c->lock);
+	pthread_join(c->spare, NULL);
+}
+
+static err_t
+start_threads(struct control *c)
+{
+	err_t err = -pthread_create(&c->spare, NULL, spare_main, c);
+
+	if (err == 0 && (err = -pthread_create(&c->acceptor, NULL, acceptor_main, c)) != 0)
+		end_spare(c);
+	return err;
+}
+
 err_t
 control_start(int dir_fd, control_fn *fn, void *ctx, struct control **out)
 {
@@ -305,6 +396,7 @@ control_start(int dir_fd, control_fn *fn, void *ctx, struct control **out)
 	c->fn = fn;
 	c->ctx = ctx;
 	c->listen_fd = -1;
+	c->spare_call = (struct control_call){ .control = c, .fd = -1, .spare = true };
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->moved, NULL);
 	c->stop_fd = eventfd(0, EFD_CLOEXEC);
@@ -314,7 +406,7 @@ control_start(int dir_fd, control_fn *fn, void *ctx, struct control **out)
 	if (err == 0)
 		err = listen_in(c);
 	if (err == 0)
-		err = -pthread_create(&c->acceptor, NULL, acceptor_main, c);
+		err = start_threads(c);
 	if (err != 0) {
 		control_free(c);
 		return err;
@@ -356,5 +448,6 @@ control_finish(struct control *c, const char *text)
 	while (c->connections > 0)
 		pthread_cond_wait(&c->moved, &c->lock);
 	pthread_mutex_unlock(&c->lock);
+	end_spare(c);
 	control_free(c);
 }

@@ -1,0 +1,168 @@
+/* The control socket, when the daemon can start no thread for a request. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "../../tempdir.h"
+
+#define TIMEOUT_MS 200000
+
+struct place {
+	char dir[64];
+	struct control *control;
+};
+
+static json_t *
+answer(void *ctx, struct control_call *call, const char *op, const json_t *request)
+{
+	(void)ctx;
+	(void)call;
+	(void)request;
+	return json_pack("{s:b, s:s}", "ok", 1, "asked", op);
+}
+
+/* Of any size that no address space has room for. */
+static void
+let_no_thread_start(void)
+{
+	pthread_attr_t huge;
+
+	assert_int_equal(pthread_attr_init(&huge), 0);
+	assert_int_equal(pthread_attr_setstacksize(&huge, (size_t)1 << 60), 0);
+	assert_int_equal(pthread_setattr_default_np(&huge), 0);
+	pthread_attr_destroy(&huge);
+}
+
+static int
+set_up(void **state)
+{
+	static struct place p;
+	int dir_fd;
+
+	snprintf(p.dir, sizeof(p.dir), "/tmp/snugfs-control-XXXXXX");
+	assert_non_null(mkdtemp(p.dir));
+	dir_fd = open(p.dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	assert_true(dir_fd >= 0);
+	assert_int_equal(control_start(dir_fd, answer, NULL, &p.control), 0);
+	close(dir_fd);
+	*state = &p;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	struct place *p = *state;
+	pthread_attr_t usual;
+
+	assert_int_equal(pthread_attr_init(&usual), 0);
+	assert_int_equal(pthread_attr_setstacksize(&usual, (size_t)8 << 20), 0);
+	assert_int_equal(pthread_setattr_default_np(&usual), 0);
+	pthread_attr_destroy(&usual);
+	tempdir_remove(p->dir);
+	return 0;
+}
+
+static int
+ask(const struct place *p, const char *op)
+{
+	int fd;
+
+	assert_int_equal(control_connect(p->dir, &fd), 0);
+	assert_int_equal(control_send(fd, json_pack("{s:s}", "op", op)), 0);
+	return fd;
+}
+
+static json_t *
+hear(int fd)
+{
+	json_t *heard = NULL;
+
+	assert_int_equal(control_receive(fd, TIMEOUT_MS, &heard), 0);
+	return heard;
+}
+
+static void
+assert_asked(const struct place *p, const char *op, const char *refusal)
+{
+	int fd = ask(p, op);
+	json_t *heard = hear(fd);
+	const char *text = "";
+
+	assert_int_equal(control_is_ok(heard, &text), refusal == NULL);
+	assert_non_null(strstr(text, refusal != NULL ? refusal : ""));
+	json_decref(heard);
+	close(fd);
+}
+
+static void
+assert_ok(int fd)
+{
+	json_t *heard = hear(fd);
+
+	assert_true(json_is_true(json_object_get(heard, "ok")));
+	json_decref(heard);
+}
+
+static void
+without_a_thread_there_is_the_state_and_a_sentence_for_the_rest(void **state)
+{
+	const struct place *p = *state;
+
+	let_no_thread_start();
+	for (int i = 0; i < 3; i++) {
+		assert_asked(p, "status", NULL);
+		assert_asked(p, "sync", "can start no further thread");
+	}
+	control_stop(p->control);
+	control_finish(p->control, NULL);
+}
+
+static void
+without_a_thread_the_end_is_heard(void **state)
+{
+	const struct place *p = *state;
+	int fd;
+
+	let_no_thread_start();
+	fd = ask(p, "await-end");
+	assert_ok(fd);
+	control_quiesce(p->control);
+	control_stop(p->control);
+	control_finish(p->control, NULL);
+	assert_ok(fd);
+	close(fd);
+}
+
+static void
+with_threads_everything_is_answered(void **state)
+{
+	const struct place *p = *state;
+
+	assert_asked(p, "status", NULL);
+	assert_asked(p, "sync", NULL);
+	control_stop(p->control);
+	control_finish(p->control, NULL);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(without_a_thread_there_is_the_state_and_a_sentence_for_the_rest, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(without_a_thread_the_end_is_heard, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(with_threads_everything_is_answered, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
