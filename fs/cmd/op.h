@@ -1,6 +1,6 @@
 /*
  * op.h: what a command asks of a vault: written once, run by the daemon if the folder is mounted, else by the command's own
- * process on the vault that it opened (session.h).  Uses control.h, progress.h, uplink.h, vault.h, fuse_ops.h.
+ * process on the vault that it opened (session.h).  Uses control.h, progress.h, store.h, uplink.h, vault.h, fuse_ops.h.
  */
 #ifndef SNUGFS_OP_H
 #define SNUGFS_OP_H
@@ -43,6 +43,8 @@ op_fn *op_find(const char *name);
 void op_progress(struct op *op, const char *text, uint64_t done, uint64_t total, enum progress_unit unit);
 /* Nobody waits any more, or the folder is being unmounted: return soon. */
 bool op_is_cancelled(struct op *op);
+/* fn's answer.  Once op_is_cancelled, requests to store end with -ECANCELED: store is fn's alone. */
+json_t *op_with_store(struct op *op, struct store *store, json_t *(*fn)(struct op *op, struct store *store));
 /* The answer when a vault has no store: how it gets one. */
 json_t *op_refuse_no_store(const struct op *op);
 

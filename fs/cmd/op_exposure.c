@@ -60,6 +60,12 @@ show(void *ctx, uint64_t count)
 	return !op_is_cancelled(op);
 }
 
+static json_t *
+describe(struct op *op, struct store *store)
+{
+	return exposure_describe(store, show, op);
+}
+
 /* {"op": "exposure"} */
 json_t *
 op_exposure(struct op *op, const json_t *request)
@@ -83,5 +89,5 @@ op_exposure(struct op *op, const json_t *request)
 	}
 	if ((err = store_open_with(op->vault->remote_url, false, &options, &store, &why)) != 0)
 		return control_refusal("%s", why != NULL ? why : tell_reason(err));
-	return exposure_describe(store, show, op);
+	return op_with_store(op, store, describe);
 }

@@ -1,10 +1,15 @@
 /* ops.c: the table of ops, and what all of them need. */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "clock.h"
 #include "op.h"
+#include "store.h"
 
+#define LOOK_INTERVAL_MS 100
 #define TELL_INTERVAL_MS 100
 
 static const struct {
@@ -73,6 +78,42 @@ bool
 op_is_cancelled(struct op *op)
 {
 	return op->call != NULL && control_is_over(op->call);
+}
+
+/* Requests that nobody waits for. */
+
+struct vigil {
+	struct op *op;
+	struct store *store;
+	atomic_bool over;
+};
+
+static void *
+vigil_main(void *arg)
+{
+	const struct timespec interval = { 0, LOOK_INTERVAL_MS * 1000000L };
+	struct vigil *v = arg;
+
+	while (!atomic_load(&v->over)) {
+		(void)nanosleep(&interval, NULL);
+		if (op_is_cancelled(v->op))
+			store_cancel(v->store, true);
+	}
+	return NULL;
+}
+
+json_t *
+op_with_store(struct op *op, struct store *store, json_t *(*fn)(struct op *op, struct store *store))
+{
+	struct vigil v = { .op = op, .store = store };
+	pthread_t thread;
+	bool watched = op->call != NULL && pthread_create(&thread, NULL, vigil_main, &v) == 0;
+	json_t *answer = fn(op, store);
+
+	atomic_store(&v.over, true);
+	if (watched)
+		pthread_join(thread, NULL);
+	return answer;
 }
 
 json_t *

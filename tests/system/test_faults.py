@@ -147,6 +147,16 @@ def cluster():
     service.clean_up()
 
 
+def test_a_request_that_gets_no_answer_does_not_outlive_the_daemon(remote, bad_service):
+    vault = remote(bad_service).first()
+    bad_service.hold("GET", "list-type=2")
+    with subprocess.Popen([conftest.binary(), "exposure", vault.mountpoint, "--vault", vault.dir], env=vault.env, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as exposure:
+        conftest.wait_until(lambda: bad_service.held, "the listing to be asked for")
+        vault.unmount()
+        assert "because the program is stopping" in exposure.communicate()[1]
+
+
 @pytest.mark.longer(int(os.environ.get("CEPH_OSDS", "1")) >= 3)
 def test_an_object_store_that_is_killed_under_load_loses_nothing(remote, cluster):
     computers = remote(cluster)
