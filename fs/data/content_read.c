@@ -14,7 +14,7 @@
 /* A sealed extent that is not larger, or of which most is wanted, is read whole, to save a second read for the index. */
 #define READ_WHOLE_LEN 32768u
 #define BRING_TRIES 4u /* somebody may remove files of segments behind our back */
-#define LOOKS_MAX 2u
+#define LOOKS_MAX 4u
 #define ZSTD_FRAMES_MAX (EXTENT_MAX_LEN / FRAME_ZSTD_LEN)
 
 /* Opening extents. */
@@ -476,6 +476,7 @@ read_and_bring(struct content *c, struct scratch *s, const struct reading *wante
 
 		/* What is damaged stays so. */
 		tries = again ? tries + 1 : 0;
+		asked = asked && again; /* that it is elsewhere was the news, and now it is gone from there */
 		if (again && (e != -ENODATA || tries == BRING_TRIES || absent)) {
 			if (!absent || asked)
 				return e;

@@ -6,6 +6,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,8 @@
 #include "gc.h"
 #include "gc_internal.h"
 #include "sides.h"
+
+#include "../../await.h"
 
 #define DAY_S 86400
 
@@ -451,6 +455,68 @@ what_a_pull_that_takes_long_is_to_bring_is_not_told_as_damaged(void **state)
 	assert_int_equal(message_count(&f->b, "can't be read"), 0);
 }
 
+struct reader {
+	struct side *side;
+	uint64_t ino;
+	err_t err;
+};
+
+static void *
+reader_main(void *arg)
+{
+	struct reader *r = arg;
+
+	r->err = read_byte(r->side, r->ino);
+	return NULL;
+}
+
+static bool
+somebody_waits(struct sync *s)
+{
+	bool waits;
+
+	pthread_mutex_lock(&s->lock);
+	waits = s->catchups != NULL;
+	pthread_mutex_unlock(&s->lock);
+	return waits;
+}
+
+/* The next pull takes over all commits before that. */
+static void
+break_off_before(struct fixture *f, uint64_t seq)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "c/%012" PRIu64, seq);
+	fault(&f->b, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_ALL, .prefix = name, .count = 1,
+		.error = -EACCES });
+}
+
+static void
+who_hears_where_it_is_when_it_is_gone_from_there_too_looks_again(void **state)
+{
+	struct fixture *f = *state;
+	struct reader r = { .side = &f->b, .ino = make_text(&f->a, "file", "old text") };
+	pthread_t thread;
+
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	sync_ok(&f->a);
+	assert_int_equal(sync_start(f->b.sync), 0);
+	engine_round_begin(f->b.sync, false);
+	write_anew(&f->a, r.ino, "new text");
+	write_anew(&f->a, r.ino, "newer text");
+	break_off_before(f, f->a.v->head_seq);
+	assert_int_equal(collect_ok(&f->a, 0, true).dead.objects, 2);
+	assert_int_equal(pthread_create(&thread, NULL, reader_main, &r), 0);
+	AWAIT(somebody_waits(f->b.sync));
+	assert_int_equal(engine_round_end(f->b.sync, 0), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(r.err, 0);
+	assert_text(&f->b, "file", "newer text");
+	assert_int_equal(message_count(&f->b, "can't be read"), 0);
+}
+
 static void
 what_a_pull_that_fails_was_to_bring_is_not_told_as_damaged(void **state)
 {
@@ -752,6 +818,7 @@ main(void)
 		TEST(who_reads_what_was_deleted_elsewhere_gets_what_is_there_instead),
 		TEST(who_is_offline_or_in_the_middle_of_a_round_is_told_at_once_that_it_is_gone),
 		TEST(what_a_pull_that_takes_long_is_to_bring_is_not_told_as_damaged),
+		TEST(who_hears_where_it_is_when_it_is_gone_from_there_too_looks_again),
 		TEST(what_a_pull_that_fails_was_to_bring_is_not_told_as_damaged),
 		TEST(what_is_gone_from_the_store_for_all_that_was_said_is_told_also_in_the_background),
 		TEST(who_syncs_in_the_background_waits_for_that_also_in_a_pause),
