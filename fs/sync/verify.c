@@ -212,7 +212,7 @@ run(struct verify *v, struct listing *l)
 {
 	err_t err;
 
-	if ((err = look_here(v)) != 0)
+	if ((err = meta_segments_learn(v->s->v->meta, true)) != 0 || (err = look_here(v)) != 0)
 		return err;
 	if ((err = store_list(v->s->store, "b/", find_bases, l)) != 0)
 		return listing_failed(v, err);
