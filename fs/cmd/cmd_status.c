@@ -17,6 +17,7 @@
 #include "handles.h"
 #include "mountstate.h"
 #include "place.h"
+#include "progress.h"
 #include "session.h"
 #include "status_text.h"
 #include "tell.h"
@@ -185,7 +186,7 @@ show(const struct options *o)
 	return o->mountpoint != NULL ? show_one(o) : show_all(o);
 }
 
-/* Not a terminal: a line for each change. */
+/* Where nothing can be overwritten: a line for each change. */
 static int
 print_change(const struct options *o, char last[static STATUS_LINE_LEN])
 {
@@ -215,7 +216,7 @@ watch(const struct options *o)
 	int told = 0;
 
 	while (told == 0) {
-		if (isatty(STDOUT_FILENO)) {
+		if (progress_is_screen(STDOUT_FILENO)) {
 			printf("\033[H\033[2J");
 			told = show(o);
 		} else {

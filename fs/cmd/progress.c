@@ -63,13 +63,12 @@ print_bar(FILE *f, uint64_t done, uint64_t total)
 	fputs("]  ", f);
 }
 
-/* One that knows how to begin a line anew. */
-static bool
-is_terminal(void)
+bool
+progress_is_screen(int fd)
 {
 	const char *kind = getenv("TERM");
 
-	return isatty(STDERR_FILENO) == 1 && kind != NULL && kind[0] != '\0' && strcmp(kind, "dumb") != 0;
+	return isatty(fd) == 1 && kind != NULL && kind[0] != '\0' && strcmp(kind, "dumb") != 0;
 }
 
 /* What is wider would leave a line behind each time. */
@@ -102,7 +101,7 @@ void
 progress_show(struct progress *p, const char *text, uint64_t done, uint64_t total, enum progress_unit unit)
 {
 	bool news = strncmp(text, p->text, sizeof(p->text) - 1) != 0;
-	bool terminal = is_terminal();
+	bool terminal = progress_is_screen(STDERR_FILENO);
 	char line[LINE_MAX_LEN] = "";
 	int columns;
 	int64_t now = clock_ms(CLOCK_MONOTONIC);

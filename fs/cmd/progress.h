@@ -21,6 +21,8 @@ struct progress {
 	bool on_line;       /* the cursor stands behind a bar */
 };
 
+/* Is that a terminal, and one that knows how to overwrite what it shows? */
+bool progress_is_screen(int fd);
 /* total 0: not known.  Any number of calls a second: only what can be read is shown. */
 void progress_show(struct progress *p, const char *text, uint64_t done, uint64_t total, enum progress_unit unit);
 /* Takes the bar away; before anything else is printed. */

@@ -160,21 +160,33 @@ def test_status_watch_prints_a_line_for_each_change_until_it_is_interrupted(sync
         watching.stdout.close()
 
 
-def test_status_watch_repaints_a_terminal(synced):
+def watch_on_terminal(synced, kind, words, count):
+    """What it shows until those have come so often."""
     master, slave = pty.openpty()
-    watching = subprocess.Popen([binary(), "status", str(synced.mp), "--watch"], env=synced.env, stdout=slave,
-                                stdin=subprocess.DEVNULL)
+    watching = subprocess.Popen([binary(), "status", str(synced.mp), "--watch"], env={**synced.env, "TERM": kind},
+                                stdout=slave, stdin=subprocess.DEVNULL)
     os.close(slave)
     seen = b""
     try:
-        while seen.count(b"\x1b[H\x1b[2J") < 3:
+        while seen.count(words) < count:
             assert select.select([master], [], [], 60)[0]
             seen += os.read(master, 65536)
     finally:
         watching.terminate()
         watching.wait()
         os.close(master)
+    return seen
+
+
+def test_status_watch_repaints_a_terminal(synced):
+    seen = watch_on_terminal(synced, "xterm", b"\x1b[H\x1b[2J", 3)
     assert str(synced.mp).encode() in seen and b"pending" in seen
+
+
+@pytest.mark.parametrize("kind", ["dumb", ""])
+def test_status_watch_prints_plain_lines_where_nothing_can_be_repainted(synced, kind):
+    synced.ok("pause", synced.mp)
+    assert watch_on_terminal(synced, kind, b"\n", 1) == b"nothing pending; paused\r\n"
 
 
 def test_watch_and_json_exclude_each_other(synced):
