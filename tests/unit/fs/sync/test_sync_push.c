@@ -240,7 +240,7 @@ puts_of(const struct store *s)
 static err_t
 wait_at_third(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
 {
-	enum { LOOKS = 3000 };
+	enum { LOOKS = 20000 };
 	struct third *t = ctx;
 
 	(void)fd, (void)data, (void)off, (void)len;
