@@ -126,23 +126,23 @@ def test_inode_numbers_and_times_are_the_same_after_a_remount(mounted):
     assert (top / "g").read_text() == "content"
 
 
-def test_edits_flow_both_ways_without_remounting(computers):
-    alpha = computers.first()
+def test_edits_flow_both_ways_without_remounting(asked):
+    alpha = asked.first()
     (alpha.mountpoint / "letter.txt").write_text("from alpha\n")
-    computers.sync(alpha)
-    beta = computers.join()
+    asked.sync(alpha)
+    beta = asked.join()
     assert (beta.mountpoint / "letter.txt").read_text() == "from alpha\n"
     with open(beta.mountpoint / "letter.txt", "a", encoding="ascii") as f:
         f.write("from beta\n")
     (beta.mountpoint / "new").mkdir()
     (beta.mountpoint / "new" / "file").write_bytes(b"x" * 300000)
     assert not (alpha.mountpoint / "new").exists()  # and the kernel remembers that it is not there
-    computers.sync(beta, alpha)
+    asked.sync(beta, alpha)
     assert (alpha.mountpoint / "letter.txt").read_text() == "from alpha\nfrom beta\n"
     assert (alpha.mountpoint / "new" / "file").read_bytes() == b"x" * 300000
     os.rename(alpha.mountpoint / "new" / "file", alpha.mountpoint / "moved")
     os.unlink(alpha.mountpoint / "letter.txt")
-    computers.sync(alpha, beta)
+    asked.sync(alpha, beta)
     assert sorted(os.listdir(beta.mountpoint)) == ["moved", "new"]
     assert os.listdir(beta.mountpoint / "new") == []
     assert trees.compare(trees.describe(alpha.mountpoint), trees.describe(beta.mountpoint)) == []
@@ -156,7 +156,7 @@ def test_the_daemons_sync_by_themselves(computers):
     beta = computers.join()
     (alpha.mountpoint / "second").write_text("by itself")
     arrived = beta.mountpoint / "second"
-    conftest.wait_until(arrived.exists, "a file to arrive on the second computer", 120)
+    conftest.wait_until(arrived.exists, "a file to arrive on the second computer")
     assert arrived.read_text() == "by itself"
 
 
@@ -261,7 +261,7 @@ def test_what_was_fsynced_survives_a_killed_daemon_under_load(mounted):
     mounted.signal(signal.SIGKILL)
     stop.set()
     for t in threads:
-        t.join(timeout=60)
+        t.join(timeout=300)
     mounted.kill()
     mounted.mount()
     for n in range(50):
@@ -331,45 +331,45 @@ def test_twenty_thousand_small_files_are_a_few_dozen_objects(computers):
     assert (beta.mountpoint / "7" / "39.txt").read_bytes() == b"file 7 39 " * 40
 
 
-def test_only_the_damaged_file_fails_and_its_neighbours_stay_readable(computers):
-    alpha = computers.first()
+def test_only_the_damaged_file_fails_and_its_neighbours_stay_readable(asked):
+    alpha = asked.first()
     (alpha.mountpoint / "a").write_bytes(os.urandom(100000))
     (alpha.mountpoint / "c").write_bytes(b"beside it in the segment")
-    computers.sync(alpha)
-    before = set(trees.objects(computers.store))
+    asked.sync(alpha)
+    before = set(trees.objects(asked.store))
     (alpha.mountpoint / "b").write_bytes(b"good" * 1000)
-    computers.sync(alpha)
+    asked.sync(alpha)
     damaged = [name for name in before if name.startswith("s/")]
     assert damaged
     for name in damaged:
-        path = computers.store / name
+        path = asked.store / name
         data = bytearray(path.read_bytes())
         data[len(data) // 3] ^= 1
         path.chmod(0o600)
         path.write_bytes(data)
-    beta = computers.join()
+    beta = asked.join()
     assert (beta.mountpoint / "b").read_bytes() == b"good" * 1000
     assert (beta.mountpoint / "c").read_bytes() == b"beside it in the segment"
     with pytest.raises(OSError):
         (beta.mountpoint / "a").read_bytes()
     for name in damaged:  # and once the store is mended, without a remount
-        data = bytearray((computers.store / name).read_bytes())
+        data = bytearray((asked.store / name).read_bytes())
         data[len(data) // 3] ^= 1
-        (computers.store / name).write_bytes(data)
+        (asked.store / name).write_bytes(data)
     assert (beta.mountpoint / "a").read_bytes() == (alpha.mountpoint / "a").read_bytes()
 
 
-def test_a_store_that_was_rolled_back_is_noticed(computers):
-    alpha = computers.first()
+def test_a_store_that_was_rolled_back_is_noticed(asked):
+    alpha = asked.first()
     (alpha.mountpoint / "a").write_text("one")
-    computers.sync(alpha)
-    old = computers.root / "old"
-    shutil.copytree(computers.store, old)
+    asked.sync(alpha)
+    old = asked.root / "old"
+    shutil.copytree(asked.store, old)
     (alpha.mountpoint / "a").write_text("two")
-    computers.sync(alpha)
+    asked.sync(alpha)
     alpha.unmount()
-    shutil.rmtree(computers.store)
-    old.rename(computers.store)
+    shutil.rmtree(asked.store)
+    old.rename(asked.store)
     alpha.mount()
     (alpha.mountpoint / "b").write_text("three")
     done = alpha.run("sync", alpha.mountpoint, "--vault", alpha.dir, check=False)

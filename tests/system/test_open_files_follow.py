@@ -12,15 +12,17 @@ from posixlib import opened, pattern, read_file, write_file
 
 @pytest.fixture
 def pair():
-    """Two computers with one vault, both mounted."""
+    """Two computers with one vault, both mounted; they sync when they are asked to."""
     root = pathlib.Path(conftest.new_root())
     alpha, beta = conftest.Vault(conftest.new_root()), conftest.Vault(conftest.new_root())
     try:
         alpha.up("--remote", f"dir:{root}/store", "--recovery-key-file", root / "key", "--device-name", "alpha")
+        pause(alpha)
         sync(alpha)
         beta.run("join", beta.mountpoint, "--vault", beta.dir, "--remote", f"dir:{root}/store", "--no-passphrase",
                  "--recovery-key-file", root / "key", "--device-name", "beta")
         beta.mount()
+        pause(beta)
         yield alpha, beta
     finally:
         try:
@@ -28,6 +30,10 @@ def pair():
         finally:
             alpha.clean_up()
             shutil.rmtree(root)
+
+
+def pause(vault):
+    vault.run("pause", vault.mountpoint, "--vault", vault.dir)
 
 
 def sync(*vaults):
