@@ -3,6 +3,7 @@
 The program under test is $SNUGFS_BUILD/fs/cmd/snugfs.  Every vault lives in a folder of its own, with its own home, and is
 unmounted, its daemon ended and waited for, whatever the test did.
 """
+import contextlib
 import os
 import pathlib
 import shutil
@@ -48,7 +49,7 @@ def binary():
     return os.path.join(build, "fs", "cmd", "snugfs")
 
 
-def wait_until(condition, what, seconds=60):
+def wait_until(condition, what, seconds=300):
     """Only as long as needed; the limit is for a hang, not for slowness."""
     end = time.monotonic() + seconds
     while not condition():
@@ -78,12 +79,19 @@ def parent_of(pid):
 
 def processes(chosen):
     """Process ids by arguments.  What a process starts has its arguments until it is another program: that is waited for."""
-    for _ in range(100):
+    end = time.monotonic() + 10
+    while True:
         found = [int(pid) for pid in filter(str.isdigit, os.listdir("/proc")) if chosen(argv_of(pid))]
-        if not any(parent_of(pid) in found for pid in found):
-            break
+        if not any(parent_of(pid) in found for pid in found) or time.monotonic() > end:
+            return found
         time.sleep(0.02)
-    return found
+
+
+def signal_all(pids, number):
+    """Those that are still there."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def is_asleep(pid, looks=10):
@@ -151,8 +159,7 @@ class Vault:
         return processes(lambda argv: place in argv and os.path.basename(argv[0]) == b"snugfs")
 
     def signal(self, number):
-        for pid in self.daemons():
-            os.kill(pid, number)
+        signal_all(self.daemons(), number)
 
     def kill(self):
         """A crash: what the kernel knew of the mount is gone with it."""
@@ -181,11 +188,16 @@ class Vault:
                 shutil.rmtree(self.root)
 
 
-def new_root():
+def new_root(where=None):
     """By the name that the table of mounts has."""
-    root = os.path.realpath(tempfile.mkdtemp(prefix="snugfs-test-"))
+    root = os.path.realpath(tempfile.mkdtemp(prefix="snugfs-test-", dir=where))
     os.chmod(root, 0o755)
     return root
+
+
+def new_root_for_sockets():
+    """For what other programs make sockets in: whatever TMPDIR is, their paths are no longer than a socket's may be."""
+    return new_root(None if len(os.path.realpath(tempfile.gettempdir())) <= 50 else "/tmp")
 
 
 @pytest.fixture

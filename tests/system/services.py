@@ -17,12 +17,12 @@ class Service:
     def __init__(self, name, *args):
         self.name = name
         self.args = args
-        self.root = pathlib.Path(conftest.new_root())
+        self.root = pathlib.Path(conftest.new_root_for_sockets())
         try:
             self.start()
         except AssertionError:  # somebody else may have taken the port between the choice and the start
             self.clean_up()
-            self.root = pathlib.Path(conftest.new_root())
+            self.root = pathlib.Path(conftest.new_root_for_sockets())
             self.start()
 
     def call(self, *words):

@@ -27,7 +27,7 @@ SCALE = os.environ.get("DATABASE_SCALE", "5")
 @pytest.fixture
 def notes():
     """A folder on an ordinary disk, for what the clients were told."""
-    folder = pathlib.Path(conftest.new_root())
+    folder = pathlib.Path(conftest.new_root_for_sockets())
     os.chmod(folder, 0o777)
     yield folder
     shutil.rmtree(folder)
@@ -128,7 +128,7 @@ def start(path, mode, notes, names, readers=1):
 def wait_for_tokens(notes, more):
     """Until that many more are acknowledged, and for a while."""
     begin, until = len(acknowledged(notes)), time.monotonic() + SECONDS
-    conftest.wait_until(lambda: time.monotonic() > until and len(acknowledged(notes)) >= begin + more, "transactions", 120)
+    conftest.wait_until(lambda: time.monotonic() > until and len(acknowledged(notes)) >= begin + more, "transactions")
 
 
 def check_accounts(path, mode, notes):
@@ -226,17 +226,17 @@ class Postgres:
         """Recovers, if it must.  A child of ours, so that it is gone when it was killed: init may let zombies be."""
         with open(self.notes / "log", "a", encoding="utf-8") as log:
             self.server = self.popen("postgres", stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        conftest.wait_until(lambda: self.is_ready() or self.server.poll() is not None, "PostgreSQL to start", 120)
+        conftest.wait_until(lambda: self.is_ready() or self.server.poll() is not None, "PostgreSQL to start")
         assert self.is_ready(), (self.notes / "log").read_text()[-3000:]
 
     def is_ready(self):
         with self.popen("pg_isready", "--quiet") as done:
-            return done.wait(timeout=60) == 0
+            return done.wait(timeout=300) == 0
 
     def end(self, number):
         """SIGINT: in order; SIGQUIT: at once."""
         self.server.send_signal(number)
-        assert self.server.wait(timeout=120) == 0
+        assert self.server.wait(timeout=300) == 0
 
     def sql(self, text):
         return self.run("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", text).strip()
@@ -258,7 +258,7 @@ class Postgres:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            self.server.wait(timeout=60)
+            self.server.wait(timeout=300)
             for pid in pids:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)
@@ -285,7 +285,7 @@ class TokenClients:
 
     def wait(self):
         for process in self.processes:
-            process.wait(timeout=120)
+            process.wait(timeout=300)
 
 
 def adopt_orphans(wanted):

@@ -3,12 +3,13 @@ import contextlib
 import os
 import pathlib
 import select
+import shutil
 import subprocess
 
 import pytest
 
-from accounts import cli  # noqa: F401: fixtures
-from conftest import wait_until
+from accounts import TIMEOUT, cli  # noqa: F401: fixtures
+from conftest import new_root_for_sockets, wait_until
 
 
 def test_lock_closes_the_folder_and_ends_its_daemon(cli):
@@ -60,9 +61,8 @@ def test_lock_all_closes_every_folder_also_if_one_resists(cli):
 class Logind:
     """A system bus of its own, with the part of logind that tells of sleep."""
 
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder)
-        self.folder.mkdir()
+    def __init__(self):
+        self.folder = pathlib.Path(new_root_for_sockets())
         (self.folder / "bus.conf").write_text(f"""<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig><listen>unix:path={self.folder}/bus</listen><auth>EXTERNAL</auth>
@@ -77,12 +77,18 @@ class Logind:
         self.process = subprocess.Popen(["/usr/bin/python3", "-B", pathlib.Path(__file__).with_name("logind_mock.py")], text=True,
                                         bufsize=1, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         env=dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.address))
+        self.heard = b""
         assert self.hear().startswith("ready")
 
     def hear(self):
-        """The next line."""
-        assert select.select([self.process.stdout], [], [], 60)[0], "it says nothing"
-        return self.process.stdout.readline().strip()
+        """The next line.  Several may come at once."""
+        while b"\n" not in self.heard:
+            assert select.select([self.process.stdout], [], [], TIMEOUT)[0], "it says nothing"
+            piece = os.read(self.process.stdout.fileno(), 4096)
+            assert piece, "it has ended"
+            self.heard += piece
+        line, _, self.heard = self.heard.partition(b"\n")
+        return line.decode()
 
     def say(self, word):
         self.process.stdin.write(word + "\n")
@@ -94,11 +100,12 @@ class Logind:
             process.wait()
             process.stdout.close()
         self.process.stdin.close()
+        shutil.rmtree(self.folder)
 
 
 @pytest.fixture
 def logind(cli):
-    host = Logind(cli.root / "system-bus")
+    host = Logind()
     cli.env["DBUS_SYSTEM_BUS_ADDRESS"] = host.address
     yield host
     host.close()

@@ -21,7 +21,7 @@ def cli():
 
 @pytest.fixture
 def keyring(cli):
-    k = Keyring(cli.root / "session")
+    k = Keyring()
     k.log_in()
     cli.env["DBUS_SESSION_BUS_ADDRESS"] = k.address
     yield k
@@ -30,7 +30,7 @@ def keyring(cli):
 
 @pytest.fixture
 def tpm(cli):
-    t = Tpm(cli.root / "tpm")
+    t = Tpm()
     cli.env["SNUGFS_TPM"] = t.tcti()
     yield t
     t.close()
@@ -203,7 +203,7 @@ def test_the_keyring_opens_without_asking_and_says_when_it_is_locked_or_not_ther
 def test_a_keyring_of_somebody_else_does_not_open(cli, keyring):
     passphrase, _ = make(cli)
     method(cli, "add", cli.mp, "secret-service", "--no-anchor", "--passphrase-file", passphrase)
-    other = Keyring(cli.root / "other-session")
+    other = Keyring()
     try:
         other.log_in()
         cli.env["DBUS_SESSION_BUS_ADDRESS"] = other.address
@@ -242,7 +242,7 @@ def test_the_tpm_opens_without_asking_also_after_a_restart_and_keeps_nothing_loa
 def test_the_tpm_of_another_computer_or_none_does_not_open(cli, tpm):
     passphrase, key = make(cli)
     method(cli, "add", cli.mp, "tpm", "--no-anchor", "--passphrase-file", passphrase)
-    other = Tpm(cli.root / "other tpm")
+    other = Tpm()
     try:
         cli.env["SNUGFS_TPM"] = other.tcti()
         cli.fails("mount", cli.mp, "--no-passphrase", saying="does not have what this vault keeps there")
@@ -258,7 +258,7 @@ def test_a_broken_tpm_with_the_anchor_in_it_is_survived_with_the_recovery_key(cl
     (cli.mp / "only here").write_text("never synced")
     cli.ok("unmount", cli.mp)
     method(cli, "add", cli.mp, "tpm", "--passphrase-file", passphrase)
-    other = Tpm(cli.root / "other tpm")
+    other = Tpm()
     try:
         cli.env["SNUGFS_TPM"] = other.tcti()
         cli.fails("mount", cli.mp, "--passphrase-file", passphrase, saying=["TPM", "--with-recovery-key"])

@@ -4,15 +4,14 @@ import pathlib
 import shutil
 import subprocess
 
-from conftest import wait_until
+from conftest import new_root_for_sockets, wait_until
 
 
 class Keyring:
     """A desktop session's keyring: its own bus, its own home."""
 
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder)
-        self.folder.mkdir()
+    def __init__(self):
+        self.folder = pathlib.Path(new_root_for_sockets())
         self.runtime = self.folder / "run"
         self.runtime.mkdir(mode=0o700)
         self.bus = subprocess.Popen(["dbus-daemon", "--session", "--nofork", "--print-address=1", f"--address=unix:path={self.folder}/bus"],
@@ -61,14 +60,14 @@ class Keyring:
         self.bus.terminate()
         self.bus.wait()
         self.bus.stdout.close()
+        shutil.rmtree(self.folder)
 
 
 class Tpm:
-    """A TPM that is software; on sockets below a folder."""
+    """A TPM that is software; on sockets in a folder of its own."""
 
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder)
-        self.folder.mkdir()
+    def __init__(self):
+        self.folder = pathlib.Path(new_root_for_sockets())
         self.process = None
         self.power_on()
 
