@@ -12,9 +12,9 @@ import time
 
 import pytest
 
-from conftest import binary, new_root, processes, wait_until
+from conftest import binary, new_root, processes, signal_all, wait_until
 
-TIMEOUT = 120
+TIMEOUT = 300
 KEY = re.compile(r"\b(?:[0-9A-HJKMNP-TV-Z]{4}-){6}[0-9A-HJKMNP-TV-Z]{4}\b")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small or read-only disk")
 
@@ -62,8 +62,7 @@ class Cli:
         return processes(lambda argv: os.path.basename(argv[0]).endswith(b"snugfs") and any(place in a for a in argv[1:]))
 
     def kill(self):
-        for pid in self.daemons():
-            os.kill(pid, signal.SIGKILL)
+        signal_all(self.daemons(), signal.SIGKILL)
         wait_until(lambda: not self.daemons(), "the daemon's death")
 
     def mounts(self):
@@ -79,13 +78,11 @@ class Cli:
         for place in sorted(self.mounts(), reverse=True):
             tool = ["umount", "-l"] if os.geteuid() == 0 else ["fusermount3", "-u", "-z"]
             subprocess.run([*tool, place], check=False, capture_output=True)
-        for pid in self.daemons():
-            os.kill(pid, signal.SIGTERM)
+        signal_all(self.daemons(), signal.SIGTERM)
         try:
             wait_until(lambda: not self.daemons(), "the daemons' end")
         finally:
-            for pid in self.daemons():
-                os.kill(pid, signal.SIGKILL)
+            signal_all(self.daemons(), signal.SIGKILL)
             shutil.rmtree(self.root, ignore_errors=True)
 
 

@@ -144,7 +144,7 @@ def _last(top):
         os.utime(_in(top, LAST))
         return os.stat(_in(top, LAST)).st_ctime_ns > newest
 
-    conftest.wait_until(is_newest, "the clock", 10)
+    conftest.wait_until(is_newest, "the clock")
 
 
 def make_tree(top):

@@ -11,6 +11,8 @@ import random
 import sqlite3
 import subprocess
 
+import posixlib
+
 BLOCK = 4096
 BLOCKS = 32
 
@@ -272,7 +274,8 @@ class Repository(Crasher):
         super().prepare()
         self.git("init", "-q", ".")
         self.git("commit", "-q", "--allow-empty", "-m", "first")
-        os.sync()
+        with posixlib.opened(self.dir, os.O_RDONLY) as fd:
+            assert posixlib.libc.syncfs(fd) == 0
 
     def step(self):
         (self.dir / f"file{self.k % 20}").write_text(f"{self.k}\n" * (self.k % 100 + 1))
@@ -322,7 +325,7 @@ class Team:
 
     def stop(self):
         for process in self.processes:
-            process.join(60)
+            process.join(300)
             assert not process.is_alive(), "it hangs although the mount is gone"
             process.close()
         self.processes = []

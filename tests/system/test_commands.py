@@ -16,7 +16,7 @@ import threading
 import pytest
 
 from accounts import KEY, TIMEOUT, cli, made, needs_root, synced  # noqa: F401: fixtures
-from conftest import binary, wait_until
+from conftest import binary, signal_all, wait_until
 
 # Words and usage.
 
@@ -179,8 +179,7 @@ def test_a_mount_point_behind_a_symbolic_link_is_the_same_mount_point(cli):
 def test_sigterm_ends_the_daemon_with_everything_saved(cli):
     cli.up()
     (cli.mp / "file").write_text("hello")
-    for pid in cli.daemons():
-        os.kill(pid, signal.SIGTERM)
+    signal_all(cli.daemons(), signal.SIGTERM)
     wait_until(lambda: not cli.daemons(), "the daemon's end")
     assert not os.path.ismount(cli.mp)
     cli.ok("mount", cli.mp)
@@ -191,9 +190,8 @@ def test_sigterm_ends_the_daemon_of_a_folder_that_is_in_use_with_everything_save
     cli.up("--remote", cli.store)
     f = os.open(cli.mp / "file", os.O_WRONLY | os.O_CREAT, 0o600)
     os.write(f, b"hello")
-    with subprocess.Popen(["sleep", "100"], cwd=cli.mp) as sleeper:
-        for pid in cli.daemons():
-            os.kill(pid, signal.SIGTERM)
+    with subprocess.Popen(["sleep", "1000"], cwd=cli.mp) as sleeper:
+        signal_all(cli.daemons(), signal.SIGTERM)
         wait_until(lambda: not cli.daemons(), "the daemon's end")
         sleeper.kill()
     with contextlib.suppress(OSError):  # there is nobody any more to be told of the close
@@ -362,8 +360,8 @@ def test_the_control_socket_answers_no_other_user(cli):
     """Even if the permissions were opened by mistake: the kernel is asked who is at the other end."""
     client = f"""import socket
 s = socket.socket(socket.AF_UNIX)
-s.settimeout(20)
-s.connect("{cli.root}/v/control")
+s.settimeout({TIMEOUT})
+s.connect("control")
 print("connected")
 try:
     s.sendall(b'{{"op": "status"}}\\n')
@@ -376,6 +374,6 @@ except ConnectionError:
         os.chmod(path, mode)
     for user, answered in (("root", True), ("nobody", False)):
         done = subprocess.run(["setpriv", "--reuid", user, "--clear-groups", "/usr/bin/python3", "-c", client],
-                              capture_output=True, text=True, timeout=TIMEOUT)
+                              cwd=cli.root / "v", capture_output=True, text=True, timeout=TIMEOUT)
         first, second = done.stdout.splitlines()
         assert first == "connected" and (second != "b''") == answered, done.stdout + done.stderr

@@ -64,7 +64,7 @@ def test_init_does_not_touch_a_vault_that_is_there(made):
 
 def test_a_busy_folder_is_not_unmounted_and_who_uses_it_is_named(made):
     made.ok("mount", made.mp)
-    with subprocess.Popen(["sleep", "100"], cwd=made.mp) as sleeper:
+    with subprocess.Popen(["sleep", "1000"], cwd=made.mp) as sleeper:
         done = made.fails("unmount", made.mp, saying=["in use", f"sleep ({sleeper.pid})"])
         sleeper.kill()
     assert os.path.ismount(made.mp) and "umount -l" in done.stderr

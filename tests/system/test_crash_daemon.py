@@ -88,7 +88,7 @@ def test_killed_while_it_starts_it_starts_the_next_time(mounted):
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             wait(chance.uniform(0.0, 0.03))
             starting.kill()  # die() does not know it before it has arguments, which comes some time after it has its program
-            starting.wait(60)
+            starting.wait(300)
             die(mounted)
         mounted.mount()
         team.check()
@@ -127,7 +127,7 @@ def test_killed_while_it_syncs_both_computers_agree_in_the_end(computers):
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait(chance.uniform(0.0, 0.15))
         die(alpha)
-        syncing.wait(60)
+        syncing.wait(300)
         alpha.mount()
         for path, text in promised.items():
             assert path.read_text() == text
@@ -152,7 +152,7 @@ def test_killed_while_it_pulls_the_computer_catches_up(computers):
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait(chance.uniform(0.0, 0.1))
         die(beta)
-        syncing.wait(60)
+        syncing.wait(300)
         beta.mount()
         crashers.read_all(beta.mountpoint)
     computers.sync(beta, alpha, beta)

@@ -43,8 +43,12 @@ class Disk:
         run("mount", "-o", options, self.image, self.path)
 
     def unmount(self):
+        """A process that is dying has no arguments any more when it still has files open."""
+        def is_off():
+            return subprocess.run(["umount", self.path], check=False, capture_output=True).returncode == 0
+
         if os.path.ismount(self.path):
-            run("umount", self.path)
+            conftest.wait_until(is_off, "nobody to use the disk")
 
     def free(self):
         st = os.statvfs(self.path)

@@ -180,7 +180,7 @@ def s3(service, method, path):
     done = subprocess.run(["curl", "-sS", "-f", "-X", method, "--aws-sigv4", "aws:amz:us-east-1:s3", "-K", "-",
                            "-H", f"x-amz-content-sha256: {EMPTY_SHA256}", f"{service.endpoint}{path}"],
                           input=f"user = \"{keys['AWS_ACCESS_KEY_ID']}:{keys['AWS_SECRET_ACCESS_KEY']}\"\n",
-                          capture_output=True, text=True, timeout=60, check=False)
+                          capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -116,7 +116,7 @@ def test_what_a_push_that_crashed_has_left_goes_when_asked_and_the_push_is_repea
     syncing = alpha.start("sync", alpha.mountpoint)
     conftest.wait_until(lambda: segments(computers) > before, "the first segment, long before the last one")
     die(alpha)
-    syncing.wait(60)
+    syncing.wait(300)
     left = segments(computers) - before
     answer = gc(beta, "--keep", "0")
     assert answer["kept"]["waiting"]["objects"] == len(left) and freed(answer) == {}
@@ -180,7 +180,7 @@ def test_killed_at_any_moment_of_a_collection_it_loses_nothing_and_leaves_nothin
         collecting = alpha.start("gc", alpha.mountpoint, "--keep", "0", "--now")
         threading.Event().wait(chance.uniform(0, 1.2 * duration))
         die(alpha)
-        cut_short += collecting.wait(60) != 0
+        cut_short += collecting.wait(300) != 0
         alpha.mount()
         alpha.run("limit", alpha.mountpoint, "--up", "none")
         crashers.read_all(alpha.mountpoint)

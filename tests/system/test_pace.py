@@ -169,7 +169,7 @@ def watch_on_terminal(synced, kind, words, count):
     seen = b""
     try:
         while seen.count(words) < count:
-            assert select.select([master], [], [], 60)[0]
+            assert select.select([master], [], [], 300)[0]
             seen += os.read(master, 65536)
     finally:
         watching.terminate()

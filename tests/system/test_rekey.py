@@ -96,7 +96,7 @@ def test_killed_in_the_middle_it_goes_on_by_itself(party):  # noqa: F811
     alpha.mount()
     assert status(alpha)["rekey"] is not None
     alpha.run("limit", alpha.mountpoint, "--up", "none")
-    conftest.wait_until(lambda: is_settled(alpha), "the end", seconds=120)
+    conftest.wait_until(lambda: is_settled(alpha), "the end")
     assert segments(party) > after
     party.sync(alpha, beta)
     assert_same(alpha, beta)

@@ -129,7 +129,7 @@ def test_an_outage_in_the_middle_loses_nothing(remote, faults):
     assert "has trouble of its own (status 503)" in done.stderr
     assert (alpha.mountpoint / "during").read_text() == "the outage"
     faults.outage(False)
-    conftest.wait_until(lambda: "nothing: the store has everything" in status(alpha), "the daemon to go on by itself", 120)
+    conftest.wait_until(lambda: "nothing: the store has everything" in status(alpha), "the daemon to go on by itself")
     same(alpha, computers.join())
 
 
@@ -142,7 +142,7 @@ def test_a_copy_completes_while_one_request_in_ten_is_lost(remote, faults):
     def try_to_sync():
         return alpha.run("sync", alpha.mountpoint, "--vault", alpha.dir, check=False).returncode == 0
 
-    conftest.wait_until(try_to_sync, "everything to be in the store", 200)
+    conftest.wait_until(try_to_sync, "everything to be in the store")
     faults.set(p503=0, p503after=0, preset=0, presetafter=0)
     same(alpha, computers.join())
 

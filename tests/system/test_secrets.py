@@ -213,8 +213,10 @@ def test_a_core_dump_holds_neither_names_nor_contents(busy):
     cli, pid, _ = busy
     content = (b"Look upon this and be told: " + os.urandom(8).hex().encode()) * 1000
     name = "a name that nobody would guess " + os.urandom(8).hex()
-    (cli.mp / name).write_bytes(content)
-    os.sync()
+    with open(cli.mp / name, "wb") as f:
+        f.write(content)
+        f.flush()
+        os.fsync(f.fileno())
     assert (cli.mp / name).read_bytes() == content
     assert search(pid, {"name": name.encode()}), "it is in its memory"
     core = dump(cli, pid)

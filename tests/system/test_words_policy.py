@@ -86,7 +86,7 @@ def test_the_answer_is_asked_for(pair):
     import subprocess
     for answer, status in (("yes", 0), ("no", 1), ("perhaps", 1), ("", 1)):
         done = subprocess.run([conftest.binary(), "device", "verify", pair.a.mountpoint, "lap"], env=pair.a.env, text=True,
-                              input=answer and answer + "\n", capture_output=True, timeout=60)
+                              input=answer and answer + "\n", capture_output=True, timeout=300)
         assert done.returncode == status, answer
     assert not any(d["verified"] for d in words(pair.a)["devices"])
 
