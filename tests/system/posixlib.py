@@ -27,6 +27,21 @@ FRIENDS = 48200
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: acts as several users")
 
 
+def can_unshare(flag):
+    """Whether the kernel and what confines this process let one have what this flag of unshare(2) says for itself."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if libc.unshare(flag) == 0 else 1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+CLONE_FS = 0x200
+CLONE_NEWNS = 0x20000
+
+needs_mount_namespace = pytest.mark.skipif(not can_unshare(CLONE_NEWNS), reason="needs root, and a mount namespace of its own")
+needs_own_working_directory = pytest.mark.skipif(not can_unshare(CLONE_FS), reason="no thread can have a working directory of its own")
+
+
 def is_plain_disk(path):
     kind = subprocess.run(["stat", "-f", "-c", "%T", path], check=True, capture_output=True, text=True).stdout.strip()
     return kind in ("ext2/ext3", "ext4", "xfs", "btrfs")

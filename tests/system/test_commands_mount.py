@@ -9,6 +9,7 @@ import pytest
 
 from accounts import TIMEOUT, cli, made, needs_root, one_sentence  # noqa: F401: fixtures
 from conftest import binary
+from posixlib import needs_mount_namespace
 
 # Mount points.
 
@@ -96,12 +97,12 @@ mount -t tmpfs none {cli.root}/dev
                           stdin=subprocess.DEVNULL)
 
 
-@needs_root
+@needs_mount_namespace
 def test_without_dev_fuse_a_sentence_says_so(made):
     one_sentence(in_namespace(made, f"mount --move {made.root}/dev /dev; {binary()} mount {made.mp}"), "/dev/fuse")
 
 
-@needs_root
+@needs_mount_namespace
 def test_without_permission_for_dev_fuse_a_sentence_says_so(cli):
     shutil.chown(cli.home, "nobody")
     done = in_namespace(cli, f"mknod -m 600 {cli.root}/dev/fuse c 10 229; mount --move {cli.root}/dev /dev\n"
@@ -109,14 +110,14 @@ def test_without_permission_for_dev_fuse_a_sentence_says_so(cli):
     one_sentence(done, ["/dev/fuse", "permission"])
 
 
-@needs_root
+@needs_mount_namespace
 def test_a_folder_of_somebody_else_is_refused(cli):
     done = in_namespace(cli, f"setpriv --reuid nobody --clear-groups {binary()} init {cli.mp} --no-passphrase "
                              f"--vault {cli.root}/v")
     one_sentence(done, "permission")
 
 
-@needs_root
+@needs_mount_namespace
 def test_an_ordinary_user_needs_nothing_but_fusermount3(cli):
     shutil.chown(cli.home, "nobody")
     snugfs = f"setpriv --reuid nobody --clear-groups {binary()}"
@@ -174,7 +175,7 @@ def test_unmount_takes_off_the_mount_of_a_daemon_that_was_killed(made):
 
 # mount(8) and fstab.
 
-@needs_root
+@needs_mount_namespace
 @pytest.mark.parametrize("kind", ["fuse.snugfs", "snugfs"])
 def test_mount_and_fstab_work_through_the_helpers(made, kind):
     sbin = made.root / "sbin"

@@ -16,7 +16,7 @@ import pytest
 
 import conftest
 import posixlib
-from posixlib import BOB, needs_root
+from posixlib import BOB, needs_mount_namespace, needs_root
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 SUITE = TOP / "tests" / "conformance"
@@ -76,14 +76,14 @@ def test_a_vault_passes_all_but_the_known_limits(mnt, tmp_path):
     assert [f for f in failures(results) if not limit_of(*f[:2])] == []
 
 
-@needs_root
+@needs_mount_namespace
 def test_an_ordinary_user_mounts_for_himself_alone(vault):
     """In a mount namespace of its own, with a /dev/fuse that everybody may use, as distributions have it."""
     for folder in (vault.root, vault.mountpoint, vault.root / "home"):
         shutil.chown(folder, NOBODY, NOBODY)
 
     def in_own_namespace():
-        assert posixlib.libc.unshare(0x20000) == 0  # CLONE_NEWNS
+        assert posixlib.libc.unshare(posixlib.CLONE_NEWNS) == 0
         subprocess.run(["mount", "--make-rprivate", "/"], check=True)
         os.mknod(vault.root / "fuse", stat.S_IFCHR | 0o666, os.makedev(10, 229))
         os.chmod(vault.root / "fuse", 0o666)

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import conftest
+from posixlib import needs_own_working_directory
 from services import ceph  # noqa: F401  pylint: disable=unused-import
 from test_main_job import Computers
 
@@ -248,6 +249,7 @@ def check_exported(out, top):
     assert out.stat().st_mode & 0o777 == 0o700
 
 
+@needs_own_working_directory
 def test_what_a_removed_device_never_synced_can_be_copied_out_mounted_and_not(party):
     alpha = party.first()
     pending_tree(alpha.mountpoint)
