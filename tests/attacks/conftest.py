@@ -60,7 +60,7 @@ class Computer(system.Vault):
         if self.foreground is not None:
             self.unmount(check=False)
             self.detach()
-            self.foreground.wait(60)
+            self.foreground.wait(300)
             self.foreground = None
 
     def log(self):

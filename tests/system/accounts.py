@@ -1,4 +1,5 @@
 """People's accounts for the tests of commands: a home, a terminal, and what a program tells them."""
+import hashlib
 import json
 import os
 import pathlib
@@ -55,7 +56,11 @@ class Cli:
         return json.loads(self.ok("status", mp or self.mp, "--json").stdout)
 
     def vault_dir(self):
-        return self.home / ".local/share/snugfs" / str(self.mp).lstrip("/").replace("/", "-")
+        """Where snugfs puts it; names that are too long are cut, and end with a hash."""
+        name = str(self.mp).lstrip("/").replace("/", "-")
+        if len(name) > 120:
+            name = f"{name[-111:]}-{hashlib.sha256(bytes(self.mp)).hexdigest()[:8]}"
+        return self.home / ".local/share/snugfs" / name
 
     def daemons(self):
         place = str(self.root).encode()

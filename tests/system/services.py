@@ -29,7 +29,7 @@ class Service:
         # Not captured through pipes: what runs in the background would keep them open.
         with open(self.root / "lab.out", "w+", encoding="utf-8") as out:
             status = subprocess.run([LAB / self.name, *map(str, words)], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                    timeout=200, check=False).returncode
+                                    timeout=900, check=False).returncode
             out.seek(0)
             assert status == 0, f"{self.name} {words}: {out.read()}"
 
