@@ -83,7 +83,7 @@ def test_after_a_removal_all_content_is_under_new_keys_and_nobody_sees_a_change(
 
 def test_killed_in_the_middle_it_goes_on_by_itself(party):  # noqa: F811
     alpha = party.first()
-    make_content(alpha.mountpoint, 24 * MIB)
+    make_content(alpha.mountpoint, 40 * MIB)
     party.sync(alpha)
     beta, gamma = party.join(), party.join("gamma")
     assert gamma
@@ -93,7 +93,7 @@ def test_killed_in_the_middle_it_goes_on_by_itself(party):  # noqa: F811
     conftest.wait_until(lambda: segments(party) > before, "the first new segment, long before the last one")
     die(alpha)
     after = segments(party)
-    alpha.mount()
+    alpha.mount("--up-limit", "10K")  # or it might be through before it is looked at
     assert status(alpha)["rekey"] is not None
     alpha.run("limit", alpha.mountpoint, "--up", "none")
     conftest.wait_until(lambda: is_settled(alpha), "the end")
