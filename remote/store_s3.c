@@ -12,6 +12,7 @@
 
 #define PAGE_LEN_MAX (16u << 20)
 #define PAGES_MAX 1000000u
+#define EMPTY_PAGES_MAX 1000u /* in a row: some services have such where much was deleted */
 #define RANGE_MAX 64
 #define SMALL_ANSWER_MAX (64u << 10) /* where a body says nothing that is needed */
 
@@ -237,9 +238,31 @@ static err_t hand_on(struct store *s, const char *prefix, const struct s3_xml_pa
 	return err;
 }
 
+/*
+ * A listing that goes round in circles would never end: a token comes that came before (Brent's algorithm: the mark is moved on to
+ * the newest one after 1, 2, 4, 8, ... pages).
+ */
+static err_t notice_circle(unsigned pages, const char *token, char **mark)
+{
+	char *moved;
+
+	if (*mark && strcmp(*mark, token) == 0)
+		return -EBADMSG;
+	if ((pages & (pages + 1)) != 0)
+		return 0;
+	moved = strdup(token);
+	if (!moved)
+		return -ENOMEM;
+	free(*mark);
+	*mark = moved;
+	return 0;
+}
+
 static err_t s3_list(struct store *s, const char *prefix, store_item_fn *fn, void *ctx)
 {
 	CLEANUP(free_ptr) char *token = NULL;
+	CLEANUP(free_ptr) char *mark = NULL;
+	unsigned empty = 0;
 
 	for (unsigned pages = 0; pages < PAGES_MAX; pages++) {
 		CLEANUP(s3_xml_page_clear) struct s3_xml_page page = {0};
@@ -249,9 +272,11 @@ static err_t s3_list(struct store *s, const char *prefix, store_item_fn *fn, voi
 			err = hand_on(s, prefix, &page, fn, ctx);
 		if (err || !page.truncated)
 			return err;
-		/* A listing that stands still would never end. */
-		if (token && strcmp(token, page.next_token) == 0)
+		empty = page.count > 0 ? 0 : empty + 1;
+		if (empty > EMPTY_PAGES_MAX)
 			return -EBADMSG;
+		if ((err = notice_circle(pages, page.next_token, &mark)) != 0)
+			return err;
 		free(token);
 		token = STEAL(page.next_token);
 	}

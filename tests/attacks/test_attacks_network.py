@@ -1,4 +1,6 @@
 """A service that is not one: answers that no HTTP or S3 server gives.  More of them, one function at a time: tests/unit/remote."""
+import http.server
+import itertools
 import socket
 import threading
 
@@ -89,3 +91,44 @@ def test_malformed_http_and_xml_from_the_store_is_refused(scene, name):
     assert all(c.isprintable() for c in done.stderr.rstrip("\n")), done.stderr
     assert_little_memory()
     assert_readable(scene.alpha, ["one"])
+
+
+def test_a_listing_that_never_ends_is_given_up(scene):
+    """Each page is empty, and says that there are more."""
+    pages = itertools.count()
+
+    class Endless(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_GET(self):
+            if "list-type=2" in self.path:
+                status = 200
+                body = XML + (b"<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>%d</NextContinuationToken>"
+                              b"</ListBucketResult>" % next(pages))
+            else:
+                status, body = 200, scene.object(self.path.removeprefix("/bucket/")).read_bytes()
+            self.send_response_only(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format, *args):  # pylint: disable=redefined-builtin
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endless)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    scene.gamma.env.update(AWS_ACCESS_KEY_ID="id", AWS_SECRET_ACCESS_KEY="secret")
+    try:
+        done = scene.gamma.run("join", scene.gamma.mountpoint, "--vault", scene.gamma.dir, "--remote",
+                               f"s3:http://127.0.0.1:{server.server_port}/bucket", "--no-passphrase", "--recovery-key-file",
+                               scene.paper, check=False)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(20)
+    scene.gamma.refuses(done, "answered with something other")
+    assert next(pages) > 0 and not scene.gamma.dir.exists()
+    assert_little_memory()

@@ -309,6 +309,19 @@ static void a_listing_that_is_broken_or_stands_still_is_an_error(void **state)
 	assert_int_equal(list(f, names), -EBADMSG);
 }
 
+#define NEXT(token) "<IsTruncated>true</IsTruncated><NextContinuationToken>" token "</NextContinuationToken>"
+
+static void a_listing_that_goes_round_in_circles_is_an_error(void **state)
+{
+	struct fixture *f = *state;
+	char names[400];
+	const char *one = page(KEY("p/k/1") NEXT("one")), *two = page(KEY("p/k/2") NEXT("two"));
+
+	SAY(f, keep(one), keep(two), keep(one), keep(two), keep(one), keep(two));
+	assert_int_equal(list(f, names), -EBADMSG);
+	assert_int_equal(requests(f), 4);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -326,6 +339,7 @@ int main(void)
 		T(a_refused_write_has_its_meaning),
 		T(a_listing_goes_on_where_the_token_says),
 		T(a_listing_that_is_broken_or_stands_still_is_an_error),
+		T(a_listing_that_goes_round_in_circles_is_an_error),
 	};
 
 	if (secmem_init() != 0)
