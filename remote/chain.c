@@ -455,6 +455,28 @@ err_t chain_list_boxes(struct chain *c, struct chain_box **boxes_out, size_t *co
 
 /* ---- boxes and segments ---- */
 
+/*
+ * Nobody looks at a box before it is all that opens the vault, and then it is too late to learn that the store has lost it.
+ * -EBADMSG: it has.  Some services show a new object only after a while.
+ */
+static err_t check_box(struct chain *c, const char *name, const uint8_t *object, size_t len)
+{
+	CLEANUP(bytes_clear) struct bytes back = {0};
+	struct retry r = begin(c);
+	bool absent;
+	err_t err;
+
+	do {
+		err = store_get(c->store, name, len, &back);
+		absent = err == -ENOENT;
+		if (absent)
+			err = -EAGAIN;
+	} while (again(c, &r, &err));
+	if (err)
+		return err == -EAGAIN && absent ? -EBADMSG : err;
+	return back.len == len && memcmp(back.data, object, len) == 0 ? 0 : -EBADMSG;
+}
+
 err_t chain_write_box(struct chain *c, uint32_t epoch, const uint8_t *object, size_t len,
     char name_out[static CHAIN_NAME_MAX])
 {
@@ -470,8 +492,7 @@ err_t chain_write_box(struct chain *c, uint32_t epoch, const uint8_t *object, si
 		return err;
 	hex_name(drawn, hex);
 	(void)snprintf(name, sizeof(name), "k/%" PRIu32 "-%s", epoch, hex);
-	err = put(c, name, object, len);
-	if (err)
+	if ((err = put(c, name, object, len)) != 0 || (err = check_box(c, name, object, len)) != 0)
 		return err;
 	memcpy(name_out, name, sizeof(name));
 	return 0;

@@ -55,7 +55,7 @@ MUST_CHECK err_t chain_read_base(struct chain *c, uint64_t seq, struct bytes *ou
 /* The numbers of the bases that the store shows, newest first; *seqs_out is malloc'ed.  Listing: for joining and gc. */
 MUST_CHECK err_t chain_list_bases(struct chain *c, uint64_t **seqs_out, size_t *count_out);
 
-/* Draws a name, stores the box under it; name_out gets "k/<epoch>-<hex>". */
+/* Draws a name, stores the box under it, and reads it back (-EBADMSG: it is not what was stored); name_out gets "k/<epoch>-<hex>". */
 MUST_CHECK err_t chain_write_box(struct chain *c, uint32_t epoch, const uint8_t *object, size_t len,
     char name_out[static CHAIN_NAME_MAX]);
 /* -EINVAL: not the name of a box. */

@@ -35,20 +35,22 @@ static void every_reader_and_writer_tries_again_and_gives_up_at_the_bound(void *
 			.error = -EAGAIN};
 		uint64_t before;
 
-#define EXPECT(call) do { \
+#define EXPECT_OF(ops, call) do { \
 		assert_int_equal(store_fault_set(f->store, &rule, 1), 0); \
-		before = store_fault_calls(f->store, STORE_OP_ALL); \
+		before = store_fault_calls(f->store, ops); \
 		assert_int_equal(call, expected); \
-		assert_int_equal(store_fault_calls(f->store, STORE_OP_ALL) - before, 3); \
+		assert_int_equal(store_fault_calls(f->store, ops) - before, 3); \
 	} while (0)
+#define EXPECT(call) EXPECT_OF(STORE_OP_ALL, call)
 		EXPECT(chain_write_base(f->chain, 1, text("base"), 4));
 		EXPECT(chain_read_base(f->chain, 1, &got));
 		EXPECT(write_segment(f->chain, segment));
 		EXPECT(chain_read_segment(f->chain, segment, 7, &got));
 		EXPECT(chain_read_segment_range(f->chain, segment, 1, 2, &got));
-		EXPECT(chain_write_box(f->chain, 1, text("box"), 3, name));
+		EXPECT_OF(STORE_OP_PUT, chain_write_box(f->chain, 1, text("box"), 3, name));
 		EXPECT(chain_list_bases(f->chain, &seqs, &count));
 #undef EXPECT
+#undef EXPECT_OF
 		if (expected == 0) {
 			assert_int_equal(got.len, 4 + 7 + 2);
 			assert_int_equal(count, 1);
@@ -301,6 +303,30 @@ static void the_probe_is_not_confused_by_lost_answers(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void a_box_that_the_store_has_lost_or_changed_is_noticed_at_once(void **state)
+{
+	struct fixture *f = *state;
+	char name[CHAIN_NAME_MAX] = "untouched";
+
+	set(f, (struct store_fault_rule){.kind = STORE_FAULT_VANISH, .ops = STORE_OP_PUT});
+	assert_int_equal(chain_write_box(f->chain, 1, text("box"), 3, name), -EBADMSG);
+	set(f, (struct store_fault_rule){.kind = STORE_FAULT_FLIP, .ops = STORE_OP_GET, .arg = 5});
+	assert_int_equal(chain_write_box(f->chain, 1, text("box"), 3, name), -EBADMSG);
+	set(f, (struct store_fault_rule){.kind = STORE_FAULT_TRUNCATE, .ops = STORE_OP_GET, .arg = 2});
+	assert_int_equal(chain_write_box(f->chain, 1, text("box"), 3, name), -EBADMSG);
+	assert_string_equal(name, "untouched");
+}
+
+static void a_box_that_shows_only_after_a_while_is_as_good(void **state)
+{
+	struct fixture *f = *state;
+	char name[CHAIN_NAME_MAX];
+
+	set(f, (struct store_fault_rule){.kind = STORE_FAULT_VANISH, .ops = STORE_OP_GET, .count = 2});
+	assert_int_equal(chain_write_box(f->chain, 1, text("box"), 3, name), 0);
+	expect_object(f, name, "box");
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -312,6 +338,8 @@ int main(void)
 		T(a_base_can_be_written_anew),
 		T(boxes_are_listed_highest_epoch_first_and_junk_is_passed_over),
 		T(two_boxes_of_one_epoch_have_different_names),
+		T(a_box_that_the_store_has_lost_or_changed_is_noticed_at_once),
+		T(a_box_that_shows_only_after_a_while_is_as_good),
 		T(a_segment_lies_in_the_folder_of_its_first_byte),
 		T(the_probe_finds_conditional_creates_and_cleans_up),
 		T(the_probe_finds_out_a_store_that_ignores_the_condition),
