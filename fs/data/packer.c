@@ -132,21 +132,8 @@ packer_would_shrink(struct packer *p, size_t at, uint32_t len)
 	    pays((uint32_t)packed_len + 2 * AEAD_TAG_LEN + 4, frame_raw_stored_len(n));
 }
 
-static err_t
-keep(struct packer *p, const struct packer_sealed *have, struct extent *out)
-{
-	size_t at = p->sealed.len;
-	err_t e = bytes_append(&p->sealed, have->data, have->x.stored_len);
-
-	if (e)
-		return e;
-	*out = have->x;
-	out->seg_off = at;
-	return 0;
-}
-
 err_t
-packer_seal(struct packer *p, const struct writing_key *key, uint64_t off, uint32_t len, const struct packer_sealed *have,
+packer_seal(struct packer *p, const struct writing_key *key, uint64_t off, uint32_t len, bool at_hand,
     struct extent *out)
 {
 	size_t at = (size_t)(off % CHUNK_LEN);
@@ -162,8 +149,8 @@ packer_seal(struct packer *p, const struct writing_key *key, uint64_t off, uint3
 		e = pack(p, &id, at, packed, &stored_len);
 	if (e)
 		return e;
-	if (!pays(stored_len, raw_len) && have)
-		return keep(p, have, out);
+	if (!pays(stored_len, raw_len) && at_hand)
+		return -EALREADY;
 	if (!pays(stored_len, raw_len)) {
 		id.encoding = FRAME_RAW;
 		stored_len = raw_len;

@@ -18,22 +18,16 @@ struct packer {
 	uint64_t passing_file; /* which that is about */
 };
 
-/* An extent of FRAME_RAW that is sealed already. */
-struct packer_sealed {
-	struct extent x;     /* mapped whole */
-	const uint8_t *data; /* x.stored_len bytes, found to be authentic; NULL: there is none */
-};
-
 MUST_CHECK err_t packer_init(struct packer *p); /* after a failure, too, packer_clear */
 void packer_clear(struct packer *p);
 /* Would the plaintext at `at`, going by its first frame, be packed? */
 bool packer_would_shrink(struct packer *p, size_t at, uint32_t len);
 /*
  * Seals the plaintext of [off, off + len), which lies in one chunk, as one extent, appended to p->sealed.  *out: the extent, but
- * for its segment; seg_off is its place in p->sealed.  have (may be NULL): the same, sealed under the same key for the same origin:
- * unless it is packed now it stays what it is, with its id.
+ * for its segment; seg_off is its place in p->sealed.  at_hand: it is there already, sealed in FRAME_RAW under the same key for the
+ * same origin; then -EALREADY unless it is packed now.
  */
 MUST_CHECK err_t packer_seal(struct packer *p, const struct writing_key *key, uint64_t off, uint32_t len,
-    const struct packer_sealed *have, struct extent *out);
+    bool at_hand, struct extent *out);
 
 #endif

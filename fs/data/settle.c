@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 
 #include "log.h"
-#include "unpacker.h"
 
 #define TRIES 3
 /* Chunks that are looked at before the meta lock is let go. */
@@ -106,66 +105,21 @@ settle_abandon(struct settle *s)
 
 /* Reading and sealing. */
 
-static const struct file_key *
-find_key(const struct selection *l, uint32_t version)
-{
-	for (uint32_t k = 0; k < l->key_count; k++) {
-		if (l->keys[k].version == version)
-			return &l->keys[k];
-	}
-	return NULL;
-}
-
 static err_t
 read_range(struct settle *s, struct chunk_work *w, const struct selection *l, const struct extent *x, uint32_t len)
 {
-	const struct file_key *key = find_key(l, x->key_version);
+	const struct file_key *key = settle_find_key(l, x->key_version);
 
 	if (!key)
 		return -EBADMSG;
 	return content_open_extent(s->c, l->origin, key, x, x->off, len, w->packer.plain + x->off % CHUNK_LEN);
 }
 
-/* There is one at most. */
-static bool
-is_most_of_chunk(const struct extent *x)
-{
-	return x->x_encoding == FRAME_RAW && x->len > CHUNK_LEN / 2 && x->len <= EXTENT_MAX_LEN && x->off == x->x_off &&
-	    x->len == x->x_len && x->stored_len == frame_raw_stored_len(x->len);
-}
-
-/* The same of a whole extent, of which the sealed bytes are kept: where they shall not be packed, they can stay what they are. */
-static err_t
-read_whole(struct settle *s, struct chunk_work *w, const struct selection *l, const struct extent *x)
-{
-	CLEANUP(key32_wipe) struct key32 opened = {{0}};
-	const struct file_key *key = find_key(l, x->key_version);
-	uint8_t *data;
-
-	if (!key)
-		return -EBADMSG;
-	bytes_reset(&w->whole_memory);
-
-	err_t e = bytes_reserve(&w->whole_memory, frame_raw_stored_len(CHUNK_LEN) + 2 * SEGSTORE_BLOCK_LEN);
-
-	if (!e)
-		e = segstore_read_blocks(s->ss, x->seg, x->seg_off, x->stored_len, w->whole_memory.data, &data);
-	if (!e)
-		e = keyring_open_file_key(s->keys, key, &opened);
-	if (!e)
-		e = unpacker_open(l->origin, &opened, x, data, w->packer.plain + x->off % CHUNK_LEN);
-	if (e)
-		return e;
-	w->whole = (struct packer_sealed){.x = *x, .data = data};
-	w->whole_key = *key;
-	return 0;
-}
-
 /* What fails in the shorter way is for the other to bring, or to tell. */
 static err_t
 read_extent(struct settle *s, struct chunk_work *w, const struct selection *l, const struct extent *x)
 {
-	if (is_most_of_chunk(x) && !read_whole(s, w, l, x))
+	if (!settle_read_whole(s, w, l, x))
 		return 0;
 	return read_range(s, w, l, x, x->len);
 }
@@ -199,20 +153,39 @@ read_locked(struct settle *s, struct chunk_work *w, struct settled *d, bool only
 	return e;
 }
 
-/* What was read of just that range, if it would be sealed under the same key again. */
-static const struct packer_sealed *
-find_whole(const struct chunk_work *w, const struct selection *l, const struct writing_key *key, uint64_t off, uint64_t end)
+static err_t
+append_to_come(struct settled *d, const struct extent *v, uint32_t count)
 {
-	const struct packer_sealed *whole = &w->whole;
-	const struct file_key *now = &key->stored;
-	bool same = whole->data && whole->x.off == off && off + whole->x.len == end && l->origin == key->origin &&
-	    w->whole_key.version == now->version && w->whole_key.epoch == now->epoch &&
-	    memcmp(w->whole_key.wrapped, now->wrapped, sizeof(now->wrapped)) == 0;
+	err_t e = 0;
 
-	return same ? whole : NULL;
+	for (uint32_t k = 0; k < count && !e; k++) {
+		struct extent x = v[k];
+
+		x.seg = SEG_TO_COME;
+		e = extent_list_append(&d->after, &x);
+	}
+	return e;
 }
 
-/* Seals what was chosen, neighbours as one; the rest of the list stays as it is. */
+/* Neighbours, as one; or as they are, if that is as short. */
+static err_t
+seal_run(struct chunk_work *w, struct settled *d, const struct selection *l, const struct writing_key *key,
+    const struct extent *v, uint32_t count)
+{
+	uint64_t len = v[count - 1].off + v[count - 1].len - v[0].off;
+	struct extent sealed;
+	err_t e = packer_seal(&w->packer, key, v[0].off, (uint32_t)len, settle_are_whole(w, l, key, v, count), &sealed);
+
+	if (e == -EALREADY)
+		e = append_to_come(d, v, count);
+	else if (!e)
+		e = append_to_come(d, &sealed, 1);
+	if (!e)
+		d->len += len;
+	return e;
+}
+
+/* Seals what was chosen; the rest of the list stays as it is. */
 static err_t
 seal_chunk(struct settle *s, struct chunk_work *w, struct settled *d, const struct selection *l)
 {
@@ -222,22 +195,16 @@ seal_chunk(struct settle *s, struct chunk_work *w, struct settled *d, const stru
 	bytes_reset(&w->packer.sealed);
 	d->key = key.stored;
 	for (uint32_t k = 0; k < d->before.count && !e;) {
-		const struct extent *x = &d->before.v[k++];
-		uint64_t end = x->off + x->len;
-		struct extent sealed;
+		const struct extent *x = &d->before.v[k];
+		uint32_t from = k++;
 
-		if (!l->chosen[k - 1]) {
+		if (!l->chosen[from]) {
 			e = extent_list_append(&d->after, x);
 			continue;
 		}
-		for (; k < d->before.count && l->chosen[k] && d->before.v[k].off == end; k++)
+		for (uint64_t end = x->off + x->len; k < d->before.count && l->chosen[k] && d->before.v[k].off == end; k++)
 			end += d->before.v[k].len;
-		e = packer_seal(&w->packer, &key, x->off, (uint32_t)(end - x->off), find_whole(w, l, &key, x->off, end), &sealed);
-		sealed.seg = SEG_TO_COME;
-		if (!e)
-			e = extent_list_append(&d->after, &sealed);
-		if (!e)
-			d->len += end - x->off;
+		e = seal_run(w, d, l, &key, x, k - from);
 	}
 	return e;
 }
@@ -255,7 +222,7 @@ prepare(struct settle *s, struct chunk_work *w, bool only_hot)
 		return -ENOMEM;
 	d->ino = w->ino;
 	d->no = w->no;
-	w->whole.data = NULL;
+	w->whole_count = 0;
 	content_lock_file(s->c, w->ino, false);
 
 	err_t e = read_locked(s, w, d, only_hot, &l);
@@ -327,32 +294,50 @@ close_full(struct settle *s)
 	return settle_close(s, true);
 }
 
-/* Adds what was sealed to the segment under way. */
+static uint64_t
+len_to_come(const struct extent_list *list)
+{
+	uint64_t len = 0;
+
+	for (uint32_t k = 0; k < list->count; k++)
+		len += list->v[k].seg == SEG_TO_COME ? list->v[k].stored_len : 0;
+	return len;
+}
+
 static err_t
-add(struct settle *s, const struct bytes *sealed, struct settled **d)
+add_extent(struct settle *s, const struct chunk_work *w, struct extent *x)
+{
+	const struct whole *h = settle_find_whole(w, x);
+	uint64_t off;
+	err_t e = segstore_build_add(s->build, h ? h->data : w->packer.sealed.data + x->seg_off, x->stored_len, &off);
+
+	if (e)
+		return e;
+	x->seg = segstore_build_id(s->build);
+	x->seg_off = off;
+	return 0;
+}
+
+/* Adds what was sealed, or stays so, to the segment under way. */
+static err_t
+add(struct settle *s, struct chunk_work *w)
 {
 	uint64_t most = s->local ? SEGSTORE_HOT_LEN : SETTLE_SEGMENT_LEN;
-	uint64_t base;
+	struct extent_list *after = &w->settled->after;
 	err_t e = 0;
 
-	if (s->build && (segstore_build_len(s->build) + sealed->len > most || is_much_to_remember(s)))
+	if (s->build && (segstore_build_len(s->build) + len_to_come(after) > most || is_much_to_remember(s)))
 		e = close_full(s);
 	if (!e && !s->build)
 		e = begin_segment(s);
-	if (!e)
-		e = segstore_build_add(s->build, sealed->data, (uint32_t)sealed->len, &base);
+	for (uint32_t k = 0; k < after->count && !e; k++) {
+		if (after->v[k].seg == SEG_TO_COME)
+			e = add_extent(s, w, &after->v[k]);
+	}
 	if (e)
 		return e;
-	for (uint32_t k = 0; k < (*d)->after.count; k++) {
-		struct extent *x = &(*d)->after.v[k];
-
-		if (x->seg != SEG_TO_COME)
-			continue;
-		x->seg = segstore_build_id(s->build);
-		x->seg_off += base;
-	}
-	(*d)->next = s->settled;
-	s->settled = STEAL(*d);
+	w->settled->next = s->settled;
+	s->settled = STEAL(w->settled);
 	s->settled_count++;
 	s->settled_extents += s->settled->before.count + s->settled->after.count;
 	s->settled_after += s->settled->after.count;
@@ -426,7 +411,7 @@ end_one(struct settle *s, err_t *result)
 		e = 0;
 	}
 	if (!e && w->settled && !s->broken) {
-		e = s->broken = add(s, &w->packer.sealed, &w->settled);
+		e = s->broken = add(s, w);
 		if (e)
 			settle_note_unsure(s, &w->settled->before);
 	}

@@ -1,6 +1,6 @@
 /*
  * settle.h: brings what is hot into order: whole chunks are read, merged, compressed where that saves at least a tenth, sealed
- * anew (fresh extent ids; what is most of a chunk, under the newest key, and would be the same again, stays as it is sealed, once it
+ * anew (fresh extent ids; what is in long extents under the newest key, and would not be shorter, stays as it is sealed, once it
  * was opened) and written to new segments.  For the store, what is pending goes to settled segments of about
  * 16 MiB, files of one directory together.  For this computer alone (tidy.h), what is in certain hot segments and would gain
  * by it goes to new hot ones.

@@ -18,6 +18,16 @@ settle_selection_clear(struct selection *l)
 	free(l->chosen);
 }
 
+const struct file_key *
+settle_find_key(const struct selection *l, uint32_t version)
+{
+	for (uint32_t k = 0; k < l->key_count; k++) {
+		if (l->keys[k].version == version)
+			return &l->keys[k];
+	}
+	return NULL;
+}
+
 static struct settle_source *
 source_of(const struct settle *s, uint64_t seg)
 {

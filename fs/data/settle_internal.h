@@ -2,7 +2,8 @@
  * settle_internal.h: what settle*.c share, and nobody else.
  *
  *   settle.c         the work, chunk by chunk        settle_choose.c  which extents of a chunk are worth it
- *   settle_close.c   the end of a segment           settle_ahead.c   several chunks at a time
+ *   settle_whole.c   long extents, as they are       settle_ahead.c   several chunks at a time
+ *   settle_close.c   the end of a segment
  */
 #ifndef SNUGFS_SETTLE_INTERNAL_H
 #define SNUGFS_SETTLE_INTERNAL_H
@@ -24,17 +25,28 @@ struct settled {
 	struct settled *next;
 };
 
+/* An extent is worth keeping as it is sealed if it is so long; there are but so many of these in a chunk. */
+#define WHOLE_MIN (CHUNK_LEN / WHOLES_MAX)
+#define WHOLES_MAX 8u
+
+/* An extent of FRAME_RAW that is mapped whole, was read, and found to be authentic. */
+struct whole {
+	struct extent x;
+	struct file_key key; /* that it is sealed under */
+	const uint8_t *data; /* x.stored_len sealed bytes */
+};
+
 /* A chunk that is being read and sealed. */
 struct chunk_work {
 	struct packer packer;
-	struct packer_sealed whole; /* what makes up more than half of the chunk, as it was read */
-	struct file_key whole_key;  /* that it is sealed under */
+	struct whole wholes[WHOLES_MAX];
+	uint32_t whole_count;
 	struct bytes whole_memory;
 	uint64_t ino;
 	uint64_t no;
 	bool done; /* [lock] and then it is nobody's but of who settles */
 	/* out */
-	struct settled *settled; /* what it is in is in packer.sealed; NULL: nothing to do */
+	struct settled *settled; /* what is new in it is in packer.sealed, or one of wholes; NULL: nothing to do */
 	err_t result;
 };
 
@@ -105,6 +117,7 @@ struct selection {
 	bool any;
 };
 void settle_selection_clear(struct selection *l);
+const struct file_key *settle_find_key(const struct selection *l, uint32_t version); /* NULL: there is none */
 
 /* Which extents are to be sealed anew. [meta lock] */
 MUST_CHECK err_t settle_choose(struct settle *s, const struct inode *i, const struct chunk *ch, bool only_hot,
@@ -124,6 +137,17 @@ void settle_note_unsure(struct settle *s, const struct extent_list *list);
 
 /* The same of all sources. */
 void settle_note_all_unsure(struct settle *s);
+
+/*
+ * Reads an extent to its place in w->packer.plain, and adds it to w->wholes.  An error, -EINVAL if it is none of those that are worth
+ * it: then it is to be read in the usual way. [file lock]
+ */
+MUST_CHECK err_t settle_read_whole(struct settle *s, struct chunk_work *w, const struct selection *l, const struct extent *x);
+/* By its id, which no other has; NULL: it is none of w->wholes. */
+const struct whole *settle_find_whole(const struct chunk_work *w, const struct extent *x);
+/* Are they all, and would they be sealed under the same key again? */
+bool settle_are_whole(const struct chunk_work *w, const struct selection *l, const struct writing_key *key,
+    const struct extent *v, uint32_t count);
 
 /*
  * Reads a chunk (w->ino, w->no) and seals what is to be sealed anew, changing nothing: by any thread, for the store by several at

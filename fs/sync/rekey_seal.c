@@ -168,7 +168,7 @@ seal_extent(struct rekey_batch *b, const struct source *f, const struct extent *
 		return -EBADMSG;
 	bytes_reset(&p->sealed);
 	if ((err = read_sealed(b, f, key, x, p)) != 0 ||
-	    (err = packer_seal(p, &f->writing, x->x_off, x->x_len, NULL, &sealed)) != 0 || (err = place(b, p, here, &sealed)) != 0)
+	    (err = packer_seal(p, &f->writing, x->x_off, x->x_len, false, &sealed)) != 0 || (err = place(b, p, here, &sealed)) != 0)
 		return err;
 	sealed.off = x->off;
 	sealed.len = x->len;
