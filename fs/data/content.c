@@ -33,14 +33,18 @@ content_new(struct meta *meta, struct segstore *ss, struct keyring *keys, struct
 	c->meta = meta;
 	c->ss = ss;
 	c->keys = keys;
+	c->step = STEP_CHUNKS;
 
-	err_t e = init_locks(c);
+	err_t e = truncate_load(c);
 
-	if (e)
+	if (!e)
+		e = init_locks(c);
+	if (!e)
+		e = fetcher_new(meta, ss, &c->fetcher);
+	if (e) {
+		free(c->cut);
 		return e;
-	e = fetcher_new(meta, ss, &c->fetcher);
-	if (e)
-		return e;
+	}
 	(void)pthread_mutex_init(&c->news_lock, NULL);
 	(void)pthread_cond_init(&c->news_quiet, NULL);
 	*out = STEAL(c);
@@ -57,6 +61,7 @@ content_free(struct content *c)
 	pthread_mutex_destroy(&c->news_lock);
 	for (size_t k = 0; k < FILE_LOCKS; k++)
 		pthread_rwlock_destroy(&c->file_locks[k]);
+	free(c->cut);
 	free(c);
 }
 

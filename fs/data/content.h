@@ -45,8 +45,12 @@ MUST_CHECK err_t content_read(struct content *c, uint64_t ino, uint64_t off, siz
 MUST_CHECK err_t content_write(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len);
 /* The same for what somebody wrote earlier into the kernel's cache: leaves the times, which the kernel keeps and sets itself. */
 MUST_CHECK err_t content_write_back(struct content *c, uint64_t ino, uint64_t off, const uint8_t *data, size_t len);
-/* Sets the size, at once; what is cut is gone (also when it grows again).  Moves mtime and ctime. */
+/* Sets the size, at once; what is cut is gone (also when it grows again).  Moves mtime and ctime.  Returns when the space of what was
+ * cut is given back, too, which is done in steps if that is much: others come in between, and so may a crash.  A part of that which
+ * fails is logged. */
 MUST_CHECK err_t content_truncate(struct content *c, uint64_t ino, uint64_t size);
+/* What an earlier run did not come to of that.  Before anybody sees files. */
+void content_finish_truncations(struct content *c);
 /* Cuts a file that nobody will see again to nothing; a long one in steps: others come in between, and so may a crash. */
 MUST_CHECK err_t content_discard(struct content *c, uint64_t ino);
 /* Makes [off, off+len) a hole, also on a full disk; does not change the size.  One of very many chunks in steps, as it is with a long

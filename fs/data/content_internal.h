@@ -19,7 +19,12 @@ struct content {
 	struct segstore *ss;
 	struct keyring *keys;
 	struct fetcher *fetcher;
+	size_t step; /* so many chunks of what is cut off are unmapped at once: STEP_CHUNKS, but in tests */
 	pthread_rwlock_t file_locks[FILE_LOCKS];
+
+	/* under the meta lock */
+	uint64_t *cut; /* files with chunks behind their end (content_truncate.c) */
+	size_t cut_count;
 
 	pthread_mutex_t news_lock;
 	/* under it */
@@ -121,6 +126,21 @@ MUST_CHECK err_t change_prepare(struct change *g, struct scratch *s, struct chun
     const struct extent *x);
 /* After content_mark_pending. The chunk may be gone afterwards. */
 void change_apply(struct content *c, struct scratch *s, struct inode *i, struct change *g);
+/*
+ * content_write.c: a hole in [off, end) may cut an extent in two.  Where that is a block of many, it is written first, and so becomes
+ * one again.
+ */
+void write_join_block(struct content *c, uint64_t ino, uint64_t off, uint64_t end);
+/*
+ * content_holes.c: makes [from, to) a hole and sets the size, in one step; leaves the times. [file lock, exclusive; meta lock]
+ */
+MUST_CHECK err_t holes_unmap(struct content *c, struct inode *i, uint64_t from, uint64_t to, uint64_t new_size);
+/*
+ * content_truncate.c: is something mapped behind the file's end?  Then it must not grow. [meta lock]
+ */
+bool truncate_is_unfinished(const struct content *c, uint64_t ino);
+/* Whose that is, as the database says. */
+MUST_CHECK err_t truncate_load(struct content *c);
 /*
  * content_widen.c: blocks in many pieces.
  *

@@ -62,7 +62,9 @@ seek_step(struct content *c, uint64_t ino, bool want_data, struct seeking *k)
 
 	if (e)
 		return e;
-	if (k->at >= i->size)
+	uint64_t size = i->size;
+
+	if (k->at >= size)
 		return -ENXIO;
 	k->next = UINT64_MAX;
 	k->seen = 0;
@@ -71,7 +73,11 @@ seek_step(struct content *c, uint64_t ino, bool want_data, struct seeking *k)
 		return e;
 	if (k->next != UINT64_MAX)
 		return -EAGAIN;
-	return want_data && !k->found ? -ENXIO : 0;
+	/* What was cut off may still be mapped for a while. */
+	if (want_data && (!k->found || k->at >= size))
+		return -ENXIO;
+	k->at = k->at < size ? k->at : size;
+	return 0;
 }
 
 err_t

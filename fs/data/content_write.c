@@ -1,4 +1,4 @@
-/* content_write.c: writes, truncation, holes. */
+/* content_write.c: writes. */
 #include "content_internal.h"
 
 #include <errno.h>
@@ -139,6 +139,9 @@ map_all(struct writing *w)
 	w->outdated = !e && !content_is_writing_key(w->c, i, &w->key);
 	if (w->outdated || (!e && w->within && w->off + w->len > i->size))
 		return -EAGAIN;
+	/* What was cut off can't be unmapped: it must not be seen again. */
+	if (!e && w->off + w->len > i->size && truncate_is_unfinished(w->c, w->ino))
+		return -EIO;
 	w->s->dead_count = 0;
 	for (size_t k = 0; k < w->count && !e; k++) {
 		const struct extent *x = &w->pieces[k];
@@ -296,160 +299,6 @@ content_write_back(struct content *c, uint64_t ino, uint64_t off, const uint8_t 
 	return write_file(c, ino, off, data, len, true);
 }
 
-/* Holes. */
-
-struct unmapping {
-	struct content *c;
-	struct scratch *s;
-	uint64_t from;
-	uint64_t to;
-	struct change *v;
-	size_t count;
-	size_t cap;
-};
-
-static void
-unmapping_clear(struct unmapping *u)
-{
-	for (size_t k = 0; k < u->count; k++)
-		extent_list_clear(&u->v[k].next);
-	free(u->v);
-}
-
-/* Prepares the change of one chunk, if something is mapped there. */
-static err_t
-unmap_chunk(void *ctx, struct inode *i, struct chunk *ch)
-{
-	struct unmapping *u = ctx;
-	uint64_t start = ch->no * CHUNK_LEN;
-	uint64_t from = u->from > start ? u->from : start;
-	uint64_t to = u->to < start + CHUNK_LEN ? u->to : start + CHUNK_LEN;
-
-	(void)i;
-	if (start >= u->to)
-		return -ECANCELED;
-
-	uint32_t first = extent_list_find(&ch->current, from);
-
-	if (first == ch->current.count || ch->current.v[first].off >= to)
-		return 0;
-	if (u->count == u->cap) {
-		size_t cap = u->cap ? 2 * u->cap : 4;
-		struct change *grown = reallocarray(u->v, cap, sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		u->v = grown;
-		u->cap = cap;
-	}
-
-	err_t e = change_prepare(&u->v[u->count], u->s, ch, from, (uint32_t)(to - from), NULL);
-
-	if (!e)
-		u->count++;
-	return e;
-}
-
-/* [meta lock] Makes [from, to) a hole and sets the size. */
-static err_t
-unmap(struct content *c, struct inode *i, uint64_t from, uint64_t to, uint64_t new_size)
-{
-	CLEANUP(unmapping_clear) struct unmapping u = {.c = c, .s = scratch_get(), .from = from, .to = to};
-	err_t e = u.s ? 0 : -ENOMEM;
-
-	if (!e) {
-		u.s->dead_count = 0;
-		if (from < to)
-			e = meta_chunk_scan(c->meta, i, from / CHUNK_LEN, unmap_chunk, &u);
-	}
-	if (e && e != -ECANCELED)
-		return e;
-	content_mark_pending(c, i, new_size);
-	content_touch(i);
-	for (size_t k = 0; k < u.count; k++)
-		change_apply(c, u.s, i, &u.v[k]);
-	return 0;
-}
-
-err_t
-content_truncate(struct content *c, uint64_t ino, uint64_t size)
-{
-	struct inode *i;
-
-	if (size > INODE_MAX_SIZE)
-		return -EFBIG;
-	content_lock_file(c, ino, true);
-	meta_lock(c->meta);
-
-	err_t e = meta_inode_get(c->meta, ino, &i);
-
-	if (!e)
-		e = unmap(c, i, size, i->size, size);
-	meta_unlock(c->meta);
-	content_unlock_file(c, ino);
-	return e;
-}
-
-/* Makes [off, end) a hole; of a file that is to be dropped nothing is left. */
-static err_t
-punch_step(struct content *c, uint64_t ino, uint64_t off, uint64_t end, bool drop)
-{
-	struct inode *i;
-
-	content_lock_file(c, ino, true);
-	meta_lock(c->meta);
-
-	err_t e = meta_inode_get(c->meta, ino, &i);
-
-	if (!e && (drop || off < i->size))
-		e = unmap(c, i, off, end < i->size ? end : i->size, drop ? 0 : i->size);
-	meta_unlock(c->meta);
-	content_unlock_file(c, ino);
-	return e;
-}
-
-/* Where a step of so many chunks ends that begins at off; end: it is the last one. */
-static err_t
-find_step(struct content *c, uint64_t ino, uint64_t off, uint64_t end, uint64_t *end_out)
-{
-	CLEANUP(free_ptr) uint64_t *nos = NULL;
-	size_t count = 0;
-	uint64_t to;
-	struct inode *i;
-
-	meta_lock(c->meta);
-
-	err_t e = meta_inode_get(c->meta, ino, &i);
-
-	to = !e && i->size < end ? i->size : end;
-	if (!e && to > off && to - off > (uint64_t)STEP_CHUNKS * CHUNK_LEN)
-		e = meta_chunk_numbers(c->meta, i, off / CHUNK_LEN, STEP_CHUNKS + 1, &nos, &count);
-	meta_unlock(c->meta);
-	*end_out = count > STEP_CHUNKS && nos[STEP_CHUNKS] * CHUNK_LEN < end ? nos[STEP_CHUNKS] * CHUNK_LEN : end;
-	return e;
-}
-
-static err_t
-punch(struct content *c, uint64_t ino, uint64_t off, uint64_t end, bool drop)
-{
-	uint64_t step;
-	err_t e;
-
-	while (!(e = find_step(c, ino, off, end, &step)) && step < end) {
-		if ((e = punch_step(c, ino, off, step, false)) != 0)
-			return e;
-		off = step;
-		meta_throttle(c->meta);
-	}
-	return e ? e : punch_step(c, ino, off, end, drop);
-}
-
-err_t
-content_discard(struct content *c, uint64_t ino)
-{
-	return punch(c, ino, 0, UINT64_MAX, true);
-}
-
 /* What a hole is going to take of a block.  *end is cut at the file's end. */
 static bool
 is_bitty(struct content *c, uint64_t ino, uint64_t off, uint64_t *end)
@@ -468,9 +317,8 @@ is_bitty(struct content *c, uint64_t ino, uint64_t off, uint64_t *end)
 	return bitty;
 }
 
-/* A hole may cut an extent in two.  Where that is a block of many, it is written first, and so becomes one again. */
-static void
-join_block(struct content *c, uint64_t ino, uint64_t off, uint64_t end)
+void
+write_join_block(struct content *c, uint64_t ino, uint64_t off, uint64_t end)
 {
 	static const uint8_t ZEROS[FRAME_RAW_LEN];
 
@@ -484,16 +332,4 @@ join_block(struct content *c, uint64_t ino, uint64_t off, uint64_t end)
 
 	/* All it does is to keep the map short: a full disk is to keep nobody from making room on it with a hole. */
 	(void)!write_as_needed(&w);
-}
-
-err_t
-content_punch(struct content *c, uint64_t ino, uint64_t off, uint64_t len)
-{
-	uint64_t end = len < UINT64_MAX - off ? off + len : UINT64_MAX;
-	uint64_t first_end = widen_begin(off) + FRAME_RAW_LEN, last = widen_begin(end);
-
-	join_block(c, ino, off, end < first_end ? end : first_end);
-	if (last >= first_end)
-		join_block(c, ino, last, end);
-	return punch(c, ino, off, end, false);
 }

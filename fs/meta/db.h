@@ -46,6 +46,7 @@ enum db_key {
 	DB_KEY_GC = 32,          /* what a collector of garbage remembers (gc_state.c) ... */
 	DB_KEY_GC_DOOMED = 33,   /* ... and the names of objects that it has to delete */
 	DB_KEY_REKEY = 34,       /* what is being sealed anew (rekey.c) */
+	DB_KEY_CUT = 35,         /* files that were cut, and have chunks behind their end for a while (content_truncate.c) */
 	DB_KEY_JOURNAL = 7,      /* the generation of the journal that this database has nothing of; db_write.c's own */
 };
 

@@ -9,7 +9,7 @@
 #include "vfs_internal.h"
 
 #define BLOCK_LEN 4096
-#define LARGE_MAP (64u << 20) /* bytes that it maps */
+#define LARGE_MAP (64u << 20) /* bytes that it may map */
 
 err_t
 vfs_new(struct meta *m, struct content *c, struct lookups *l, const char *space_dir, struct vfs **out)
@@ -130,7 +130,7 @@ vfs_kill_suidgid(struct inode *i, bool foreign_group)
 static bool
 has_large_map(const struct inode *i)
 {
-	return S_ISREG(i->mode) && i->nlink == 0 && i->pending & PENDING_NEW && i->mapped > LARGE_MAP;
+	return S_ISREG(i->mode) && i->nlink == 0 && i->pending & PENDING_NEW && i->size > LARGE_MAP;
 }
 
 /* Nobody has it any more, neither by a name nor open. */
@@ -163,6 +163,7 @@ vfs_reap_orphans(struct vfs *v)
 	meta_unlock(v->meta);
 	for (size_t k = 0; err == 0 && k < count; k++)
 		remove_unused(v, inos[k]);
+	content_finish_truncations(v->content);
 	return err;
 }
 

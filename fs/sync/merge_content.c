@@ -208,7 +208,10 @@ move_chunk(struct merge *m, struct inode *from, struct inode *to, uint64_t no)
 
 	if ((e = meta_chunk_get(m->meta, from, no, false, &c)) || (e = extent_list_copy(&c->current, &list)))
 		return e;
-	if (list.count) {
+	/* What is behind the end is there only until it is given back. */
+	bool cut = no >= chunks_of(from->size);
+
+	if (list.count && !cut) {
 		if ((e = note_owner(m, to, &list)) || (e = meta_chunk_get(m->meta, to, no, true, &copy)))
 			return e;
 		set_current(to, copy, &list);
@@ -217,6 +220,8 @@ move_chunk(struct merge *m, struct inode *from, struct inode *to, uint64_t no)
 	}
 	if (!c->pending)
 		return 0;
+	if (cut && (e = meta_release_gone(m->meta, &c->current, &c->chain)))
+		return e;
 
 	struct extent_list chain = c->chain;
 

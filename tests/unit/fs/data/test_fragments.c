@@ -1,5 +1,7 @@
 /* Files in very many pieces: their maps are kept in parts, and nobody but the disk can tell. */
+#include "content_internal.h"
 #include "fixture.h"
+#include "meta_internal.h" /* what is in memory can't be asked for otherwise */
 
 #define MIB (1u << 20)
 #define BEGIN MIB /* chunk 0 is in the inode's row */
@@ -211,7 +213,7 @@ count_row(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, cons
 }
 
 static size_t
-parts_stored(struct fixture *f)
+part_rows(struct fixture *f)
 {
 	size_t count = 0;
 
@@ -232,8 +234,8 @@ run(struct fixture *f, uint64_t seed, bool known)
 	commit(&m, meta_sync);
 	for (unsigned step = 0; step < STEPS; step++) {
 		model_step(&m, known);
-		if (step % 100 == 0 && parts_stored(f) > most)
-			most = parts_stored(f);
+		if (step % 100 == 0 && part_rows(f) > most)
+			most = part_rows(f);
 	}
 	assert_true(most > 32); /* both chunks were in parts */
 	check_books(&m);
@@ -288,7 +290,7 @@ a_block_of_a_file_in_many_pieces_costs_a_few_rows(void **state)
 	struct db_stats s, t;
 
 	fixture_reopen(f, true);
-	assert_int_equal(parts_stored(f), 32);
+	assert_int_equal(part_rows(f), 32);
 	db_stats(f->db, &s);
 	before = rows_written(f);
 	write_file(f, ino, BEGIN + 500000, "another", 7);
@@ -308,11 +310,11 @@ a_file_that_is_in_few_pieces_again_leaves_no_parts_behind(void **state)
 
 	assert_non_null(whole);
 	assert_int_equal(meta_sync(f->meta), 0);
-	assert_int_equal(parts_stored(f), 32);
+	assert_int_equal(part_rows(f), 32);
 	fill(whole, MIB, 3);
 	write_file(f, ino, BEGIN, whole, MIB);
 	assert_int_equal(meta_sync(f->meta), 0);
-	assert_int_equal(parts_stored(f), 0);
+	assert_int_equal(part_rows(f), 0);
 	fixture_reopen(f, false);
 	assert_content(f, ino, BEGIN, whole, MIB);
 	free(whole);
@@ -326,13 +328,13 @@ a_removed_file_leaves_no_parts_behind(void **state)
 	struct inode *i;
 
 	fixture_reopen(f, true);
-	assert_int_equal(parts_stored(f), 32);
+	assert_int_equal(part_rows(f), 32);
 	meta_lock(f->meta);
 	assert_int_equal(meta_inode_get(f->meta, ino, &i), 0);
 	assert_int_equal(meta_inode_remove(f->meta, i), 0);
 	meta_unlock(f->meta);
 	assert_int_equal(meta_sync(f->meta), 0);
-	assert_int_equal(parts_stored(f), 0);
+	assert_int_equal(part_rows(f), 0);
 }
 
 /* One block in each of so many chunks, two apart. */
@@ -350,6 +352,26 @@ make_far(struct fixture *f)
 
 /* The longest list of chunks since it was set to 0: it is made with the lock held. */
 static size_t listed_most;
+/* From now on none can be made. */
+static bool interrupted;
+/* Between steps: how many there were since it was set to 0, the most that was changed in one, and the one to be the last. */
+static unsigned steps, last_step;
+static size_t changed_most;
+
+void __real_meta_throttle(struct meta *m);
+void __wrap_meta_throttle(struct meta *m);
+
+/* What is changed is durable after each. */
+void
+__wrap_meta_throttle(struct meta *m)
+{
+	meta_lock(m);
+	changed_most = m->dirty.count > changed_most ? m->dirty.count : changed_most;
+	meta_unlock(m);
+	assert_int_equal(meta_sync(m), 0);
+	interrupted = ++steps == last_step;
+	__real_meta_throttle(m);
+}
 
 err_t __real_meta_chunk_numbers(struct meta *m, struct inode *i, uint64_t from, size_t most, uint64_t **nos_out,
     size_t *count_out);
@@ -359,7 +381,7 @@ err_t __wrap_meta_chunk_numbers(struct meta *m, struct inode *i, uint64_t from, 
 err_t
 __wrap_meta_chunk_numbers(struct meta *m, struct inode *i, uint64_t from, size_t most, uint64_t **nos_out, size_t *count_out)
 {
-	err_t err = __real_meta_chunk_numbers(m, i, from, most, nos_out, count_out);
+	err_t err = interrupted ? -EIO : __real_meta_chunk_numbers(m, i, from, most, nos_out, count_out);
 
 	if (err == 0 && *count_out > listed_most)
 		listed_most = *count_out;
@@ -425,6 +447,119 @@ a_file_of_many_chunks_is_cut_to_any_size(void **state)
 		assert_chunks(f, ino, 0, LEFT[k]);
 	}
 	assert_int_equal(inode_of(f, ino).mapped, 0);
+}
+
+static void
+assert_zeros(struct fixture *f, uint64_t ino, uint64_t off, size_t len)
+{
+	uint8_t *zeros = calloc(1, len);
+
+	assert_non_null(zeros);
+	assert_content(f, ino, off, zeros, len);
+	free(zeros);
+}
+
+static void
+a_long_cut_changes_a_bounded_number_of_rows_in_each_step(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned known = 0; known < 2; known++) {
+		uint64_t ino = make_far(f), size = inode_of(f, ino).size;
+
+		if (known)
+			make_known(f, ino);
+		fixture_reopen(f, true);
+		listed_most = steps = changed_most = 0;
+		assert_int_equal(content_truncate(f->c, ino, 2 * MIB + 7), 0);
+		assert_in_range(steps, FAR_CHUNKS / STEP_CHUNKS - 1, FAR_CHUNKS / STEP_CHUNKS + 1);
+		assert_in_range(changed_most, STEP_CHUNKS, 2 * STEP_CHUNKS + 4);
+		assert_in_range(listed_most, STEP_CHUNKS, STEP_CHUNKS + 1);
+		assert_int_equal(inode_of(f, ino).mapped, 7 + 2);
+		if (!known)
+			assert_chunks(f, ino, 0, 2);
+		assert_int_equal(content_truncate(f->c, ino, size), 0);
+		assert_zeros(f, ino, 4 * MIB, 100);
+	}
+}
+
+/* A cut that ends before its time, though the size is durable. */
+static void
+cut_partly(struct fixture *f, uint64_t ino, uint64_t size, unsigned after)
+{
+	steps = 0;
+	last_step = after;
+	assert_int_equal(content_truncate(f->c, ino, size), 0);
+	assert_int_equal(steps, after);
+	last_step = 0;
+}
+
+static void
+after_a_power_cut_in_a_long_cut_the_file_has_its_new_size_and_the_rest_goes(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned k = 0; k < 6; k++) {
+		uint64_t ino = make_far(f), size = inode_of(f, ino).size, at = 0;
+
+		if (k % 2)
+			make_known(f, ino);
+		fixture_reopen(f, true);
+		cut_partly(f, ino, 2 * MIB + 7, 1 + k / 2);
+		interrupted = false;
+		fixture_reopen(f, false);
+		assert_int_equal(inode_of(f, ino).size, 2 * MIB + 7);
+		assert_true(inode_of(f, ino).mapped > 9);
+		assert_content(f, ino, 2 * MIB + 5, "a ", 2);
+		assert_int_equal(content_seek(f->c, ino, 2 * MIB + 7, true, &at), -ENXIO);
+		assert_int_equal(content_seek(f->c, ino, 0, false, &at), 0);
+		assert_int_equal(at, 0);
+		content_finish_truncations(f->c);
+		assert_int_equal(inode_of(f, ino).mapped, 9);
+		if (k % 2 == 0)
+			assert_chunks(f, ino, 0, 2);
+		fixture_reopen(f, true);
+		assert_int_equal(f->c->cut_count, 0);
+		assert_int_equal(content_truncate(f->c, ino, size), 0);
+		for (uint64_t no = 2; no < FAR_CHUNKS; no++)
+			assert_zeros(f, ino, 2 * no * MIB + 5, 7);
+	}
+}
+
+static void
+a_power_cut_before_a_long_cut_is_durable_leaves_the_old_file(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_far(f), size = inode_of(f, ino).size;
+
+	fixture_reopen(f, true);
+	f->c->step = FAR_CHUNKS;
+	assert_int_equal(content_truncate(f->c, ino, 3), 0);
+	fixture_reopen(f, false);
+	assert_int_equal(f->c->cut_count, 0);
+	assert_int_equal(inode_of(f, ino).size, size);
+	for (uint64_t no = 0; no < FAR_CHUNKS; no++)
+		assert_content(f, ino, 2 * no * MIB + 5, "a piece", 7);
+}
+
+static void
+what_could_not_be_cut_off_is_never_seen_again(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_far(f), size = inode_of(f, ino).size;
+
+	fixture_reopen(f, true);
+	cut_partly(f, ino, 2 * MIB + 7, 1);
+	assert_int_equal(content_truncate(f->c, ino, size), -EIO);
+	assert_int_equal(content_write(f->c, ino, size, (const uint8_t *)"x", 1), -EIO);
+	assert_int_equal(inode_of(f, ino).size, 2 * MIB + 7);
+	write_file(f, ino, 2 * MIB, "within", 6);
+	interrupted = false;
+	assert_int_equal(content_truncate(f->c, ino, size), 0);
+	write_file(f, ino, size, "x", 1);
+	assert_zeros(f, ino, 4 * MIB, 100);
+	assert_content(f, ino, size, "x", 1);
+	assert_int_equal(f->c->cut_count, 0);
 }
 
 static void
@@ -510,6 +645,10 @@ main(void)
 		TEST(a_removed_file_leaves_no_parts_behind),
 		TEST(the_first_chunks_are_listed_wherever_they_are),
 		TEST(a_file_of_many_chunks_is_cut_to_any_size),
+		TEST(a_long_cut_changes_a_bounded_number_of_rows_in_each_step),
+		TEST(after_a_power_cut_in_a_long_cut_the_file_has_its_new_size_and_the_rest_goes),
+		TEST(a_power_cut_before_a_long_cut_is_durable_leaves_the_old_file),
+		TEST(what_could_not_be_cut_off_is_never_seen_again),
 		TEST(a_file_of_many_chunks_is_discarded),
 		TEST(a_hole_of_many_chunks_is_punched_and_found),
 		TEST(an_end_that_is_many_chunks_away_is_found),
