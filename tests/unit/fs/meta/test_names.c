@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
@@ -318,6 +319,68 @@ a_file_whose_noted_name_is_gone_is_not_called_removed_in_messages(void **state)
 	meta_unlock(f->meta);
 }
 
+/* Rows of names that were read since it was set to 0. */
+static unsigned rows_read;
+
+err_t __real_record_get_dentry(const uint8_t *data, size_t len, uint64_t parent, uint64_t cookie, struct dentry *out);
+err_t __wrap_record_get_dentry(const uint8_t *data, size_t len, uint64_t parent, uint64_t cookie, struct dentry *out);
+
+err_t
+__wrap_record_get_dentry(const uint8_t *data, size_t len, uint64_t parent, uint64_t cookie, struct dentry *out)
+{
+	rows_read++;
+	return __real_record_get_dentry(data, len, parent, cookie, out);
+}
+
+static void
+assert_path(struct fixture *f, uint64_t ino, const char *expected, unsigned most)
+{
+	char path[64];
+
+	meta_lock(f->meta);
+	rows_read = 0;
+	meta_path(f->meta, ino, path, sizeof(path));
+	meta_unlock(f->meta);
+	assert_string_equal(path, expected);
+	assert_true(rows_read <= most);
+}
+
+static void
+the_path_of_a_file_in_a_large_folder_is_found_by_a_few_rows(void **state)
+{
+	struct fixture *f = *state;
+	char name[NAME_ROOM], path[64];
+	struct inode *i;
+
+	meta_lock(f->meta);
+	for (unsigned n = 0; n < NAMES_MAX; n++) {
+		i = make_inode(f, S_IFREG);
+		i->parent = INODE_ROOT;
+		i->nlink = 1;
+		name_of(n, name);
+		assert_int_equal(meta_dentry_set(f->meta, INODE_ROOT, name, i->ino, DT_REG), 0);
+		ino_of[n] = i->ino;
+	}
+	meta_unlock(f->meta);
+	reopen(f);
+	for (unsigned n = 0; n < NAMES_MAX; n += 97) {
+		name_of(n, path);
+		assert_path(f, ino_of[n], path, 60);
+	}
+	name_of(NAMES_MAX - 1, path);
+	assert_path(f, ino_of[NAMES_MAX - 1], path, 60);
+	/* Another name, behind those of younger files. */
+	meta_lock(f->meta);
+	assert_int_equal(meta_dentry_set(f->meta, INODE_ROOT, "name-3", 0, DT_REG), 0);
+	assert_int_equal(meta_dentry_set(f->meta, INODE_ROOT, "renamed", ino_of[3], DT_REG), 0);
+	meta_unlock(f->meta);
+	assert_path(f, ino_of[3], "renamed", UINT_MAX);
+	reopen(f);
+	assert_path(f, ino_of[3], "renamed", UINT_MAX);
+	name_of(4, path);
+	assert_path(f, ino_of[4], path, 60);
+}
+
 /* A disk that takes its time: no commit ends before somebody says so. */
 struct slow {
 	struct fixture *f;
@@ -385,6 +448,7 @@ main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup_names, teardown)
 		T(a_listing_in_pieces_gives_each_name_once_in_the_order_in_which_they_were_made),
 		T(a_file_whose_noted_name_is_gone_is_not_called_removed_in_messages),
+		T(the_path_of_a_file_in_a_large_folder_is_found_by_a_few_rows),
 		T(a_listing_is_of_what_is_in_the_database_and_of_what_is_newer),
 		T(names_that_go_while_their_directory_is_listed_are_not_listed_twice_and_hide_no_others),
 		T(two_lookups_bring_the_other_names_of_a_small_directory_and_those_that_are_not_there),
