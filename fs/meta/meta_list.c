@@ -4,9 +4,10 @@
 
 #include "meta_internal.h"
 
-/* Rows that one scan of the database fetches at once; that are listed at once together with their inodes. */
+/* Rows that one scan of the database fetches at once. */
 #define SCAN_ROWS 512u
-#define LIST_ROWS 64u
+/* That are listed at once together with their inodes: what no longer fits into the reply has been opened for nothing. */
+#define LIST_ROWS 16u
 
 static struct cached_dentry *
 next_pinned(struct meta *m, uint64_t parent, uint64_t from)
