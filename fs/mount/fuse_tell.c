@@ -122,14 +122,28 @@ take_over(struct fuse_tell *t, int fd, const struct statx *kernel, char *path)
 		forget_by_path(t, path);
 }
 
+/* Where statx(2) is refused the kernel may ask for more here; of size and mtime it goes by its own all the same. */
+static bool
+ask_kernel(int fd, struct statx *out)
+{
+	struct stat st;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, out) == 0)
+		return true;
+	if (fstat(fd, &st) != 0)
+		return false;
+	*out = (struct statx){ .stx_ino = st.st_ino, .stx_mode = (uint16_t)st.st_mode, .stx_size = (uint64_t)st.st_size,
+		.stx_mtime = { .tv_sec = st.st_mtim.tv_sec, .tv_nsec = (uint32_t)st.st_mtim.tv_nsec } };
+	return true;
+}
+
 /* And what the kernel holds true of it.  -1: it is not the file that was looked for. */
 static int
 open_path(const char *path, uint64_t ino, struct statx *kernel_out)
 {
 	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
-	if (fd < 0 || (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, kernel_out) == 0 &&
-	    kernel_out->stx_ino == ino && S_ISREG(kernel_out->stx_mode)))
+	if (fd < 0 || (ask_kernel(fd, kernel_out) && kernel_out->stx_ino == ino && S_ISREG(kernel_out->stx_mode)))
 		return fd;
 	close(fd);
 	return -1;

@@ -64,6 +64,12 @@ def test_a_folder_works_without_what_a_system_may_refuse(cli, error, calls):
     cli.ok("join", second, "--no-passphrase", "--remote", f"dir:{cli.store}", "--recovery-key-file", key, "--device-name", "second")
     cli.ok("mount", second)
     assert (second / "film").read_bytes() == content
+    cli.ok("mount", cli.mp)
+    (cli.mp / "film").write_bytes(b"another, and shorter")
+    cli.ok("sync", cli.mp)
+    cli.ok("sync", second)
+    assert (second / "film").read_bytes() == b"another, and shorter"  # the kernel had it otherwise
+    cli.ok("unmount", cli.mp)
     cli.ok("unmount", second)
 
 
