@@ -304,7 +304,7 @@ who_reads_what_is_gone_is_told_so_and_nobody_asks_for_it_without_end(void **stat
 	v.moves = v.second_too = true;
 	(void)read_some(&r);
 	assert_int_equal(r.result, -EIO);
-	assert_int_equal(v.asked, 1 + 3);
+	assert_int_equal(v.asked, 1 + 5);
 	shelf_clear(&k);
 }
 
