@@ -69,5 +69,8 @@ op_sync(struct op *op, const json_t *request)
 		return control_refusal("the folder was unmounted before the store had everything");
 	if (err != 0)
 		return control_refusal("%s", why[0] != '\0' ? why : tell_reason(err));
+	/* Else a crash would have it counted as pending once more, until the store is asked. */
+	if ((err = meta_sync(op->vault->meta)) != 0)
+		return control_refusal("the store has everything, but that could not be noted in %s: %s", op->vault->dir, tell_reason(err));
 	return json_pack("{s:b}", "ok", 1);
 }

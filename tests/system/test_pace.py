@@ -160,6 +160,15 @@ def test_status_watch_prints_a_line_for_each_change_until_it_is_interrupted(sync
         watching.stdout.close()
 
 
+def test_what_was_synced_is_not_pending_after_a_crash(synced):
+    (synced.mp / "more").write_text("text")
+    synced.ok("sync", synced.mp)
+    synced.kill()
+    synced.store.rename(synced.root / "away")
+    synced.ok("mount", synced.mp)
+    assert pending(synced) == 0
+
+
 def watch_on_terminal(synced, kind, words, count):
     """What it shows until those have come so often."""
     master, slave = pty.openpty()
