@@ -13,6 +13,7 @@
 #include "launch.h"
 #include "log.h"
 #include "mountwatch.h"
+#include "needs.h"
 #include "secmem.h"
 #include "suspendwatch.h"
 #include "tell.h"
@@ -75,6 +76,13 @@ find_subcommand(const struct command *c, const char *word)
 	return NULL;
 }
 
+/* What ends something must not be refused where little is left. */
+static bool
+is_modest(const struct command *c)
+{
+	return c == &cmd_unmount || c == &cmd_status || c == &cmd_lock;
+}
+
 /* Secrets, and so secret memory, only begin behind the fork: launch.h says why. */
 static int
 run_command(const struct command *c, struct options *o)
@@ -87,6 +95,8 @@ run_command(const struct command *c, struct options *o)
 		return status;
 	if (!(c->daemonizes && o->foreground))
 		log_open(true);
+	if (!is_modest(c) && (status = needs_check()) != 0)
+		return status;
 	launch_leave_memory_out_of_cores();
 	if ((err = secmem_init()) != 0)
 		return tell_failure("secrets could not be kept out of core dumps and of swap here (%s): nothing was done", tell_reason(err));

@@ -66,6 +66,8 @@ tell_reason(err_t err)
 		return "it is not a folder";
 	case ENOMEM:
 		return "not enough memory";
+	case EMFILE:
+		return "too many files are open; \"ulimit -n\" allows more";
 	case EIO:
 		return "the disk reports an error";
 	case EBADMSG:

@@ -21,8 +21,8 @@ static const struct {
 	const char *name;
 	unsigned number;
 } calls[] = {
-	CALL(close_range), CALL(copy_file_range), CALL(eventfd2), CALL(faccessat2), CALL(fallocate), CALL(flock), CALL(fsopen),
-	CALL(linkat), CALL(madvise), CALL(membarrier), CALL(mlock), CALL(mlock2), CALL(mremap), CALL(pidfd_open),
+	CALL(clone3), CALL(close_range), CALL(copy_file_range), CALL(eventfd2), CALL(faccessat2), CALL(fallocate), CALL(flock),
+	CALL(fsopen), CALL(getrandom), CALL(linkat), CALL(madvise), CALL(membarrier), CALL(mlock), CALL(mlock2), CALL(mremap), CALL(pidfd_open),
 	CALL(pidfd_send_signal), CALL(prctl), CALL(preadv2), CALL(prlimit64), CALL(renameat2), CALL(rseq), CALL(setsid),
 	CALL(socketpair), CALL(splice), CALL(statx), CALL(unshare),
 };

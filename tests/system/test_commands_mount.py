@@ -211,3 +211,9 @@ def test_mount_works_through_the_helper_of_fuse_alone(made):
     subprocess.run([helper, made.vault_dir(), made.mp, "-t", "fuse.snugfs", "-o", "rw,no_passphrase"], env=env, check=True,
                    timeout=TIMEOUT, stdin=subprocess.DEVNULL)
     assert os.path.ismount(made.mp)
+
+
+def test_that_too_few_files_may_be_open_is_told(cli):
+    done = subprocess.run(["sh", "-c", f'ulimit -n 12; exec "{binary()}" up "{cli.mp}" --no-passphrase'], env=cli.env, text=True,
+                          stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert done.returncode == 1 and "ulimit -n" in done.stderr and len(done.stderr.splitlines()) == 1
