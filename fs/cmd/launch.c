@@ -1,10 +1,10 @@
 /* Two processes: the one that waits, and the one that becomes the daemon. */
 #include "launch.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,20 +13,38 @@
 #include "log.h"
 #include "tell.h"
 
-#define INHERITED_MAX 256
-
 static int ready_fd = -1; /* in the child: its one byte tells the parent */
-static bool inherited[INHERITED_MAX];
+static int *inherited;
+static size_t inherited_count;
 
 /*
  * A lock file of a calling script, for example, must not stay locked as long as the folder is mounted; nor by what is started here, which
  * may live a moment longer than the caller waits.
  */
-static void
+static err_t
 note_inherited(void)
 {
-	for (int fd = STDERR_FILENO + 1; fd < INHERITED_MAX; fd++)
-		inherited[fd] = fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+	DIR *all = opendir("/proc/self/fd");
+	const struct dirent *one;
+
+	if (all == NULL)
+		return -errno;
+	while ((one = readdir(all)) != NULL) {
+		int fd = one->d_name[0] != '.' ? atoi(one->d_name) : -1;
+		int *grown;
+
+		if (fd <= STDERR_FILENO || fd == dirfd(all) || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+			continue;
+		grown = reallocarray(inherited, inherited_count + 1, sizeof(*grown));
+		if (grown == NULL) {
+			closedir(all);
+			return -ENOMEM;
+		}
+		inherited = grown;
+		inherited[inherited_count++] = fd;
+	}
+	closedir(all);
+	return 0;
 }
 
 void
@@ -79,7 +97,10 @@ launch_background(void)
 	int fds[2];
 	pid_t child;
 
-	note_inherited();
+	err_t err = note_inherited();
+
+	if (err != 0)
+		return tell_failure("what the caller has open cannot be told from /proc/self/fd: %s", tell_reason(err));
 	if (pipe2(fds, O_CLOEXEC) != 0)
 		return tell_failure("no process could be started: %s", tell_reason(-errno));
 	child = fork();
@@ -131,9 +152,11 @@ launch_ready(void)
 		(void)dup2(null_fd, fd);
 	if (null_fd > STDERR_FILENO)
 		close(null_fd);
-	for (int fd = STDERR_FILENO + 1; fd < INHERITED_MAX; fd++)
-		if (inherited[fd])
-			close(fd);
+	for (size_t i = 0; i < inherited_count; i++)
+		close(inherited[i]);
+	free(inherited);
+	inherited = NULL;
+	inherited_count = 0;
 	if (chdir("/") != 0)
 		(void)chdir("."); /* it stays where it is */
 	written = write(ready_fd, "r", 1);

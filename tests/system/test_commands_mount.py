@@ -2,6 +2,7 @@
 import os
 import pathlib
 import pwd
+import select
 import shutil
 import subprocess
 
@@ -217,3 +218,15 @@ def test_that_too_few_files_may_be_open_is_told(cli):
     done = subprocess.run(["sh", "-c", f'ulimit -n 12; exec "{binary()}" up "{cli.mp}" --no-passphrase'], env=cli.env, text=True,
                           stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert done.returncode == 1 and "ulimit -n" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_what_the_caller_has_open_under_a_high_number_is_let_go_of(made):
+    ours, theirs = os.pipe()
+    try:
+        os.dup2(theirs, 300)
+        os.close(theirs)
+        made.ok("mount", made.mp, pass_fds=[300])
+        os.close(300)
+        assert select.select([ours], [], [], TIMEOUT)[0] and os.read(ours, 1) == b""
+    finally:
+        os.close(ours)
