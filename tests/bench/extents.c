@@ -3,7 +3,7 @@
  *
  * DIR must exist; a vault is made in it and stays.  A sparse file of GIB gets one extent in every block of 4 KiB, as random writes
  * all over it would leave it; of each block only the first byte is written, so that its map is as large as it gets and the disk
- * need not be.  Then WRITES random blocks are overwritten in full.  A second file of DENSE_MIB is written in one piece, overwritten
+ * need not be.  Then WRITES random blocks are overwritten in full, the file is left to the tidying, and cut to nothing.  A second file of DENSE_MIB is written in one piece, overwritten
  * block by block in random order, and left to the tidying: what it reads like before and after.  A third one gets BYTES single bytes
  * at random places in two chunks.
  */
@@ -259,6 +259,16 @@ tidy(uint64_t chunks)
 }
 
 static void
+cut(uint64_t ino)
+{
+	double wall = clock_now(CLOCK_MONOTONIC), cpu = clock_now(CLOCK_PROCESS_CPUTIME_ID);
+
+	check(content_truncate(b.vault->content, ino, 0), "truncate");
+	check(meta_sync(b.vault->meta), "commit");
+	tenth("cut", 1, 1, &wall, &cpu);
+}
+
+static void
 sparse(uint64_t chunks, uint64_t writes)
 {
 	uint64_t ino = make("sparse");
@@ -273,6 +283,7 @@ sparse(uint64_t chunks, uint64_t writes)
 	printf("sparse: %llu extents, %zu hot segments\n", (unsigned long long)extents_of(ino), hot_count());
 	tidy(chunks);
 	printf("sparse: %llu extents, %zu hot segments\n", (unsigned long long)extents_of(ino), hot_count());
+	cut(ino);
 }
 
 static void
