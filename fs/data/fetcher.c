@@ -77,8 +77,9 @@ fetcher_free(struct fetcher *f)
 
 /* Jobs. */
 
-uint64_t
-fetcher_under_way(const struct fetcher *f, uint64_t seg)
+/* [lock] Pieces of a segment that jobs are about. */
+static uint64_t
+under_way(const struct fetcher *f, uint64_t seg)
 {
 	uint64_t mask = 0;
 
@@ -273,7 +274,7 @@ enqueue_one(struct fetcher *f, const struct segment *row, uint64_t mask, enum ur
 err_t
 fetcher_enqueue(struct fetcher *f, const struct segment *row, uint64_t mask, enum urgency urgency)
 {
-	uint64_t rest = mask & ~fetcher_under_way(f, row->id);
+	uint64_t rest = mask & ~under_way(f, row->id);
 	unsigned most = (unsigned)(fetcher_transfer_max(f) / pieces_len(row->size));
 	unsigned first, count;
 	err_t e = 0;

@@ -92,8 +92,6 @@ fetcher_transfer_max(const struct fetcher *f)
 
 /* [lock] Jobs for those of the pieces that no job is about yet, in order.  -ENOMEM, -EBUSY: there are too many. */
 MUST_CHECK err_t fetcher_enqueue(struct fetcher *f, const struct segment *row, uint64_t mask, enum urgency urgency);
-/* [lock] Pieces of a segment that jobs are about. */
-uint64_t fetcher_under_way(const struct fetcher *f, uint64_t seg);
 
 /*
  * Pieces were asked for, or ones that came ahead were read for the first time.  Not with the lock.
