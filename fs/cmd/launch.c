@@ -30,7 +30,7 @@ note_inherited(void)
 	if (all == NULL)
 		return -errno;
 	while ((one = readdir(all)) != NULL) {
-		int fd = one->d_name[0] != '.' ? atoi(one->d_name) : -1;
+		int fd = (int)strtol(one->d_name, NULL, 10); /* 0 of "." and ".." */
 		int *grown;
 
 		if (fd <= STDERR_FILENO || fd == dirfd(all) || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
