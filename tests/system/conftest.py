@@ -21,12 +21,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # the pack
 
 
 def settle_environment():
-    """Whoever starts the tests may have a umask, a language, a proxy, a desktop and keys of his own."""
+    """Whoever starts the tests may have a umask, a language, a proxy, a desktop and keys of his own, and ignore signals."""
     os.umask(0o022)
     for name in list(os.environ):
         if name.startswith(("AWS_", "DBUS_", "LANG", "LC_", "XDG_")) or name.lower().endswith("_proxy"):
             del os.environ[name]
     os.environ.update(LC_ALL="C.UTF-8", no_proxy="*")
+    for number in (signal.SIGINT, signal.SIGQUIT):  # a shell has what it starts in the background ignore them, and all that starts
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 settle_environment()
