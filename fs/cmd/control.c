@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "control_line.h"
 #include "log.h"
 
@@ -21,6 +22,7 @@
 #define REQUEST_TIMEOUT_MS 5000
 #define ANSWER_TIMEOUT_S 5
 #define CONNECTIONS_MAX 32
+#define LOOK_INTERVAL_MS 200
 
 struct control_call { /* a connection */
 	struct control *control;
@@ -71,6 +73,30 @@ control_is_current(const json_t *request)
 
 /* One request. */
 
+static bool
+has_gone(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+/* [lock] False: whoever asked has gone, as when the folder was in use; no thread is kept for him. */
+static bool
+wait_for_end(struct control_call *call)
+{
+	struct control *c = call->control;
+
+	while (!c->finished) {
+		const struct timespec look = clock_deadline(LOOK_INTERVAL_MS);
+
+		(void)pthread_cond_timedwait(&c->moved, &c->lock, &look);
+		if (!c->finished && has_gone(call->fd))
+			return false;
+	}
+	return true;
+}
+
 /* The first answer promises the second: whoever got it may unmount.  The connection ends with the process, so that this can be heard. */
 static json_t *
 await_end(struct control_call *call)
@@ -82,14 +108,15 @@ await_end(struct control_call *call)
 	json_decref(answer);
 	if (err != 0)
 		return NULL;
-	call->lasts = true;
 	pthread_mutex_lock(&c->lock);
 	c->awaiting++;
 	pthread_cond_broadcast(&c->moved);
-	while (!c->finished)
-		pthread_cond_wait(&c->moved, &c->lock);
+	call->lasts = wait_for_end(call);
 	c->awaiting--;
-	answer = c->final_text != NULL ? control_refusal("%s", c->final_text) : json_pack("{s:b}", "ok", 1);
+	if (!call->lasts)
+		answer = NULL;
+	else
+		answer = c->final_text != NULL ? control_refusal("%s", c->final_text) : json_pack("{s:b}", "ok", 1);
 	pthread_mutex_unlock(&c->lock);
 	return answer;
 }
@@ -117,9 +144,7 @@ control_tell(struct control_call *call, json_t *value)
 bool
 control_is_over(struct control_call *call)
 {
-	struct pollfd p = { .fd = call->fd, .events = POLLRDHUP };
-
-	return is_stopping(call->control) || (poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0);
+	return is_stopping(call->control) || has_gone(call->fd);
 }
 
 static void
@@ -275,7 +300,7 @@ give_spare(struct control *c, int fd)
 	bool idle;
 
 	pthread_mutex_lock(&c->lock);
-	while (c->spare_call.fd >= 0 && !c->spare_taken)
+	while (c->spare_call.fd >= 0 && (!c->spare_taken || has_gone(c->spare_call.fd)))
 		pthread_cond_wait(&c->moved, &c->lock);
 	idle = c->spare_call.fd < 0 && !c->stopping;
 	if (idle) {
@@ -389,6 +414,7 @@ err_t
 control_start(int dir_fd, control_fn *fn, void *ctx, struct control **out)
 {
 	struct control *c = calloc(1, sizeof(*c));
+	pthread_condattr_t monotonic;
 	err_t err = 0;
 
 	if (c == NULL)
@@ -398,7 +424,10 @@ control_start(int dir_fd, control_fn *fn, void *ctx, struct control **out)
 	c->listen_fd = -1;
 	c->spare_call = (struct control_call){ .control = c, .fd = -1, .spare = true };
 	pthread_mutex_init(&c->lock, NULL);
-	pthread_cond_init(&c->moved, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->moved, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	c->stop_fd = eventfd(0, EFD_CLOEXEC);
 	c->dir_fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 0);
 	if (c->stop_fd < 0 || c->dir_fd < 0)

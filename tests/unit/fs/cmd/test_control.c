@@ -144,6 +144,51 @@ without_a_thread_the_end_is_heard(void **state)
 	close(fd);
 }
 
+/* Its unmounting failed. */
+static void
+go_away_before_the_end(const struct place *p)
+{
+	int fd = ask(p, "await-end");
+
+	assert_ok(fd);
+	close(fd);
+}
+
+static void
+assert_end_is_heard(const struct place *p)
+{
+	int fd = ask(p, "await-end");
+
+	assert_ok(fd);
+	control_stop(p->control);
+	control_finish(p->control, NULL);
+	assert_ok(fd);
+	close(fd);
+}
+
+static void
+who_tries_again_and_again_to_unmount_is_heard_each_time(void **state)
+{
+	const struct place *p = *state;
+
+	for (int i = 0; i < 100; i++)
+		go_away_before_the_end(p);
+	assert_asked(p, "status", NULL);
+	assert_end_is_heard(p);
+}
+
+static void
+without_a_thread_who_tries_again_to_unmount_is_heard(void **state)
+{
+	const struct place *p = *state;
+
+	let_no_thread_start();
+	for (int i = 0; i < 3; i++)
+		go_away_before_the_end(p);
+	assert_asked(p, "status", NULL);
+	assert_end_is_heard(p);
+}
+
 static void
 with_threads_everything_is_answered(void **state)
 {
@@ -161,6 +206,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(without_a_thread_there_is_the_state_and_a_sentence_for_the_rest, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(without_a_thread_the_end_is_heard, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(who_tries_again_and_again_to_unmount_is_heard_each_time, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(without_a_thread_who_tries_again_to_unmount_is_heard, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(with_threads_everything_is_answered, set_up, tear_down),
 	};
 
