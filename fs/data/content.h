@@ -49,7 +49,7 @@ MUST_CHECK err_t content_write_back(struct content *c, uint64_t ino, uint64_t of
  * cut is given back, too, which is done in steps if that is much: others come in between, and so may a crash.  A part of that which
  * fails is logged. */
 MUST_CHECK err_t content_truncate(struct content *c, uint64_t ino, uint64_t size);
-/* What an earlier run did not come to of that.  Before anybody sees files. */
+/* What an earlier run, or a step that failed, did not come to of that. */
 void content_finish_truncations(struct content *c);
 /* Cuts a file that nobody will see again to nothing; a long one in steps: others come in between, and so may a crash. */
 MUST_CHECK err_t content_discard(struct content *c, uint64_t ino);

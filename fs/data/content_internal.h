@@ -139,6 +139,8 @@ MUST_CHECK err_t holes_unmap(struct content *c, struct inode *i, uint64_t from, 
  * content_truncate.c: is something mapped behind the file's end?  Then it must not grow. [meta lock]
  */
 bool truncate_is_unfinished(const struct content *c, uint64_t ino);
+/* Unmaps that. [file lock, exclusive] */
+MUST_CHECK err_t truncate_finish(struct content *c, uint64_t ino);
 /* Whose that is, as the database says. */
 MUST_CHECK err_t truncate_load(struct content *c);
 /*

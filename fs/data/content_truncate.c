@@ -1,7 +1,7 @@
 /*
  * content_truncate.c: files are cut.  Where much is behind the new end, the size is set first, and what is behind it goes in steps, with
  * the file's lock held: nobody sees it, and nothing grows over it.  Whose it is stands in the database from the commit that has
- * the new size to the one that has the last step; so a power cut leaves the old size, or the new one and the rest for the next mount.
+ * the new size to the one that has the last step; so a power cut leaves the old size, or the new one and the rest for who opens it next.
  */
 #include "content_internal.h"
 
@@ -60,7 +60,7 @@ note_cut(struct content *c, uint64_t ino)
 	return e;
 }
 
-/* [meta lock] If the row can't be written now, the next mount looks at the file for nothing. */
+/* [meta lock] If the row can't be written now, who opens it next looks at the file for nothing. */
 static void
 forget_cut(struct content *c, uint64_t ino)
 {
@@ -117,9 +117,8 @@ step(struct content *c, uint64_t ino, uint64_t *from, bool *done_out)
 	return 0;
 }
 
-/* [file lock, exclusive] */
-static err_t
-finish(struct content *c, uint64_t ino)
+err_t
+truncate_finish(struct content *c, uint64_t ino)
 {
 	uint64_t from = 0;
 	bool done = false;
@@ -178,11 +177,11 @@ begin(struct content *c, uint64_t ino, uint64_t size)
 	return e;
 }
 
-/* What can't be read now (its map has to be) stays behind the end until the next mount: the file has been cut. */
+/* What can't be read now (its map has to be) stays behind the end for a while: the file has been cut. */
 static void
 complain(uint64_t ino, err_t e)
 {
-	log_warn("the space of what was cut off file %llx will be given back at a later mount: %s", (unsigned long long)ino,
+	log_warn("the space of what was cut off file %llx will be given back later: %s", (unsigned long long)ino,
 	    strerror(-e));
 }
 
@@ -193,14 +192,14 @@ content_truncate(struct content *c, uint64_t ino, uint64_t size)
 		return -EFBIG;
 	content_lock_file(c, ino, true);
 
-	err_t e = finish(c, ino); /* of an earlier time */
+	err_t e = truncate_finish(c, ino); /* of an earlier time */
 
 	if (!e) {
 		meta_lock(c->meta);
 		e = begin(c, ino, size);
 		meta_unlock(c->meta);
 
-		err_t left = e ? 0 : finish(c, ino);
+		err_t left = e ? 0 : truncate_finish(c, ino);
 
 		if (left)
 			complain(ino, left);
@@ -223,7 +222,7 @@ content_finish_truncations(struct content *c)
 	for (size_t k = 0; inos && k < count; k++) {
 		content_lock_file(c, inos[k], true);
 
-		err_t e = finish(c, inos[k]);
+		err_t e = truncate_finish(c, inos[k]);
 
 		content_unlock_file(c, inos[k]);
 		if (e)

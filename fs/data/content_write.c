@@ -25,7 +25,8 @@ struct writing {
 	struct change *changes;
 	size_t count;
 	size_t appended; /* pieces that are in a segment */
-	bool outdated;   /* the file got other keys before the pieces were mapped */
+	bool outdated;   /* the file got other keys, or another end, before the pieces were mapped */
+	bool cut;        /* it is to grow over what a truncation has left: nothing was mapped */
 	bool bitty;      /* a block would come to be in too many pieces: nothing was mapped */
 	bool as_it_is;   /* whatever that leaves */
 };
@@ -139,9 +140,9 @@ map_all(struct writing *w)
 	w->outdated = !e && !content_is_writing_key(w->c, i, &w->key);
 	if (w->outdated || (!e && w->within && w->off + w->len > i->size))
 		return -EAGAIN;
-	/* What was cut off can't be unmapped: it must not be seen again. */
-	if (!e && w->off + w->len > i->size && truncate_is_unfinished(w->c, w->ino))
-		return -EIO;
+	w->cut = !e && w->off + w->len > i->size && truncate_is_unfinished(w->c, w->ino);
+	if (w->cut)
+		return -EAGAIN;
 	w->s->dead_count = 0;
 	for (size_t k = 0; k < w->count && !e; k++) {
 		const struct extent *x = &w->pieces[k];
@@ -188,7 +189,7 @@ append_all(struct writing *w)
 	err_t e = content_writing_key(w->c, w->ino, &w->key);
 
 	w->appended = 0;
-	w->outdated = w->bitty = false;
+	w->outdated = w->cut = w->bitty = false;
 	while (!e && w->appended < w->count)
 		e = append_some(w);
 	return e;
@@ -206,7 +207,13 @@ map_or_release(struct writing *w, err_t failed)
 	if (e)
 		release_appended(w);
 	meta_unlock(w->c->meta);
-	return e;
+	if (!w->cut)
+		return e;
+	/* What can't be unmapped now either must not be seen again. */
+	if (truncate_finish(w->c, w->ino))
+		return -EIO;
+	w->outdated = true;
+	return -EAGAIN;
 }
 
 static err_t

@@ -163,7 +163,6 @@ vfs_reap_orphans(struct vfs *v)
 	meta_unlock(v->meta);
 	for (size_t k = 0; err == 0 && k < count; k++)
 		remove_unused(v, inos[k]);
-	content_finish_truncations(v->content);
 	return err;
 }
 

@@ -30,8 +30,7 @@ struct vfs_caller {
 /* All borrowed; space_dir: a directory on the disk that holds the vault, for statfs. */
 MUST_CHECK err_t vfs_new(struct meta *m, struct content *c, struct lookups *l, const char *space_dir, struct vfs **out);
 void vfs_free(struct vfs *v);
-/* After a crash: frees inodes without names that nobody can have open any more (those that the chain knows are kept), and what was
- * cut off files. */
+/* After a crash: frees inodes without names that nobody can have open any more (those that the chain knows are kept). */
 MUST_CHECK err_t vfs_reap_orphans(struct vfs *v);
 
 /*

@@ -347,6 +347,7 @@ push_rounds(struct sync *s, bool follow, bool *pushed_out)
 
 	if ((err = write_marker(s)) != 0)
 		return err;
+	content_finish_truncations(s->v->content); /* what is left of one would be uploaded for nothing */
 	begin_interludes(s, follow);
 	for (unsigned round = 0; round == 0 || (found.unsettled && round <= SETTLE_ROUNDS); round++) {
 		if ((err = upload_pending(s)) != 0)

@@ -404,6 +404,7 @@ vault_open(const char *dir, const struct vault_unlock *u, struct vault **out)
 		(void)closed; /* nothing was changed */
 		return err == -ENOENT ? -EBADMSG : err;
 	}
+	content_finish_truncations(v->content);
 	/* Only a way in more: without it the vault is as good as before. */
 	if ((err = vault_refresh_recovery_slot(v, devicefile_secret(df))) != 0)
 		log_warn("the recovery key could not be made a way to unlock %s: %s", v->dir, strerror(-err));

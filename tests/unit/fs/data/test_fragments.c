@@ -555,7 +555,6 @@ what_could_not_be_cut_off_is_never_seen_again(void **state)
 	assert_int_equal(inode_of(f, ino).size, 2 * MIB + 7);
 	write_file(f, ino, 2 * MIB, "within", 6);
 	interrupted = false;
-	assert_int_equal(content_truncate(f->c, ino, size), 0);
 	write_file(f, ino, size, "x", 1);
 	assert_zeros(f, ino, 4 * MIB, 100);
 	assert_content(f, ino, size, "x", 1);

@@ -261,19 +261,12 @@ a_vault_without_its_database_is_damaged(void **state)
 	assert_int_equal(vault_open(f->dir, &plain, &v), -EBADMSG);
 }
 
-static void
-content_is_there_after_reopening(void **state)
+static uint64_t
+make_file(struct vault *v)
 {
-	const struct fixture *f = *state;
-	uint8_t recovery[RECOVERY_KEY_LEN], data[10000], back[10000];
 	struct inode *i;
-	struct vault *v;
-	size_t n = 0;
 	uint64_t ino;
 
-	assert_int_equal(random_bytes(data, sizeof(data)), 0);
-	create(f, recovery);
-	v = open_vault(f);
 	meta_lock(v->meta);
 	assert_int_equal(meta_inode_new(v->meta, &i), 0);
 	i->mode = S_IFREG | 0644;
@@ -282,6 +275,22 @@ content_is_there_after_reopening(void **state)
 	meta_inode_dirty(v->meta, i);
 	assert_int_equal(meta_dentry_set(v->meta, INODE_ROOT, "file", ino, DT_REG), 0);
 	meta_unlock(v->meta);
+	return ino;
+}
+
+static void
+content_is_there_after_reopening(void **state)
+{
+	const struct fixture *f = *state;
+	uint8_t recovery[RECOVERY_KEY_LEN], data[10000], back[10000];
+	struct vault *v;
+	size_t n = 0;
+	uint64_t ino;
+
+	assert_int_equal(random_bytes(data, sizeof(data)), 0);
+	create(f, recovery);
+	v = open_vault(f);
+	ino = make_file(v);
 	assert_int_equal(content_write(v->content, ino, 0, data, sizeof(data)), 0);
 	assert_int_equal(vault_close(v), 0);
 
@@ -289,6 +298,48 @@ content_is_there_after_reopening(void **state)
 	assert_int_equal(content_read(v->content, ino, 0, sizeof(back), back, &n), 0);
 	assert_int_equal(n, sizeof(data));
 	assert_memory_equal(back, data, sizeof(data));
+	assert_int_equal(vault_close(v), 0);
+}
+
+/* As a power cut leaves it: the size is set, and a chunk behind it is still mapped. */
+static void
+leave_behind_the_end(struct vault *v, uint64_t ino)
+{
+	struct bytes row = { 0 };
+	struct inode *i;
+
+	assert_int_equal(content_write(v->content, ino, 2 * CHUNK_LEN, (const uint8_t *)"far", 3), 0);
+	meta_lock(v->meta);
+	assert_int_equal(meta_inode_get(v->meta, ino, &i), 0);
+	i->size = 1;
+	meta_inode_dirty(v->meta, i);
+	assert_int_equal(bytes_append_u64(&row, ino), 0);
+	assert_int_equal(meta_kv_put(v->meta, DB_KEY_CUT, row.data, row.len), 0);
+	meta_unlock(v->meta);
+	bytes_clear(&row);
+}
+
+static void
+what_is_left_of_a_truncation_is_gone_before_anybody_sees_the_vault(void **state)
+{
+	const struct fixture *f = *state;
+	uint8_t recovery[RECOVERY_KEY_LEN];
+	struct inode *i;
+	struct vault *v;
+	uint64_t ino;
+
+	create(f, recovery);
+	v = open_vault(f);
+	ino = make_file(v);
+	leave_behind_the_end(v, ino);
+	assert_int_equal(vault_close(v), 0);
+
+	v = open_vault(f);
+	meta_lock(v->meta);
+	assert_int_equal(meta_inode_get(v->meta, ino, &i), 0);
+	assert_int_equal(i->size, 1);
+	assert_int_equal(i->mapped, 0);
+	meta_unlock(v->meta);
 	assert_int_equal(vault_close(v), 0);
 }
 
@@ -483,6 +534,7 @@ main(void)
 		TEST(another_vaults_database_is_not_taken),
 		TEST(a_vault_without_its_database_is_damaged),
 		TEST(content_is_there_after_reopening),
+		TEST(what_is_left_of_a_truncation_is_gone_before_anybody_sees_the_vault),
 		TEST(a_joined_half_has_the_vaults_id_and_keys_and_no_tree),
 		TEST(a_joined_half_gets_its_name_when_published),
 	};
