@@ -208,6 +208,7 @@ cache_main(void *arg)
 	do {
 		warn_if(keep_to_limit(c), "what is above the cache's size can't be given up");
 		warn_if(segstore_save_pieces(content_segments(c->place.content)), "what came from the store could not be saved");
+		warn_if(segstore_give_back_strays(content_segments(c->place.content)), "what a crash left can't be given up");
 		warn_if(bring_pinned(c), "what is pinned can't be brought");
 	} while (pause_until_needed(c));
 	return NULL;

@@ -104,6 +104,7 @@ segstore_free(struct segstore *ss)
 	free(ss->redo);
 	free(ss->redo_data);
 	free(ss->earlier);
+	free(ss->strays);
 	pthread_cond_destroy(&ss->drained);
 	pthread_cond_destroy(&ss->pieces_moved);
 	pthread_mutex_destroy(&ss->pieces_lock);

@@ -166,6 +166,7 @@ struct segstore_leaving {
 	uint64_t mask;  /* out: those that were here */
 	bool done;      /* out: they are gone; false: somebody reads the segment, nothing was here, or the store has it not */
 	uint64_t size;  /* out, if done */
+	bool strays;    /* mask is not looked at: what the file has besides the pieces that are here goes */
 	struct part *part; /* its own */
 };
 /*
@@ -173,6 +174,12 @@ struct segstore_leaving {
  * somebody holds, stays.  Commits.  An error is that of the commit: then nothing is done.  Not with any lock held.
  */
 MUST_CHECK err_t segstore_drop_pieces(struct segstore *ss, struct segstore_leaving *v, size_t count);
+/*
+ * What came shortly before a crash, or was about to go, is on the disk still, and no row speaks of it: neither is it read, nor counted.
+ * Gives that space back.  The first call of a run looks at all files, the next ones only at what somebody used then.  Commits if there
+ * is any.  Not by two at a time, nor with any lock held.
+ */
+MUST_CHECK err_t segstore_give_back_strays(struct segstore *ss);
 /* What is here of a segment, and what comes, stays until it is let go.  -ENODATA: there is no such segment.  Not with any lock held. */
 MUST_CHECK err_t segstore_hold(struct segstore *ss, uint64_t seg, struct part **out);
 void segstore_let_go(struct segstore *ss, struct part *p);

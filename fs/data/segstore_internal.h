@@ -115,6 +115,11 @@ struct segstore {
 	uint64_t *earlier; /* ids, ascending, of the hot segments of earlier runs that are left */
 	size_t earlier_count;
 	bool earlier_known;
+
+	/* segstore_give_back_strays's */
+	uint64_t *strays; /* ids of segments that may have bytes which are not known to be here */
+	size_t stray_count;
+	bool strays_known;
 };
 
 /* segstore.c.  Bytes of a file, past the kernel's cache if that is worth while and data and off permit it. */
@@ -133,6 +138,8 @@ bool segstore_take_dead(struct segstore *ss, struct hot *h);
 /* One that was taken out: its file and row go. */
 void segstore_remove_dead(struct segstore *ss, struct hot *h);
 void hot_free(struct segstore *ss, struct hot *h); /* out of the hash already */
+/* By their names in the folder, also what is none of ours; until fn returns non-zero, which is handed on. */
+MUST_CHECK err_t segstore_each_file(struct segstore *ss, err_t (*fn)(struct segstore *ss, const char *name));
 /* [sweep_lock] Finds, once a run, the hot segments of earlier runs, and removes files that have no row. */
 MUST_CHECK err_t segstore_find_earlier(struct segstore *ss);
 /* The file and the row of a hot segment that nothing points at, durably. */

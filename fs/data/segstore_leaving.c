@@ -19,7 +19,7 @@ mark_leaving(struct segstore *ss, struct segstore_leaving *l)
 	struct part *p = segstore_find_part(ss, l->seg);
 
 	if (p)
-		l->mask = p->hot ? 0 : l->mask & p->here;
+		l->mask = p->hot ? 0 : l->strays ? pieces_all(p->size) & ~p->here : l->mask & p->here;
 	if (!p || p->users || p->leaving || !l->mask)
 		return -EBUSY;
 	p->leaving = true;

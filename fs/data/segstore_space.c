@@ -235,8 +235,8 @@ is_leftover(struct segstore *ss, const char *name)
 	return st.st_mtime < ss->opened_at;
 }
 
-static err_t
-remove_leftovers(struct segstore *ss)
+err_t
+segstore_each_file(struct segstore *ss, err_t (*fn)(struct segstore *ss, const char *name))
 {
 	int fd = openat(ss->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -251,12 +251,16 @@ remove_leftovers(struct segstore *ss)
 		(void)close(fd);
 		return e;
 	}
-	for (const struct dirent *d; !e && (d = readdir(dir));) {
-		if (is_leftover(ss, d->d_name))
-			e = disk_unlink(ss->dirfd, d->d_name);
-	}
+	for (const struct dirent *d; !e && (d = readdir(dir));)
+		e = fn(ss, d->d_name);
 	(void)closedir(dir);
 	return e;
+}
+
+static err_t
+remove_if_leftover(struct segstore *ss, const char *name)
+{
+	return is_leftover(ss, name) ? disk_unlink(ss->dirfd, name) : 0;
 }
 
 /* Once a run: no more of either can come. */
@@ -270,7 +274,7 @@ segstore_find_earlier(struct segstore *ss)
 	err_t e = meta_segment_scan(ss->meta, true, note_earlier, ss);
 
 	if (!e)
-		e = remove_leftovers(ss);
+		e = segstore_each_file(ss, remove_if_leftover);
 	if (e)
 		return e;
 	if (ss->earlier_count)

@@ -143,6 +143,22 @@ def test_the_size_of_the_cache_is_kept_while_all_is_read_and_can_be_changed_whil
     assert beta.run("cache", beta.mountpoint, "--size", "big", check=False).returncode != 0
 
 
+def test_what_came_just_before_a_crash_takes_no_space_after_it_that_nobody_counts(computers):
+    alpha = computers.first()
+    for k in range(4):
+        (alpha.mountpoint / f"film {k}").write_bytes(content(k, 10 * MIB))
+    computers.sync(alpha)
+    beta = computers.join()
+    for k in range(4):
+        assert (beta.mountpoint / f"film {k}").read_bytes() == content(k, 10 * MIB)
+    beta.kill()
+    assert segment_bytes(beta) >= 40 * MIB
+    beta.mount()
+    conftest.wait_until(lambda: segment_bytes(beta) <= cache(beta)["cache"]["here"] + MIB, "what the crash left to go")
+    for k in range(4):
+        assert (beta.mountpoint / f"film {k}").read_bytes() == content(k, 10 * MIB)
+
+
 def test_what_is_pinned_comes_by_itself_and_stays_and_free_says_what_does_not_go(computers):
     alpha = computers.first()
     fill(alpha.mountpoint / "kept", 20, 100000)

@@ -198,6 +198,84 @@ pieces_that_were_flushed_survive_a_crash_and_others_come_again(void **state)
 	shelf_clear(&k);
 }
 
+static void
+crash(struct shelf_store *k)
+{
+	content_set_fetch(k->f->c, NULL, NULL);
+	fixture_reopen(k->f, false);
+	content_set_fetch(k->f->c, shelf_read, k);
+}
+
+static uint64_t
+disk_usage(struct shelf_store *k)
+{
+	uint64_t bytes;
+
+	assert_int_equal(segstore_usage(k->f->ss, &bytes), 0);
+	return bytes;
+}
+
+static void
+pieces_that_came_just_before_a_crash_take_no_space_on_the_disk_after_it(void **state)
+{
+	struct shelf_store k;
+	uint64_t some, none, here;
+
+	shelf_open(*state, &k);
+	some = shelf_file(&k, 10 * MIB, 21);
+	none = shelf_file(&k, 6 * MIB, 22);
+	shelf_evict(&k);
+	shelf_assert_file(&k, some, 21, 2 * MIB + 5000, 1000);
+	assert_int_equal(segstore_save_pieces(k.f->ss), 0);
+	assert_int_equal(meta_sync(k.f->meta), 0);
+	here = pieces_bytes(k.rows[0].size, shelf_here(&k, 0));
+	shelf_assert_file(&k, some, 21, 0, 10 * MIB);
+	shelf_assert_file(&k, none, 22, 0, 6 * MIB);
+	crash(&k);
+	assert_true(disk_usage(&k) >= 16 * MIB);
+	assert_int_equal(segstore_give_back_strays(k.f->ss), 0);
+	assert_true(disk_usage(&k) <= here + MIB / 2);
+	assert_false(segment_exists(k.f, k.rows[1].id));
+	k.requests = 0;
+	shelf_assert_file(&k, some, 21, 2 * MIB + 5000, 1000);
+	assert_int_equal(k.requests, 0);
+	shelf_assert_file(&k, some, 21, 0, 10 * MIB);
+	shelf_assert_file(&k, none, 22, 0, 6 * MIB);
+	shelf_clear(&k);
+}
+
+static void
+what_came_since_the_crash_or_is_in_use_stays_when_what_it_left_goes(void **state)
+{
+	struct shelf_store k;
+	struct part *held;
+	uint64_t one, two, here;
+
+	shelf_open(*state, &k);
+	one = shelf_file(&k, 10 * MIB, 23);
+	two = shelf_file(&k, 10 * MIB, 24);
+	shelf_evict(&k);
+	assert_int_equal(meta_sync(k.f->meta), 0);
+	shelf_assert_file(&k, one, 23, 0, 10 * MIB);
+	shelf_assert_file(&k, two, 24, 0, 10 * MIB);
+	crash(&k);
+	shelf_assert_file(&k, two, 24, 5 * MIB + 5000, 1000);
+	here = shelf_here(&k, 1);
+	assert_int_equal(segstore_hold(k.f->ss, k.rows[0].id, &held), 0);
+	assert_int_equal(segstore_give_back_strays(k.f->ss), 0);
+	assert_true(segment_exists(k.f, k.rows[0].id));
+	assert_true(shelf_here(&k, 1) == here);
+	segstore_let_go(k.f->ss, held);
+	assert_int_equal(segstore_give_back_strays(k.f->ss), 0);
+	assert_false(segment_exists(k.f, k.rows[0].id));
+	assert_true(disk_usage(&k) <= pieces_bytes(k.rows[1].size, here) + MIB / 2);
+	k.requests = 0;
+	shelf_assert_file(&k, two, 24, 5 * MIB + 5000, 1000);
+	assert_int_equal(k.requests, 0);
+	shelf_assert_file(&k, one, 23, 0, 10 * MIB);
+	shelf_clear(&k);
+}
+
 /* A piece in the middle is read, comes from the store, and the process ends: is all that was read then right in the next run? */
 static void
 crash_after_one_piece_came(struct shelf_store *k, uint64_t ino, uint64_t seed)
@@ -414,6 +492,8 @@ main(void)
 		TEST(readers_of_the_same_piece_share_one_request_and_all_wait_a_bounded_time),
 		TEST(an_error_of_the_store_is_eio_for_who_reads_and_passes),
 		TEST(pieces_that_were_flushed_survive_a_crash_and_others_come_again),
+		TEST(pieces_that_came_just_before_a_crash_take_no_space_on_the_disk_after_it),
+		TEST(what_came_since_the_crash_or_is_in_use_stays_when_what_it_left_goes),
 		TEST(a_segment_that_was_dropped_and_came_back_in_part_is_not_taken_for_whole_after_a_crash),
 		TEST(a_segment_whose_file_vanished_and_came_back_in_part_is_not_taken_for_whole_after_a_crash),
 		TEST(a_segment_of_which_all_pieces_came_is_whole_if_it_is_what_it_should_be),
