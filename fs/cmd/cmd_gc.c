@@ -99,6 +99,9 @@ print_answer(const json_t *a)
 	print_count(kept, "waiting", "perhaps of a push that is under way; deleted after a week, or with --now");
 	if (json_is_true(json_object_get(a, "gave_way")))
 		printf("Other devices were syncing all the time; the rest is left for another time.\n");
+	if (json_is_true(json_object_get(a, "crowded")))
+		printf("The store has more objects that no commit is known to name than are looked at in one run; the rest is left for "
+		    "another time.\n");
 }
 
 static int

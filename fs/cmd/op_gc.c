@@ -45,11 +45,11 @@ answer(const struct collecting *c)
 {
 	const struct gc_report *r = &c->report;
 
-	return json_pack("{s:b, s:b, s:I, s:o, s:{s:o, s:o, s:o, s:o, s:o}, s:o, s:{s:o, s:o, s:o}, s:b}", "ok", 1, "dry_run",
+	return json_pack("{s:b, s:b, s:I, s:o, s:{s:o, s:o, s:o, s:o, s:o}, s:o, s:{s:o, s:o, s:o}, s:b, s:b}", "ok", 1, "dry_run",
 	    c->o.dry_run, "keep_seconds", (json_int_t)r->keep_s, "store", count(&r->store), "freed", "dead", count(&r->dead),
 	    "orphans", count(&r->orphans), "bases", count(&r->bases), "boxes", count(&r->boxes), "leftovers", count(&r->leftovers), "moved", count(&r->moved),
 	    "kept", "history", count(&r->history), "sparse", count(&r->sparse), "waiting", count(&r->waiting), "gave_way",
-	    r->gave_way);
+	    r->gave_way, "crowded", r->crowded);
 }
 
 json_t *

@@ -3,7 +3,8 @@
  * in segments, bases that others have superseded, and what crashed pushes left behind.  snugfs-design(7), GARBAGE, says by which
  * rules, and why a collector takes nothing from anybody.
  *
- * MEMORY: some 100 bytes for each segment that is pointed into, and for each object that is not known.  Uses sync.h.
+ * MEMORY: some 100 bytes for each segment that is pointed into, and some 300 for each object that is not known, up to
+ * GC_STRANGERS_MAX.  Uses sync.h.
  */
 #ifndef SNUGFS_GC_H
 #define SNUGFS_GC_H
@@ -11,6 +12,8 @@
 #include "sync.h"
 
 #define GC_KEEP_DEFAULT_S (30 * 86400)
+/* Objects that no row here knows: what the store shows besides these is for another run.  A store may invent any number of names. */
+#define GC_STRANGERS_MAX 32768u
 #define GC_KEEP_MAX_S (INT64_C(100) * 365 * 86400)
 
 struct gc_options {
@@ -41,6 +44,7 @@ struct gc_report {
 	struct gc_count waiting;   /* perhaps orphans: too young to say */
 	uint64_t keep_s;
 	bool gave_way;             /* others committed all the time: the rest is for another day */
+	bool crowded;              /* the store shows more than GC_STRANGERS_MAX that nobody here knows: the rest is for another run */
 	char why[512];             /* after a failure: a sentence without a full stop, or "" */
 };
 

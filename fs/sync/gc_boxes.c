@@ -55,13 +55,13 @@ list_one(void *ctx, const char *name, uint64_t size)
 	meta_unlock(v->meta);
 	if (naming == NAMED_BY_EPOCH || naming == NAMED_BY_GUEST)
 		return 0;
-	if ((err = gc_stranger_add(g, n.random, &t)) != 0)
+	if ((err = gc_step(g, 0, 0, "key boxes")) != 0 || (err = gc_stranger_add(g, n.random, &t)) != 0 || t == NULL)
 		return err;
 	t->seq = t->earlier ? t->seq : next;
 	t->epoch = (uint32_t)n.number;
 	t->listed = t->box = true;
 	t->size = size;
-	return gc_step(g, 0, 0, "key boxes");
+	return 0;
 }
 
 err_t

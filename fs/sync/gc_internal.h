@@ -66,8 +66,9 @@ struct gc {
 	bool unread;     /* what commits up to this one name is not known: the device began with a base */
 	uint64_t unread_seq;
 	uint8_t unread_hash[32];
-	struct gc_stranger *strangers;
+	struct gc_stranger *strangers; /* at most GC_STRANGERS_MAX */
 	/* of this run */
+	bool crowded;    /* there are more strangers */
 	struct gc_uses uses;
 	struct gc_ids dead;   /* to be dropped */
 	struct gc_ids sparse; /* to be emptied */
@@ -79,6 +80,7 @@ MUST_CHECK err_t gc_state_load(struct gc *g);
 MUST_CHECK err_t gc_state_save(struct gc *g);
 void gc_clear(struct gc *g);
 struct gc_stranger *gc_stranger_find(struct gc *g, const uint8_t name[static SEGMENT_NAME_LEN]);
+/* *out: NULL if there are so many already that this one is for another run. */
 MUST_CHECK err_t gc_stranger_add(struct gc *g, const uint8_t name[static SEGMENT_NAME_LEN], struct gc_stranger **out);
 void gc_stranger_remove(struct gc *g, struct gc_stranger *t);
 /* Makes room for one more element of len bytes. */

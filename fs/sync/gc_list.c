@@ -37,7 +37,7 @@ list_one(void *ctx, const char *name, uint64_t size)
 	meta_unlock(m);
 	if (err != -ENOENT)
 		return err;
-	if ((err = gc_stranger_add(g, n.random, &t)) != 0)
+	if ((err = gc_stranger_add(g, n.random, &t)) != 0 || t == NULL)
 		return err;
 	t->listed = true;
 	t->size = size;
@@ -295,29 +295,40 @@ forget_known(struct gc *g)
 	return err;
 }
 
+static err_t
+judge(struct gc *g, const struct gc_stranger *t)
+{
+	bool orphan = wants_verdict(g, t) && (!g->unread || gc_is_over(g, t->since));
+	struct gc_count *c = orphan ? &g->r->orphans : &g->r->waiting;
+
+	c->objects++;
+	c->bytes += t->size;
+	return orphan ? gc_names_add(&g->orphans, t->name) : 0;
+}
+
 err_t
 gc_find_orphans(struct gc *g)
 {
 	struct gc_stranger *t, *next;
-	bool read = false;
+	bool unread = g->unread, read = false;
+	uint64_t seq = g->unread_seq;
+	uint8_t hash[sizeof(g->unread_hash)];
 	err_t err = forget_known(g);
 
+	memcpy(hash, g->unread_hash, sizeof(hash));
 	HASH_ITER (hh, g->strangers, t, next)
 		read = read || wants_verdict(g, t);
 	if (err != 0 || (read && g->unread && (err = read_older(g)) != 0))
 		return err;
-	HASH_ITER (hh, g->strangers, t, next) {
-		if (t->part || t->doomed || t->box)
-			continue;
-		if (wants_verdict(g, t) && (!g->unread || gc_is_over(g, t->since))) {
-			if ((err = gc_names_add(&g->orphans, t->name)) != 0)
-				return err;
-			g->r->orphans.objects++;
-			g->r->orphans.bytes += t->size;
-		} else {
-			g->r->waiting.objects++;
-			g->r->waiting.bytes += t->size;
-		}
-	}
-	return 0;
+	HASH_ITER (hh, g->strangers, t, next)
+		if (err == 0 && !t->part && !t->doomed && !t->box)
+			err = judge(g, t);
+	g->r->crowded = g->crowded;
+	if (!g->crowded)
+		return err;
+	/* What found no room may be history, too: another run looks it up in the same commits. */
+	g->unread = unread;
+	g->unread_seq = seq;
+	memcpy(g->unread_hash, hash, sizeof(hash));
+	return err;
 }

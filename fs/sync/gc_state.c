@@ -35,7 +35,9 @@ gc_stranger_add(struct gc *g, const uint8_t name[static SEGMENT_NAME_LEN], struc
 {
 	struct gc_stranger *t = gc_stranger_find(g, name);
 
-	if (t == NULL) {
+	if (t == NULL && HASH_COUNT(g->strangers) >= GC_STRANGERS_MAX) {
+		g->crowded = true;
+	} else if (t == NULL) {
 		t = calloc(1, sizeof(*t));
 		if (t == NULL)
 			return -ENOMEM;
@@ -177,6 +179,8 @@ get_strangers(struct gc *g, struct cursor *c)
 		    (err = cbor_get_bytes_exact(c, name, sizeof(name))) != 0 || (err = cbor_get_uint(c, &since)) != 0 ||
 		    (fields == 3 && (err = cbor_get_uint(c, &seq)) != 0) || (err = gc_stranger_add(g, name, &t)) != 0)
 			return err;
+		if (t == NULL)
+			continue;
 		t->since = since;
 		t->seq = seq;
 		t->box = fields == 3;

@@ -659,6 +659,103 @@ a_device_that_began_with_a_base_knows_history_from_orphans(void **state)
 	assert_store_is_whole(f, &f->a);
 }
 
+/* A store that shows so many objects that nobody has ever put there, before those that it has. */
+#define INVENTED (GC_STRANGERS_MAX + 100)
+
+static struct store_ops lying;
+static const struct store_ops *honest;
+
+static err_t
+list_inventions(struct store *s, const char *prefix, store_item_fn *fn, void *ctx)
+{
+	err_t err = 0;
+
+	for (unsigned k = 0; err == 0 && strcmp(prefix, "s/") == 0 && k < INVENTED; k++) {
+		char name[CHAIN_NAME_MAX];
+
+		snprintf(name, sizeof(name), "s/ab/ab%030x", k);
+		err = fn(ctx, &(struct store_item){ .name = name, .size = 4096 });
+	}
+	return err != 0 ? err : honest->list(s, prefix, fn, ctx);
+}
+
+static void
+begin_to_lie(struct side *s)
+{
+	honest = s->fault->ops;
+	lying = *honest;
+	lying.list = list_inventions;
+	s->fault->ops = &lying;
+}
+
+static void
+end_lying(struct side *s)
+{
+	s->fault->ops = honest;
+}
+
+static unsigned
+count_strangers(struct side *s)
+{
+	struct gc g = { .s = s->sync };
+	unsigned count;
+
+	assert_int_equal(gc_state_load(&g), 0);
+	count = HASH_COUNT(g.strangers);
+	gc_clear(&g);
+	return count;
+}
+
+static void
+a_store_that_invents_objects_without_end_takes_no_more_memory_than_for_some(void **state)
+{
+	struct fixture *f = *state;
+	struct gc_report r;
+
+	make_text(&f->a, "file", "text");
+	sync_ok(&f->a);
+	begin_to_lie(&f->a);
+	for (int k = 0; k < 2; k++) {
+		r = collect_ok(&f->a, 30 * DAY_S, false);
+		assert_true(r.crowded);
+		assert_int_equal(r.store.objects, INVENTED + 1);
+		assert_int_equal(r.waiting.objects, GC_STRANGERS_MAX);
+		assert_int_equal(count_strangers(&f->a), GC_STRANGERS_MAX);
+	}
+	end_lying(&f->a);
+	r = collect_ok(&f->a, 30 * DAY_S, false);
+	assert_false(r.crowded);
+	assert_int_equal(r.waiting.objects, 0);
+	assert_int_equal(count_strangers(&f->a), 0);
+}
+
+static void
+what_found_no_room_among_inventions_is_known_from_orphans_by_another_run(void **state)
+{
+	struct fixture *f = *state;
+	struct gc_report r;
+
+	make_random(&f->a, INODE_ROOT, "goes", 300000);
+	sync_ok(&f->a);
+	make_text(&f->a, "stays", "text");
+	sync_ok(&f->a);
+	remove_file(&f->a, "goes");
+	make_text(&f->a, "more", "more");
+	f->a.v->tail_size += 64 << 20;
+	sync_ok(&f->a);
+	assert_int_equal(count_objects(f, "b"), 1);
+	join_side(f, &f->b);
+	begin_to_lie(&f->b);
+	r = collect_ok(&f->b, 30 * DAY_S, true);
+	assert_true(r.crowded);
+	assert_int_equal(r.orphans.objects, GC_STRANGERS_MAX);
+	assert_int_equal(r.history.objects, 0);
+	end_lying(&f->b);
+	assert_int_equal(collect_ok(&f->b, 30 * DAY_S, true).orphans.objects, 0);
+	assert_int_equal(collect_ok(&f->b, 30 * DAY_S, true).history.objects, 1);
+	assert_store_is_whole(f, &f->a);
+}
+
 /* Stops a collection at its nth request for good, starts again, and looks whether all is well. */
 static bool
 cut_short(struct fixture *f, enum store_fault_kind kind, unsigned n)
@@ -825,6 +922,8 @@ main(void)
 		TEST(of_bases_the_newest_stay_and_who_joins_needs_no_other),
 		TEST(a_key_box_that_no_statement_names_goes_when_nobody_can_name_it_any_more),
 		TEST(a_device_that_began_with_a_base_knows_history_from_orphans),
+		TEST(a_store_that_invents_objects_without_end_takes_no_more_memory_than_for_some),
+		TEST(what_found_no_room_among_inventions_is_known_from_orphans_by_another_run),
 		TEST(a_collection_that_is_cut_short_anywhere_loses_nothing_and_leaves_nothing),
 		TEST(devices_that_do_anything_and_collect_at_any_time_lose_nothing),
 		TEST(how_long_history_is_kept_is_remembered),
