@@ -211,6 +211,22 @@ write_at(struct side *s, uint64_t ino, uint64_t off, const void *data, size_t le
 	assert_int_equal(vfs_write(s->fs, ino, off, data, len, false), 0);
 }
 
+void
+write_anew(struct side *s, uint64_t ino, const char *text)
+{
+	struct stat st = { .st_size = 0 };
+
+	assert_int_equal(vfs_setattr(s->fs, ino, &st, VFS_SET_SIZE, &st), 0);
+	write_at(s, ino, 0, text, strlen(text));
+	sync_ok(s);
+}
+
+void
+remove_file(struct side *s, const char *name)
+{
+	assert_int_equal(vfs_unlink(s->fs, INODE_ROOT, name), 0);
+}
+
 uint64_t
 make_file(struct side *s, uint64_t parent, const char *name, const void *data, size_t len)
 {

@@ -61,6 +61,10 @@ uint64_t make_dir(struct side *s, uint64_t parent, const char *name);
 /* 0: no such name. */
 uint64_t lookup(struct side *s, uint64_t parent, const char *name);
 void write_at(struct side *s, uint64_t ino, uint64_t off, const void *data, size_t len);
+/* Cut to nothing first, and synced. */
+void write_anew(struct side *s, uint64_t ino, const char *text);
+/* From the root. */
+void remove_file(struct side *s, const char *name);
 uint64_t make_file(struct side *s, uint64_t parent, const char *name, const void *data, size_t len);
 uint64_t make_text(struct side *s, const char *name, const char *text);
 uint64_t make_random(struct side *s, uint64_t parent, const char *name, size_t len);
