@@ -128,22 +128,6 @@ without_a_thread_there_is_the_state_and_a_sentence_for_the_rest(void **state)
 	control_finish(p->control, NULL);
 }
 
-static void
-without_a_thread_the_end_is_heard(void **state)
-{
-	const struct place *p = *state;
-	int fd;
-
-	let_no_thread_start();
-	fd = ask(p, "await-end");
-	assert_ok(fd);
-	control_quiesce(p->control);
-	control_stop(p->control);
-	control_finish(p->control, NULL);
-	assert_ok(fd);
-	close(fd);
-}
-
 /* Its unmounting failed. */
 static void
 go_away_before_the_end(const struct place *p)
@@ -160,6 +144,7 @@ assert_end_is_heard(const struct place *p)
 	int fd = ask(p, "await-end");
 
 	assert_ok(fd);
+	control_quiesce(p->control);
 	control_stop(p->control);
 	control_finish(p->control, NULL);
 	assert_ok(fd);
@@ -167,26 +152,32 @@ assert_end_is_heard(const struct place *p)
 }
 
 static void
-who_tries_again_and_again_to_unmount_is_heard_each_time(void **state)
+without_a_thread_the_end_is_heard(void **state)
 {
-	const struct place *p = *state;
+	let_no_thread_start();
+	assert_end_is_heard(*state);
+}
 
-	for (int i = 0; i < 100; i++)
+static void
+assert_heard_after(const struct place *p, int tries)
+{
+	for (int i = 0; i < tries; i++)
 		go_away_before_the_end(p);
 	assert_asked(p, "status", NULL);
 	assert_end_is_heard(p);
 }
 
 static void
+who_tries_again_and_again_to_unmount_is_heard_each_time(void **state)
+{
+	assert_heard_after(*state, 100);
+}
+
+static void
 without_a_thread_who_tries_again_to_unmount_is_heard(void **state)
 {
-	const struct place *p = *state;
-
 	let_no_thread_start();
-	for (int i = 0; i < 3; i++)
-		go_away_before_the_end(p);
-	assert_asked(p, "status", NULL);
-	assert_end_is_heard(p);
+	assert_heard_after(*state, 3);
 }
 
 static void
