@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "content_internal.h" /* that a cut goes in steps can't be asked for otherwise */
 #include "depot.h"
 
 const struct vault_unlock WORK_PLAIN = {.plain = true};
@@ -39,7 +38,6 @@ work_open(struct work *w)
 
 	if (e)
 		return e;
-	w->vault->content->step = 1; /* chunk by chunk */
 	e = w->remote->attach(w);
 	if (!e && !w->in_background)
 		e = meta_stop(w->vault->meta);
