@@ -2,10 +2,11 @@
  * control.h: the daemon's socket DIR/control: one request and one answer a connection, each a line of JSON.
  *
  * The socket has mode 0600 in a folder of mode 0700, and only the same user and root are answered (SO_PEERCRED).  Requests
- * are bounded in size, number and time; those beyond it, or beyond what there can be threads for, are refused with a sentence, but
- * for "status" and "await-end".  A request is an object with "op"; an answer has "ok", and with "ok": false "text",
- * a sentence.  Before the answer there may be lines that say how far it is: objects without "ok".  The operation "await-end" is answered by
- * this module, twice: at once, and when the daemon has ended all its work; its connection then ends with the process.
+ * are bounded in size, number and time.  Where there can be no thread more, "status" and "await-end" are answered all the same,
+ * one after the other, and the rest is refused with a sentence; while one of these awaits the end, others are closed.  A request
+ * is an object with "op"; an answer has "ok", and with "ok": false "text", a sentence.  Before the answer there may be lines that
+ * say how far it is: objects without "ok".  The operation "await-end" is answered by this module, twice: at once, and when the
+ * daemon has ended all its work; its connection then ends with the process.
  *
  * Uses jansson, whose type json_t appears here since requests are what this module is about.
  */
