@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "log.h"
 #include "pieces.h"
 
 err_t
@@ -107,6 +109,24 @@ cache_shrink(const struct cache_place *p, uint64_t limit, uint64_t target, uint6
 	for (size_t k = 0; k < count; k++)
 		*busy_out |= !v[k].done;
 	return e;
+}
+
+bool
+cache_make_room(const struct cache_place *p, uint64_t len)
+{
+	struct cache_usage u = {0};
+	uint64_t freed = 0;
+	bool busy;
+	err_t e = cache_usage(p, &u);
+
+	if (!e && u.cached) {
+		uint64_t target = u.cached > len ? u.cached - len : 0;
+
+		e = cache_shrink(p, target, target, &freed, &busy);
+	}
+	if (e)
+		log_warn("what is cached can't be given up for what is read: %s", strerror(-e));
+	return freed != 0;
 }
 
 err_t

@@ -11,6 +11,7 @@
 
 #define INTERVAL_MS 5000
 #define RETRY_ROUNDS 6u /* rounds between tries to bring what is pinned, after one that failed */
+#define ROOM_MORE (UINT64_C(16) << 20) /* on a full disk so much more goes than is needed: each time is a commit */
 #define AHEAD_SLACK (UINT64_C(16) << 20) /* so far above the limit nothing comes that nobody has asked for */
 
 struct cache {
@@ -52,6 +53,15 @@ on_brought(void *ctx)
 	pthread_mutex_unlock(&c->lock);
 	if (far_above)
 		fetcher_hold_ahead(content_fetcher(c->place.content), true);
+}
+
+/* The fetcher's: the disk is full, and somebody reads. */
+static bool
+on_full(void *ctx, uint64_t len)
+{
+	struct cache *c = ctx;
+
+	return cache_make_room(&c->place, len + ROOM_MORE);
 }
 
 static void
@@ -236,6 +246,7 @@ cache_start(const struct cache_place *p, struct cache **out)
 	if (failed)
 		return -failed;
 	fetcher_set_brought(content_fetcher(p->content), on_brought, c);
+	fetcher_set_room(content_fetcher(p->content), on_full, c);
 	*out = STEAL(c);
 	return 0;
 }
@@ -270,6 +281,7 @@ cache_stop(struct cache *c)
 	pthread_mutex_unlock(&c->lock);
 	pthread_join(c->thread, NULL);
 	fetcher_set_brought(content_fetcher(c->place.content), NULL, NULL);
+	fetcher_set_room(content_fetcher(c->place.content), NULL, NULL);
 	warn_if(segstore_save_pieces(content_segments(c->place.content)), "what came from the store could not be saved");
 	pthread_cond_destroy(&c->wake);
 	pthread_mutex_destroy(&c->lock);

@@ -151,7 +151,7 @@ transfer(struct fetcher *f, const struct job *j, fetcher_source_fn *fn, void *ct
 		if (!e)
 			memset(rest, 0, missing);
 	}
-	return e ? e : segstore_put_pieces(f->ss, j->row.id, off, b->data, len, ahead);
+	return e ? e : fetcher_keep(f, j, off, b->data, len, ahead);
 }
 
 /* [lock, given up meanwhile] */
@@ -425,8 +425,8 @@ get_row(struct fetcher *f, uint64_t seg, struct segment *out)
 	return e == -ENOENT ? -ENODATA : e;
 }
 
-err_t
-fetcher_bring(struct fetcher *f, uint64_t seg, uint64_t off, uint64_t len, bool anew)
+static err_t
+bring(struct fetcher *f, uint64_t seg, uint64_t off, uint64_t len, bool anew)
 {
 	struct segment row;
 	err_t e = get_row(f, seg, &row);
@@ -461,6 +461,15 @@ fetcher_bring(struct fetcher *f, uint64_t seg, uint64_t off, uint64_t len, bool 
 	pthread_mutex_unlock(&f->lock);
 	interrupt_listen(NULL, NULL);
 	return e;
+}
+
+err_t
+fetcher_bring(struct fetcher *f, uint64_t seg, uint64_t off, uint64_t len, bool anew)
+{
+	err_t e = bring(f, seg, off, len, anew);
+
+	/* It was coming ahead, and nobody was waiting yet when the disk turned out to be full. */
+	return is_full(e) ? bring(f, seg, off, len, anew) : e;
 }
 
 err_t

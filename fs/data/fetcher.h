@@ -41,10 +41,17 @@ typedef void fetcher_brought_fn(void *ctx);
 void fetcher_set_brought(struct fetcher *f, fetcher_brought_fn *fn, void *ctx);
 
 /*
+ * Who is asked for room on a full disk for what a reader waits for: so many bytes; true: some was made.  Called without any lock, by any
+ * thread.  fn NULL: nobody; returns when it is not running.
+ */
+typedef bool fetcher_room_fn(void *ctx, uint64_t len);
+void fetcher_set_room(struct fetcher *f, fetcher_room_fn *fn, void *ctx);
+
+/*
  * Brings what is missing of [off, off + len) of a segment; anew: what is there, too, since it does not authenticate.  Waits;
  * not with any lock held that a file operation wants.  -ENODATA: there is no such segment, or only on a computer that never sent
  * it; -EAGAIN: the store is out of reach, or silent for too long; -EINTR: nobody wants it any more (interrupt.h), it comes all the
- * same; the disk's errors.
+ * same; the disk's errors.  Who holds the segment (segstore_hold) gets no error where the disk takes no more: the pieces are lent to him.
  */
 MUST_CHECK err_t fetcher_bring(struct fetcher *f, uint64_t seg, uint64_t off, uint64_t len, bool anew);
 /* The same for pieces, with the lowest priority, in portions. */

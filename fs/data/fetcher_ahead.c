@@ -115,7 +115,7 @@ stream_plan(struct fetcher *f, struct stream *s, uint64_t piece_len, struct plan
 	if (s->window > most)
 		s->window = most;
 	unit = s->window / 2 < unit_most ? s->window / 2 : unit_most;
-	if (f->held || s->planning || s->ahead + unit > s->window)
+	if (f->held || f->full || s->planning || s->ahead + unit > s->window)
 		return;
 	*out = (struct plan){s->front_seg, s->front_piece, s->window - s->ahead, unit, 0};
 	s->planning = true;

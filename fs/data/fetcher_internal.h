@@ -2,10 +2,12 @@
  * fetcher_internal.h: what fetcher*.c share, and nobody else.
  *
  *   fetcher.c        jobs, threads, waiters         fetcher_ahead.c   what is to come next
+ *   fetcher_keep.c   where what has come is kept
  */
 #ifndef SNUGFS_FETCHER_INTERNAL_H
 #define SNUGFS_FETCHER_INTERNAL_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 
@@ -36,7 +38,7 @@ struct waiter {
 	uint64_t mask; /* still to come */
 	err_t err;
 	bool called;   /* interrupt.h */
-	struct fetcher *fetcher;
+	struct fetcher *fetcher; /* NULL: nobody reads, and nothing is to go for him */
 	struct waiter *prev;
 	struct waiter *next;
 };
@@ -66,7 +68,10 @@ struct fetcher {
 	void *source_ctx;
 	fetcher_brought_fn *brought;
 	void *brought_ctx;
-	unsigned telling;       /* calls of it that are under way */
+	fetcher_room_fn *room;
+	void *room_ctx;
+	unsigned telling;       /* calls of the two that are under way */
+	bool full;              /* the disk took no more, when something was last to be put there */
 	unsigned limit_ms;
 	bool stopping;
 	bool held;              /* nothing ahead */
@@ -92,6 +97,15 @@ fetcher_transfer_max(const struct fetcher *f)
 
 /* [lock] Jobs for those of the pieces that no job is about yet, in order.  -ENOMEM, -EBUSY: there are too many. */
 MUST_CHECK err_t fetcher_enqueue(struct fetcher *f, const struct segment *row, uint64_t mask, enum urgency urgency);
+
+static inline bool
+is_full(err_t e)
+{
+	return e == -ENOSPC || e == -EDQUOT;
+}
+
+/* Puts a job's bytes on the disk; if that does not work and somebody reads them, room is made, or they are lent to him.  Not with the lock. */
+MUST_CHECK err_t fetcher_keep(struct fetcher *f, const struct job *j, uint64_t off, const uint8_t *data, size_t len, bool ahead);
 
 /*
  * Pieces were asked for, or ones that came ahead were read for the first time.  Not with the lock.

@@ -379,7 +379,7 @@ segstore_read(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uin
 	err_t e = open_here(ss, seg, off, len, &p, &f);
 
 	if (e)
-		return e;
+		return e == -ENODATA ? segstore_read_lent(ss, seg, off, len, out) : e;
 	e = disk_pread(segfile_fd(f), out, len, off);
 	return close_here(ss, p, f, off, len, e);
 }
@@ -405,6 +405,12 @@ segstore_read_blocks(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t l
 	err_t e = open_here(ss, seg, off, len, &p, &f);
 
 	assert((uintptr_t)buf % SEGSTORE_BLOCK_LEN == 0);
+	if (e == -ENODATA) {
+		e = segstore_read_lent(ss, seg, off, len, buf);
+		if (!e)
+			*at_out = buf;
+		return e;
+	}
 	if (e)
 		return e;
 	e = len < SEGSTORE_DIRECT_MIN ? -EINVAL : read_direct(ss, f, off, len, buf, at_out);

@@ -152,6 +152,11 @@ MUST_CHECK err_t segstore_missing(struct segstore *ss, uint64_t seg, uint64_t ma
  */
 MUST_CHECK err_t segstore_put_pieces(struct segstore *ss, uint64_t seg, uint64_t off, const uint8_t *data, size_t len,
     bool ahead);
+/*
+ * For pieces that the disk has no room for: somebody holds the segment, and reads them from memory until nobody uses it any more.
+ * They are not here: neither missing() nor the counts know of them.  -ENOSPC: nobody holds it, or too much is lent; -EINVAL as above.
+ */
+MUST_CHECK err_t segstore_lend_pieces(struct segstore *ss, uint64_t seg, uint64_t off, const uint8_t *data, size_t len);
 /* Who is told when the first bytes are read of pieces that came ahead; with a file's lock held, perhaps. */
 typedef void segstore_ahead_fn(void *ctx, uint64_t seg, uint64_t mask);
 void segstore_set_on_ahead(struct segstore *ss, segstore_ahead_fn *fn, void *ctx);

@@ -50,6 +50,14 @@ struct hot {
 	UT_hash_handle hh;
 };
 
+/* Pieces that are in memory alone, for those who use their part. */
+struct lent {
+	uint64_t off;
+	size_t len;
+	struct lent *next;
+	uint8_t data[];
+};
+
 /* What is here of a settled segment (or that it is a hot one). */
 struct part {
 	uint64_t seg;
@@ -69,6 +77,8 @@ struct part {
 	uint64_t ahead;  /* ... that came before anybody wanted them, and that nobody has read yet */
 	uint64_t puts;   /* moves on with every piece that is put */
 	uint64_t used;   /* when it was last read, in segstore's ticks; 0: not in this run */
+	struct lent *lent;    /* none without users; what is in the list stays as it is */
+	uint64_t lent_pieces; /* ... that it has */
 	UT_hash_handle hh;
 };
 
@@ -107,6 +117,7 @@ struct segstore {
 	size_t parts_next; /* when there are so many, some may go */
 	uint64_t tick;
 	uint64_t brought; /* bytes of pieces that were put, in this run */
+	size_t lent_len;  /* bytes of all that is lent */
 	pthread_cond_t pieces_moved;
 	segstore_ahead_fn *on_ahead;
 	void *on_ahead_ctx;
@@ -160,6 +171,9 @@ MUST_CHECK err_t segstore_begin_read(struct segstore *ss, uint64_t seg, uint64_t
 void segstore_end_read(struct segstore *ss, struct part *p);
 /* [between the two] The file has not what it should: it was removed or cut behind our back. */
 void segstore_lost(struct segstore *ss, struct part *p, uint64_t off, uint32_t len);
+/* segstore_lent.c.  segstore_read, where some is in memory alone.  -ENODATA: not all of it is here even so. */
+MUST_CHECK err_t segstore_read_lent(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *out);
+void segstore_drop_lent(struct segstore *ss, struct part *p); /* [pieces_lock] */
 /* The row is gone. */
 void segstore_forget_part(struct segstore *ss, uint64_t seg);
 void segstore_free_parts(struct segstore *ss);

@@ -122,7 +122,9 @@ segstore_lock_part(struct segstore *ss, uint64_t seg, struct part **out)
 void
 segstore_leave_part(struct segstore *ss, struct part *p)
 {
-	if (--p->users == 0 && p->removed)
+	if (--p->users == 0)
+		segstore_drop_lent(ss, p);
+	if (p->users == 0 && p->removed)
 		free(p);
 	pthread_cond_broadcast(&ss->pieces_moved);
 }

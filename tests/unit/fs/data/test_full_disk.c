@@ -1,0 +1,162 @@
+/* test_full_disk.c: what only the store has is read on a disk that has no room for it. */
+#include "cache.h"
+#include "fetcher_steps.h"
+
+#include <unistd.h>
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+/* Segments have so much room, and no more. */
+struct small_disk {
+	const struct fixture *f;
+	uint64_t room;
+	unsigned refused;
+};
+
+static uint64_t
+taken(const struct fixture *f)
+{
+	uint64_t bytes;
+
+	assert_int_equal(segstore_usage(f->ss, &bytes), 0);
+	return bytes;
+}
+
+static err_t
+refuse(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	struct small_disk *d = ctx;
+
+	(void)fd, (void)name, (void)data, (void)off;
+	if (strcmp(operation, "pwrite") != 0 || taken(d->f) + len <= d->room)
+		return 0;
+	d->refused++;
+	return -ENOSPC;
+}
+
+/* A file that is here and one that is not, and a disk on which there is hardly room for more. */
+struct scene {
+	struct shelf_store k;
+	struct cache_place p;
+	struct cache *cache;
+	struct small_disk disk;
+	uint64_t here;
+	uint64_t away;
+};
+
+static void
+begin(struct fixture *f, struct scene *s, bool pinned)
+{
+	memset(s, 0, sizeof(*s));
+	shelf_open(f, &s->k);
+	s->away = shelf_file(&s->k, 6 * MIB, 2);
+	shelf_evict(&s->k);
+	s->here = shelf_file(&s->k, 10 * MIB, 1);
+	assert_int_equal(meta_sync(f->meta), 0);
+	s->p = (struct cache_place){.content = f->c, .meta = f->meta};
+	if (pinned)
+		assert_int_equal(cache_pin(f->meta, s->here), 0);
+	assert_int_equal(cache_start(&s->p, &s->cache), 0);
+	s->disk = (struct small_disk){f, taken(f) + MIB / 2, 0};
+	disk_watch(refuse, &s->disk);
+}
+
+static void
+end(struct scene *s)
+{
+	assert_true(s->disk.refused > 0);
+	disk_watch(NULL, NULL);
+	cache_stop(s->cache);
+	shelf_clear(&s->k);
+}
+
+static void
+what_is_cached_goes_when_the_disk_is_full_and_something_else_is_read(void **state)
+{
+	struct scene s;
+
+	begin(*state, &s, false);
+	for (unsigned n = 0; n < 6; n++)
+		shelf_assert_file(&s.k, s.away, 2, n * MIB, MIB);
+	assert_true(shelf_here(&s.k, 0) == pieces_all(s.k.rows[0].size));
+	assert_true(shelf_here(&s.k, 1) != pieces_all(s.k.rows[1].size));
+	assert_true(taken(*state) <= s.disk.room);
+	shelf_assert_file(&s.k, s.here, 1, 0, 10 * MIB);
+	end(&s);
+}
+
+static void
+where_nothing_may_go_a_file_is_read_all_the_same_and_not_kept(void **state)
+{
+	struct scene s;
+
+	begin(*state, &s, true);
+	shelf_assert_file(&s.k, s.away, 2, MIB + 5000, 2000);
+	shelf_assert_file(&s.k, s.away, 2, 0, 6 * MIB);
+	assert_int_equal(shelf_here(&s.k, 0), 0);
+	assert_true(shelf_here(&s.k, 1) == pieces_all(s.k.rows[1].size));
+	s.k.requests = 0;
+	shelf_assert_file(&s.k, s.here, 1, 0, 10 * MIB);
+	assert_int_equal(s.k.requests, 0);
+	end(&s);
+}
+
+static void
+a_read_is_answered_partly_from_the_disk_and_partly_from_memory(void **state)
+{
+	struct scene s;
+
+	begin(*state, &s, true);
+	s.disk.room += 2 * MIB;
+	shelf_assert_file(&s.k, s.away, 2, 2 * MIB + 5000, 2000);
+	assert_true(shelf_here(&s.k, 0) != 0);
+	shelf_assert_file(&s.k, s.away, 2, MIB, 4 * MIB);
+	end(&s);
+}
+
+static void
+several_read_at_once_on_a_full_disk(void **state)
+{
+	struct reader readers[6];
+	struct scene s;
+
+	begin(*state, &s, true);
+	for (unsigned n = 0; n < ARRAY_LEN(readers); n++) {
+		readers[n] = (struct reader){.k = &s.k, .ino = s.away, .off = n * (uint64_t)MIB + 1000};
+		assert_int_equal(pthread_create(&readers[n].thread, NULL, read_some, &readers[n]), 0);
+	}
+	for (unsigned n = 0; n < ARRAY_LEN(readers); n++) {
+		pthread_join(readers[n].thread, NULL);
+		assert_int_equal(readers[n].result, 0);
+	}
+	end(&s);
+}
+
+static void
+nothing_comes_ahead_that_the_disk_has_no_room_for(void **state)
+{
+	struct fetcher_stats stats;
+	struct scene s;
+
+	begin(*state, &s, true);
+	for (unsigned n = 0; n < 6; n++)
+		shelf_assert_file(&s.k, s.away, 2, n * MIB, MIB);
+	fetcher_stats(content_fetcher(s.k.f->c), &stats);
+	/* Each read brings the pieces that it touches, two in most cases. */
+	assert_true(stats.bytes + stats.failed * MIB <= 13 * MIB);
+	end(&s);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(what_is_cached_goes_when_the_disk_is_full_and_something_else_is_read),
+		TEST(where_nothing_may_go_a_file_is_read_all_the_same_and_not_kept),
+		TEST(a_read_is_answered_partly_from_the_disk_and_partly_from_memory),
+		TEST(several_read_at_once_on_a_full_disk),
+		TEST(nothing_comes_ahead_that_the_disk_has_no_room_for),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
