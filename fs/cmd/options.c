@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -330,6 +331,20 @@ list_options(const struct command *c, struct option out[static ARRAY_LEN(known_o
 	out[count] = (struct option){ NULL, 0, NULL, 0 };
 }
 
+/*
+ * The word that getopt_long(3) has refused.  With permuted arguments the one that was read stands right before optind; but of several
+ * short options in one word, like a long one that was given with one dash, the word is left only after its last letter.
+ */
+static const char *
+refused_word(int argc, char **argv)
+{
+	const char *before = optind > 0 && optind <= argc ? argv[optind - 1] : "";
+	size_t len = strlen(before);
+	bool is_inside = optopt > 0 && optopt <= UCHAR_MAX && (before[0] != '-' || len < 2 || (unsigned char)before[len - 1] != optopt);
+
+	return is_inside && optind < argc ? argv[optind] : before;
+}
+
 int
 options_parse(const struct command *c, int argc, char **argv, struct options *o, bool *help_out)
 {
@@ -352,9 +367,8 @@ options_parse(const struct command *c, int argc, char **argv, struct options *o,
 			*help_out = true;
 			return 0;
 		}
-		/* With permuted arguments the word that was just read stands right before optind. */
 		if (option == '?' || option == ':')
-			given = optind > 0 && optind <= argc ? argv[optind - 1] : given;
+			given = refused_word(argc, argv);
 		status = apply(c, option, given, o);
 		if (status != 0)
 			return status;

@@ -68,6 +68,13 @@ def test_wrong_usage_ends_with_2_and_a_hint(cli, args):
     assert list(cli.root.iterdir()) == [cli.home] and list(cli.home.iterdir()) == []
 
 
+@pytest.mark.parametrize("word", ["--sparkle", "-sparkle", "-s", "-fs"])
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_an_option_that_is_not_known_is_named_wherever_it_stands(cli, word, at):
+    words = ["mount", "folder", "--no-passphrase"]
+    assert f" knows no option {word}.\n" in cli.run(*words[:at], word, *words[at:], cwd=cli.root).stderr
+
+
 def test_an_unknown_mount_option_is_wrong_usage_and_named(cli):
     done = cli.run("up", cli.mp, "--no-passphrase", "-o", "noexec,sparkle")
     assert done.returncode == 2 and "sparkle" in done.stderr
