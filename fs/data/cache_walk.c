@@ -8,8 +8,6 @@
 #include "extents.h"
 #include "pieces.h"
 
-#define CHUNKS_AT_ONCE 256u /* so that the meta lock is not held for long */
-
 void
 cache_walk_clear(struct walk *w)
 {
@@ -76,8 +74,6 @@ add_chunk(struct meta *m, struct walk *w, const struct chunk *ch)
 struct chunk_walk {
 	struct meta *m;
 	struct walk *w;
-	uint64_t next; /* chunk */
-	unsigned left;
 };
 
 static err_t
@@ -86,28 +82,15 @@ walk_chunk(void *ctx, struct inode *i, struct chunk *ch)
 	struct chunk_walk *c = ctx;
 
 	(void)i;
-	if (!c->left--)
-		return -ECANCELED;
-	c->next = ch->no + 1;
 	return add_chunk(c->m, c->w, ch);
 }
 
 static err_t
 walk_file(struct meta *m, struct walk *w, uint64_t ino)
 {
-	struct chunk_walk c = {.m = m, .w = w};
-	err_t e = -ECANCELED;
+	struct chunk_walk c = {m, w};
+	err_t e = meta_chunk_scan_file(m, ino, walk_chunk, &c);
 
-	while (e == -ECANCELED) {
-		struct inode *i;
-
-		c.left = CHUNKS_AT_ONCE;
-		meta_lock(m);
-		e = meta_inode_get(m, ino, &i);
-		if (!e)
-			e = meta_chunk_scan(m, i, c.next, walk_chunk, &c);
-		meta_unlock(m);
-	}
 	return e == -ENOENT ? 0 : e;
 }
 

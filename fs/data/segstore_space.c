@@ -307,19 +307,13 @@ mark_chunk(void *ctx, struct inode *i, struct chunk *c)
 	return 0;
 }
 
+/* What is written meanwhile is seen or not: mark_live finds that it was. */
 static err_t
 mark_inodes(struct sweep *w, const uint64_t *inos, size_t count)
 {
 	for (size_t k = 0; k < count; k++) {
-		struct inode *i;
+		err_t e = meta_chunk_scan_file(w->ss->meta, inos[k], mark_chunk, w);
 
-		meta_lock(w->ss->meta);
-
-		err_t e = meta_inode_get(w->ss->meta, inos[k], &i);
-
-		if (!e)
-			e = meta_chunk_scan(w->ss->meta, i, 0, mark_chunk, w);
-		meta_unlock(w->ss->meta);
 		if (e && e != -ENOENT)
 			return e;
 	}
@@ -335,6 +329,7 @@ mark_live(struct sweep *w)
 	CLEANUP(free_ptr) uint64_t *removed = NULL;
 	size_t pending_count = 0, removed_count = 0;
 	struct meta_pending_summary before, after;
+	uint64_t moves;
 
 	meta_pending_summary(m, &before);
 
@@ -344,6 +339,7 @@ mark_live(struct sweep *w)
 	if (e)
 		return e;
 	meta_lock(m);
+	moves = meta_segment_moves(m);
 	e = meta_pending_inodes(m, &pending, &pending_count);
 	if (!e)
 		e = meta_inode_scan_removed(m, &removed, &removed_count);
@@ -355,7 +351,12 @@ mark_live(struct sweep *w)
 	if (e)
 		return e;
 	meta_pending_summary(m, &after);
-	return before.change == after.change ? 0 : -EAGAIN;
+	meta_lock(m);
+	/* Bytes that came into a file which had been looked at, or is not on the list, were there before, and are no change. */
+	if (before.change != after.change || moves != meta_segment_moves(m))
+		e = -EAGAIN;
+	meta_unlock(m);
+	return e;
 }
 
 static err_t

@@ -247,9 +247,7 @@ export_one(struct export *x, uint64_t ino)
 	const char *link;
 	err_t err, read_err = 0;
 
-	meta_lock(x->v->meta);
 	err = export_source_copy(x->v->meta, ino, &s);
-	meta_unlock(x->v->meta);
 	if (err != 0)
 		return err == -ENOENT && x->pending ? 0 : err; /* removed meanwhile */
 	link = S_ISDIR(s.i.mode) || s.i.nlink < 2 ? NULL : known_link(x, ino);

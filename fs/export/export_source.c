@@ -55,7 +55,7 @@ static err_t
 add_range(struct export_source *s, uint64_t off, uint64_t len)
 {
 	if (off >= s->i.size)
-		return 0;
+		return 0; /* cut off, and not gone yet; or written since */
 	if (len > s->i.size - off)
 		len = s->i.size - off;
 	if (s->range_count > 0 && s->ranges[s->range_count - 1].off + s->ranges[s->range_count - 1].len == off) {
@@ -87,8 +87,9 @@ add_chunk(void *ctx, struct inode *i, struct chunk *c)
 	return err;
 }
 
-err_t
-export_source_copy(struct meta *m, uint64_t ino, struct export_source *s)
+/* [meta lock] All but the ranges. */
+static err_t
+copy_inode(struct meta *m, uint64_t ino, struct export_source *s)
 {
 	struct inode *i;
 	err_t err = meta_inode_get(m, ino, &i);
@@ -98,7 +99,17 @@ export_source_copy(struct meta *m, uint64_t ino, struct export_source *s)
 	s->i = *i;
 	if (S_ISLNK(i->mode) && (s->target = strdup(i->target != NULL ? i->target : "")) == NULL)
 		return -ENOMEM;
-	if ((err = copy_xattrs(m, i, s)) != 0)
-		return err;
-	return S_ISREG(i->mode) ? meta_chunk_scan(m, i, 0, add_chunk, s) : 0;
+	return copy_xattrs(m, i, s);
+}
+
+/* What it is written from is read later, and by ranges: a file that changes meanwhile need not stand still for the list of them either. */
+err_t
+export_source_copy(struct meta *m, uint64_t ino, struct export_source *s)
+{
+	err_t err;
+
+	meta_lock(m);
+	err = copy_inode(m, ino, s);
+	meta_unlock(m);
+	return err == 0 && S_ISREG(s->i.mode) ? meta_chunk_scan_file(m, ino, add_chunk, s) : err;
 }

@@ -15,7 +15,7 @@ struct export_source {
 	size_t range_count, range_cap;
 };
 void export_source_clear(struct export_source *s);
-/* [meta lock]  Into one that is zero; to be cleared also on failure.  -ENOENT: there is no such inode. */
+/* Into one that is zero; to be cleared also on failure.  -ENOENT: there is no such inode. */
 MUST_CHECK err_t export_source_copy(struct meta *m, uint64_t ino, struct export_source *s);
 
 #endif

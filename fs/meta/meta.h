@@ -150,6 +150,12 @@ void meta_chunk_tidy(struct meta *m, struct inode *i, struct chunk *c);
 typedef err_t meta_chunk_fn(void *ctx, struct inode *i, struct chunk *c);
 MUST_CHECK err_t meta_chunk_scan(struct meta *m, struct inode *i, uint64_t from, meta_chunk_fn *fn, void *ctx);
 
+/*
+ * All chunks of a file so, some at a time, with the lock let go in between, so that neither it nor memory is taken for a whole map.
+ * Not with it held, which fn is called with.  Chunks come in ascending order, each once and as it is then; what changes behind fn's
+ * back is seen or not.  0, too, for what is no regular file; -ENOENT: there is no such inode, or not any more.
+ */
+MUST_CHECK err_t meta_chunk_scan_file(struct meta *m, uint64_t ino, meta_chunk_fn *fn, void *ctx);
 /* The first of the same numbers, at most so many, without a look at what the chunks map; malloc'ed. */
 MUST_CHECK err_t meta_chunk_numbers(struct meta *m, struct inode *i, uint64_t from, size_t most, uint64_t **nos_out,
     size_t *count_out);

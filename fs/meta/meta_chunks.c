@@ -1,10 +1,12 @@
 /* Chunks: a file's extents, 1 MiB of it at a time.  Chunk 0 lives in the inode's own row, others as meta_parts.c says. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "meta_internal.h"
 
-#define SCAN_ROWS 64u
+/* Their maps may be long. */
+#define SCAN_CHUNKS 64u
 
 static struct cached_chunk *
 chunk_cached(struct meta *m, uint64_t ino, uint64_t no)
@@ -319,6 +321,47 @@ meta_chunk_scan(struct meta *m, struct inode *i, uint64_t from, meta_chunk_fn *f
 		from = no + 1;
 	}
 	return 0;
+}
+
+struct file_scan {
+	meta_chunk_fn *fn;
+	void *ctx;
+	uint64_t next; /* chunk */
+	unsigned left; /* before the lock is let go */
+	bool more;
+};
+
+static err_t
+scan_one(void *ctx, struct inode *i, struct chunk *c)
+{
+	struct file_scan *s = ctx;
+
+	s->more = s->left == 0;
+	if (s->more)
+		return -EAGAIN;
+	s->left--;
+	s->next = c->no + 1;
+	return s->fn(s->ctx, i, c);
+}
+
+err_t
+meta_chunk_scan_file(struct meta *m, uint64_t ino, meta_chunk_fn *fn, void *ctx)
+{
+	struct file_scan s = { .fn = fn, .ctx = ctx };
+	err_t err;
+
+	do {
+		struct inode *i;
+
+		s.left = SCAN_CHUNKS;
+		s.more = false;
+		meta_lock(m);
+		err = meta_inode_get(m, ino, &i);
+		if (err == 0 && S_ISREG(i->mode))
+			err = meta_chunk_scan(m, i, s.next, scan_one, &s);
+		meta_unlock(m);
+	} while (s.more);
+	return err;
 }
 
 /* Those of one inode that the database has, and memory does not know better. */

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "extents.h"
 #include "unpacker.h"
@@ -119,18 +118,12 @@ gather_chunk(void *ctx, struct inode *i, struct chunk *c)
 	return err == 0 && c->pending ? gather_list(ctx, c, &c->chain) : err;
 }
 
+/* A file that changes meanwhile changes between two files, too: what it points at by then is for another time. */
 static err_t
 gather_inode(struct gathering *g, uint64_t ino)
 {
-	struct meta *m = g->v->s->v->meta;
-	struct inode *i;
-	err_t err;
+	err_t err = meta_chunk_scan_file(g->v->s->v->meta, ino, gather_chunk, g);
 
-	meta_lock(m);
-	err = meta_inode_get(m, ino, &i);
-	if (err == 0 && S_ISREG(i->mode))
-		err = meta_chunk_scan(m, i, 0, gather_chunk, g);
-	meta_unlock(m);
 	return err == -ENOENT ? 0 : err;
 }
 

@@ -425,6 +425,47 @@ the_first_chunks_are_listed_wherever_they_are(void **state)
 		assert_int_equal(nos[k], 4 + k);
 }
 
+/* Chunks that were looked at since the lock was let go, and the most that ever were. */
+static size_t looked, looked_most;
+
+void __real_meta_unlock(struct meta *m);
+void __wrap_meta_unlock(struct meta *m);
+
+void
+__wrap_meta_unlock(struct meta *m)
+{
+	looked = 0;
+	__real_meta_unlock(m);
+}
+
+static err_t
+look(void *ctx, struct inode *i, struct chunk *c)
+{
+	uint64_t *next = ctx;
+
+	assert_int_equal(c->no, *next);
+	assert_int_equal(c->current.count, 1);
+	assert_true(i->size > c->no * MIB);
+	looked++;
+	looked_most = looked > looked_most ? looked : looked_most;
+	*next += 2;
+	return *next == 2 * FAR_CHUNKS ? -EAGAIN : 0;
+}
+
+static void
+a_long_file_is_looked_through_with_the_lock_let_go_now_and_then(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_far(f), next = 0;
+
+	fixture_reopen(f, true);
+	looked_most = 0;
+	assert_int_equal(meta_chunk_scan_file(f->meta, ino, look, &next), -EAGAIN);
+	assert_int_equal(next, 2 * FAR_CHUNKS);
+	assert_in_range(looked_most, 1, FAR_CHUNKS / 3);
+	assert_int_equal(meta_chunk_scan_file(f->meta, ino + 1, look, &next), -ENOENT);
+}
+
 static void
 a_file_of_many_chunks_is_cut_to_any_size(void **state)
 {
@@ -643,6 +684,7 @@ main(void)
 		TEST(a_file_that_is_in_few_pieces_again_leaves_no_parts_behind),
 		TEST(a_removed_file_leaves_no_parts_behind),
 		TEST(the_first_chunks_are_listed_wherever_they_are),
+		TEST(a_long_file_is_looked_through_with_the_lock_let_go_now_and_then),
 		TEST(a_file_of_many_chunks_is_cut_to_any_size),
 		TEST(a_long_cut_changes_a_bounded_number_of_rows_in_each_step),
 		TEST(after_a_power_cut_in_a_long_cut_the_file_has_its_new_size_and_the_rest_goes),
