@@ -61,7 +61,7 @@ MUST_CHECK err_t cache_get_state(const struct cache_place *p, uint64_t ino, enum
 MUST_CHECK err_t cache_shrink(const struct cache_place *p, uint64_t limit, uint64_t target, uint64_t *freed_out, bool *busy_out);
 /*
  * Gives up at least so many bytes of what was read the longest time ago, whatever the limit, and commits; true: some of it went.
- * cache_start has the fetcher ask for that when the disk is full and somebody reads what only the store has.
+ * cache_start has the fetcher ask for that when the disk is full and something is read that only the store has, or is pinned.
  */
 bool cache_make_room(const struct cache_place *p, uint64_t len);
 /* Gives up what is here of a file, or of all files in a folder. */

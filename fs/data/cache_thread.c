@@ -17,6 +17,7 @@
 struct cache {
 	struct cache_place place;
 	pthread_t thread;
+	pthread_mutex_t room_lock; /* held by the one that makes room; taken before any other lock */
 	pthread_mutex_t lock;
 	/* under lock */
 	pthread_cond_t wake;
@@ -61,7 +62,13 @@ on_full(void *ctx, uint64_t len)
 {
 	struct cache *c = ctx;
 
-	return cache_make_room(&c->place, len + ROOM_MORE);
+	/* What another gives up is gone only when he has done. */
+	pthread_mutex_lock(&c->room_lock);
+
+	bool made = cache_make_room(&c->place, len + ROOM_MORE);
+
+	pthread_mutex_unlock(&c->room_lock);
+	return made;
 }
 
 static void
@@ -235,6 +242,7 @@ cache_start(const struct cache_place *p, struct cache **out)
 	c->place = *p;
 	c->room = UINT64_MAX;
 	c->changed = true;
+	(void)pthread_mutex_init(&c->room_lock, NULL);
 	(void)pthread_mutex_init(&c->lock, NULL);
 	(void)pthread_condattr_init(&monotonic);
 	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -285,5 +293,6 @@ cache_stop(struct cache *c)
 	warn_if(segstore_save_pieces(content_segments(c->place.content)), "what came from the store could not be saved");
 	pthread_cond_destroy(&c->wake);
 	pthread_mutex_destroy(&c->lock);
+	pthread_mutex_destroy(&c->room_lock);
 	free(c);
 }

@@ -98,16 +98,16 @@ hurry(struct fetcher *f, uint64_t seg, uint64_t mask, enum urgency urgency)
 			j->urgency = urgency;
 }
 
-/* [lock] Who waits for those pieces: they have come, or not. */
+/* [lock] Who waits for those pieces: they have come, for who reads at least, or not. */
 static void
-tell_waiters(struct fetcher *f, uint64_t seg, uint64_t mask, err_t e)
+tell_waiters(struct fetcher *f, uint64_t seg, uint64_t mask, err_t e, bool lent)
 {
 	for (struct waiter *w = f->waiters; w; w = w->next) {
 		if (w->seg != seg || !(w->mask & mask))
 			continue;
 		w->mask &= ~mask;
-		if (e)
-			w->err = e;
+		if (e || (lent && !w->fetcher))
+			w->err = e ? e : -ENOSPC;
 	}
 	pthread_cond_broadcast(&f->moved);
 }
@@ -130,7 +130,7 @@ next_job(struct fetcher *f)
 
 /* The object's bytes; where it is shorter than it was, zeros, which will not authenticate. */
 static err_t
-transfer(struct fetcher *f, const struct job *j, fetcher_source_fn *fn, void *ctx, bool ahead, struct bytes *b)
+transfer(struct fetcher *f, struct job *j, fetcher_source_fn *fn, void *ctx, bool ahead, struct bytes *b)
 {
 	unsigned first = 0;
 	size_t len = (size_t)pieces_bytes(j->row.size, j->mask);
@@ -178,7 +178,7 @@ run(struct fetcher *f, struct job *j, struct bytes *b)
 	f->quick = !e && (int64_t)pieces_bytes(j->row.size, j->mask) >= (clock_ms(CLOCK_MONOTONIC) - began) * QUICK_PER_MS;
 	DL_DELETE(f->jobs, j);
 	f->job_count--;
-	tell_waiters(f, j->row.id, j->mask, e);
+	tell_waiters(f, j->row.id, j->mask, e, j->lent);
 	free(j);
 	pthread_cond_broadcast(&f->work); /* one that was too many of its kind may begin */
 
@@ -300,7 +300,7 @@ fetcher_set_source(struct fetcher *f, fetcher_source_fn *fn, void *ctx)
 	DL_FOREACH_SAFE (f->jobs, j, next) {
 		if (fn || j->running)
 			continue;
-		tell_waiters(f, j->row.id, j->mask, -ENODATA);
+		tell_waiters(f, j->row.id, j->mask, -ENODATA, false);
 		DL_DELETE(f->jobs, j);
 		f->job_count--;
 		free(j);

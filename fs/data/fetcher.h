@@ -41,7 +41,7 @@ typedef void fetcher_brought_fn(void *ctx);
 void fetcher_set_brought(struct fetcher *f, fetcher_brought_fn *fn, void *ctx);
 
 /*
- * Who is asked for room on a full disk for what a reader waits for: so many bytes; true: some was made.  Called without any lock, by any
+ * Who is asked for room on a full disk for what somebody waits for: so many bytes; true: some was made.  Called without any lock, by any
  * thread.  fn NULL: nobody; returns when it is not running.
  */
 typedef bool fetcher_room_fn(void *ctx, uint64_t len);

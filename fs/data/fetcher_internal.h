@@ -28,6 +28,7 @@ struct job {
 	uint64_t mask;
 	enum urgency urgency;
 	bool running;
+	bool lent; /* the disk did not take it */
 	struct job *prev;
 	struct job *next;
 };
@@ -38,7 +39,7 @@ struct waiter {
 	uint64_t mask; /* still to come */
 	err_t err;
 	bool called;   /* interrupt.h */
-	struct fetcher *fetcher; /* NULL: nobody reads, and nothing is to go for him */
+	struct fetcher *fetcher; /* NULL: he wants it on the disk, and does not read */
 	struct waiter *prev;
 	struct waiter *next;
 };
@@ -104,8 +105,8 @@ is_full(err_t e)
 	return e == -ENOSPC || e == -EDQUOT;
 }
 
-/* Puts a job's bytes on the disk; if that does not work and somebody reads them, room is made, or they are lent to him.  Not with the lock. */
-MUST_CHECK err_t fetcher_keep(struct fetcher *f, const struct job *j, uint64_t off, const uint8_t *data, size_t len, bool ahead);
+/* Puts a job's bytes on the disk; if that is full and somebody waits for them, room is made, or they are lent to who reads.  Not with the lock. */
+MUST_CHECK err_t fetcher_keep(struct fetcher *f, struct job *j, uint64_t off, const uint8_t *data, size_t len, bool ahead);
 
 /*
  * Pieces were asked for, or ones that came ahead were read for the first time.  Not with the lock.

@@ -7,14 +7,20 @@
 
 #define ROOM_TRIES 2u /* others take what was made */
 
+/* Does anybody wait for it, and reads it? */
 static bool
-is_read(struct fetcher *f, const struct job *j)
+is_awaited(struct fetcher *f, const struct job *j, bool *read_out)
 {
 	bool found = false;
 
+	*read_out = false;
 	pthread_mutex_lock(&f->lock);
-	for (const struct waiter *w = f->waiters; w && !found; w = w->next)
-		found = w->fetcher && w->seg == j->row.id && w->mask & j->mask;
+	for (const struct waiter *w = f->waiters; w; w = w->next) {
+		bool his = w->seg == j->row.id && w->mask & j->mask;
+
+		found |= his;
+		*read_out |= his && w->fetcher;
+	}
 	pthread_mutex_unlock(&f->lock);
 	return found;
 }
@@ -66,19 +72,26 @@ set_full(struct fetcher *f, bool full)
 }
 
 err_t
-fetcher_keep(struct fetcher *f, const struct job *j, uint64_t off, const uint8_t *data, size_t len, bool ahead)
+fetcher_keep(struct fetcher *f, struct job *j, uint64_t off, const uint8_t *data, size_t len, bool ahead)
 {
 	err_t e = segstore_put_pieces(f->ss, j->row.id, off, data, len, ahead);
-	bool is_wanted = e && e != -EINVAL && e != -ENODATA && is_read(f, j);
+	bool read = false, wanted = e && e != -EINVAL && e != -ENODATA && is_awaited(f, j, &read);
 
-	for (unsigned tries = 0; is_wanted && is_full(e) && tries < ROOM_TRIES && make_room(f, len); tries++)
+	for (unsigned tries = 0; wanted && is_full(e) && tries < ROOM_TRIES; tries++) {
+		bool made = make_room(f, len);
+
+		/* Where nothing could go, somebody else may just have made room. */
 		e = segstore_put_pieces(f->ss, j->row.id, off, data, len, ahead);
+		if (!made)
+			break;
+	}
 
 	bool was_full = set_full(f, is_full(e));
 
-	if (!e || !is_wanted)
+	if (!e || !read)
 		return e;
 	if (!is_full(e) || !was_full)
 		log_warn("what is read of the store is not kept on this computer: %s", strerror(-e));
-	return segstore_lend_pieces(f->ss, j->row.id, off, data, len) ? e : 0;
+	j->lent = segstore_lend_pieces(f->ss, j->row.id, off, data, len) == 0;
+	return j->lent ? 0 : e;
 }

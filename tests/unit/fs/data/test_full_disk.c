@@ -86,6 +86,18 @@ what_is_cached_goes_when_the_disk_is_full_and_something_else_is_read(void **stat
 }
 
 static void
+what_is_pinned_takes_the_place_of_what_is_cached(void **state)
+{
+	struct scene s;
+
+	begin(*state, &s, false);
+	assert_int_equal(cache_bring(&s.p, &s.away, 1, NULL, NULL), 0);
+	assert_true(shelf_here(&s.k, 0) == pieces_all(s.k.rows[0].size));
+	assert_true(taken(*state) <= s.disk.room);
+	end(&s);
+}
+
+static void
 where_nothing_may_go_a_file_is_read_all_the_same_and_not_kept(void **state)
 {
 	struct scene s;
@@ -152,6 +164,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_cached_goes_when_the_disk_is_full_and_something_else_is_read),
+		TEST(what_is_pinned_takes_the_place_of_what_is_cached),
 		TEST(where_nothing_may_go_a_file_is_read_all_the_same_and_not_kept),
 		TEST(a_read_is_answered_partly_from_the_disk_and_partly_from_memory),
 		TEST(several_read_at_once_on_a_full_disk),
