@@ -51,6 +51,15 @@ MUST_CHECK err_t content_write_back(struct content *c, uint64_t ino, uint64_t of
 MUST_CHECK err_t content_truncate(struct content *c, uint64_t ino, uint64_t size);
 /* What an earlier run, or a step that failed, did not come to of that. */
 void content_finish_truncations(struct content *c);
+/* Is something mapped behind its end that is to go? [meta lock] */
+bool content_is_being_cut(const struct content *c, uint64_t ino);
+/*
+ * For a merge: of chunks from number `from` on neither a reader nor the chain has anything, once the merge has set both sizes.  *later_out:
+ * they are many, and go in steps, by content_finish_truncations at the latest; otherwise they are the caller's to drop. [meta lock]
+ */
+MUST_CHECK err_t content_cut_later(struct content *c, struct inode *i, uint64_t from, bool *later_out);
+/* The same as content_finish_truncations of these files alone, before a merge brings them chunks.  [file locks, exclusive] */
+MUST_CHECK err_t content_finish_held(struct content *c, const uint64_t *inos, size_t count);
 /* Cuts a file that nobody will see again to nothing; a long one in steps: others come in between, and so may a crash. */
 MUST_CHECK err_t content_discard(struct content *c, uint64_t ino);
 /* Makes [off, off+len) a hole, also on a full disk; does not change the size.  One of very many chunks in steps, as it is with a long

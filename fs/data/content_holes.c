@@ -135,7 +135,12 @@ punch(struct content *c, uint64_t ino, uint64_t off, uint64_t end, bool drop)
 err_t
 content_discard(struct content *c, uint64_t ino)
 {
-	return punch(c, ino, 0, UINT64_MAX, true);
+	err_t e;
+
+	content_lock_file(c, ino, true);
+	e = truncate_finish(c, ino);
+	content_unlock_file(c, ino);
+	return e ? e : punch(c, ino, 0, UINT64_MAX, true);
 }
 
 err_t

@@ -136,10 +136,8 @@ void write_join_block(struct content *c, uint64_t ino, uint64_t off, uint64_t en
  */
 MUST_CHECK err_t holes_unmap(struct content *c, struct inode *i, uint64_t from, uint64_t to, uint64_t new_size);
 /*
- * content_truncate.c: is something mapped behind the file's end?  Then it must not grow. [meta lock]
+ * content_truncate.c: unmaps what is behind the file's end; until then it must not grow. [file lock, exclusive]
  */
-bool truncate_is_unfinished(const struct content *c, uint64_t ino);
-/* Unmaps that. [file lock, exclusive] */
 MUST_CHECK err_t truncate_finish(struct content *c, uint64_t ino);
 /* Whose that is, as the database says. */
 MUST_CHECK err_t truncate_load(struct content *c);

@@ -23,7 +23,7 @@ find_cut(const struct content *c, uint64_t ino)
 }
 
 bool
-truncate_is_unfinished(const struct content *c, uint64_t ino)
+content_is_being_cut(const struct content *c, uint64_t ino)
 {
 	return find_cut(c, ino) < c->cut_count;
 }
@@ -47,7 +47,7 @@ note_cut(struct content *c, uint64_t ino)
 	uint64_t *grown;
 	err_t e;
 
-	if (truncate_is_unfinished(c, ino))
+	if (content_is_being_cut(c, ino))
 		return 0;
 	grown = reallocarray(c->cut, c->cut_count + 1, sizeof(*grown));
 	if (!grown)
@@ -90,6 +90,62 @@ truncate_load(struct content *c)
 	return e;
 }
 
+/* The first chunk that lies wholly behind that. */
+static uint64_t
+chunks_of(uint64_t size)
+{
+	return size / CHUNK_LEN + (size % CHUNK_LEN != 0);
+}
+
+/* What the chain has of it ends there. */
+static uint64_t
+chain_end(const struct inode *i)
+{
+	if (i->pending & PENDING_NEW)
+		return 0;
+	return i->pending & PENDING_CONTENT ? i->chain_size : i->size;
+}
+
+/* [meta lock] What neither a reader nor the chain has: a merge may have left it as the chain had it once. */
+static err_t
+drop_chunk(struct content *c, struct inode *i, uint64_t no)
+{
+	static const struct extent_list nothing;
+	struct chunk *ch;
+	err_t e = meta_chunk_get(c->meta, i, no, false, &ch);
+
+	if (!e)
+		e = meta_release_gone(c->meta, &ch->current, &nothing);
+	if (e)
+		return e;
+	for (uint32_t k = 0; k < ch->current.count; k++)
+		i->mapped -= ch->current.v[k].len;
+	extent_list_clear(&ch->current);
+	extent_list_clear(&ch->chain);
+	ch->pending = false;
+	meta_inode_dirty(c->meta, i);
+	meta_chunk_dirty(c->meta, i, ch);
+	meta_chunk_tidy(c->meta, i, ch);
+	return 0;
+}
+
+/* [file lock, exclusive; meta lock] */
+static err_t
+drop_chunks(struct content *c, struct inode *i, const uint64_t *nos, size_t count)
+{
+	uint64_t end = chain_end(i) > i->size ? chain_end(i) : i->size;
+	size_t kept = 0;
+	err_t e = 0;
+
+	while (kept < count && nos[kept] < chunks_of(end))
+		kept++;
+	if (kept)
+		e = holes_unmap(c, i, nos[0] * CHUNK_LEN, (nos[kept - 1] + 1) * CHUNK_LEN, i->size);
+	for (size_t k = kept; k < count && !e; k++)
+		e = drop_chunk(c, i, nos[k]);
+	return e;
+}
+
 /*
  * [file lock, exclusive; meta lock] A step further, from chunk *from on: what the chain has of those before is still there.  *done_out:
  * that was the last one.
@@ -102,12 +158,12 @@ step(struct content *c, uint64_t ino, uint64_t *from, bool *done_out)
 	struct inode *i;
 	err_t e = meta_inode_get(c->meta, ino, &i);
 
-	if (!e && i->size > *from * CHUNK_LEN)
-		*from = i->size / CHUNK_LEN + (i->size % CHUNK_LEN != 0);
-	if (!e)
+	if (!e) {
+		*from = chunks_of(i->size) > *from ? chunks_of(i->size) : *from;
 		e = meta_chunk_numbers(c->meta, i, *from, c->step, &nos, &count);
-	if (!e && count)
-		e = holes_unmap(c, i, nos[0] * CHUNK_LEN, (nos[count - 1] + 1) * CHUNK_LEN, i->size);
+	}
+	if (!e)
+		e = drop_chunks(c, i, nos, count);
 	if (e && e != -ENOENT)
 		return e;
 	*from = count ? nos[count - 1] + 1 : *from;
@@ -126,7 +182,7 @@ truncate_finish(struct content *c, uint64_t ino)
 
 	while (!done && !e) {
 		meta_lock(c->meta);
-		done = !truncate_is_unfinished(c, ino);
+		done = !content_is_being_cut(c, ino);
 		if (!done)
 			e = step(c, ino, &from, &done);
 		meta_unlock(c->meta);
@@ -205,6 +261,30 @@ content_truncate(struct content *c, uint64_t ino, uint64_t size)
 			complain(ino, left);
 	}
 	content_unlock_file(c, ino);
+	return e;
+}
+
+err_t
+content_cut_later(struct content *c, struct inode *i, uint64_t from, bool *later_out)
+{
+	CLEANUP(free_ptr) uint64_t *nos = NULL;
+	size_t count = 0;
+	err_t e = meta_chunk_numbers(c->meta, i, from, c->step + 1, &nos, &count);
+
+	if (!e && count > c->step)
+		e = note_cut(c, i->ino);
+	if (!e)
+		*later_out = count > c->step;
+	return e;
+}
+
+err_t
+content_finish_held(struct content *c, const uint64_t *inos, size_t count)
+{
+	err_t e = 0;
+
+	for (size_t k = 0; k < count && !e; k++)
+		e = truncate_finish(c, inos[k]);
 	return e;
 }
 

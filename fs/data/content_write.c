@@ -140,7 +140,7 @@ map_all(struct writing *w)
 	w->outdated = !e && !content_is_writing_key(w->c, i, &w->key);
 	if (w->outdated || (!e && w->within && w->off + w->len > i->size))
 		return -EAGAIN;
-	w->cut = !e && w->off + w->len > i->size && truncate_is_unfinished(w->c, w->ino);
+	w->cut = !e && w->off + w->len > i->size && content_is_being_cut(w->c, w->ino);
 	if (w->cut)
 		return -EAGAIN;
 	w->s->dead_count = 0;

@@ -128,9 +128,10 @@ vfs_kill_suidgid(struct inode *i, bool foreign_group)
 
 /* A file whose map is to be dropped piece by piece, before it is removed under the lock. */
 static bool
-has_large_map(const struct inode *i)
+has_large_map(const struct vfs *v, const struct inode *i)
 {
-	return S_ISREG(i->mode) && i->nlink == 0 && i->pending & PENDING_NEW && i->size > LARGE_MAP;
+	return S_ISREG(i->mode) && i->nlink == 0 && i->pending & PENDING_NEW &&
+	    (i->size > LARGE_MAP || content_is_being_cut(v->content, i->ino));
 }
 
 /* Nobody has it any more, neither by a name nor open. */
@@ -141,7 +142,7 @@ remove_unused(struct vfs *v, uint64_t ino)
 	bool large;
 
 	meta_lock(v->meta);
-	large = meta_inode_get(v->meta, ino, &i) == 0 && has_large_map(i) && lookups_count(v->lookups, ino) == 0;
+	large = meta_inode_get(v->meta, ino, &i) == 0 && has_large_map(v, i) && lookups_count(v->lookups, ino) == 0;
 	meta_unlock(v->meta);
 	if (large && content_discard(v->content, ino) != 0)
 		return; /* the next mount tries again */

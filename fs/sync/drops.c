@@ -179,7 +179,7 @@ drops_fetch(struct sync *s, const struct changes *c, struct drops_held *held_out
 }
 
 err_t
-drops_finish(struct sync *s, const struct merge_dropped *d)
+drops_finish(struct sync *s, const struct merge_left *d)
 {
 	err_t err = 0;
 

@@ -209,7 +209,7 @@ void drops_tell(struct sync *s, const struct drops_held *h);
 /* A segment's object, whole and checked, appended to out.  -EBADMSG: it is damaged; the store's errors, not reported. */
 MUST_CHECK err_t drops_read_object(struct sync *s, const struct segment *seg, struct bytes *out);
 /* After: files of what was forgotten go; what was renamed is not uploaded yet. */
-MUST_CHECK err_t drops_finish(struct sync *s, const struct merge_dropped *d);
+MUST_CHECK err_t drops_finish(struct sync *s, const struct merge_left *d);
 
 /* gc.c */
 /* A commit of this device drops these: they are its to delete.  [meta lock, with the head's move] */

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "log.h"
 #include "merge_state.h"
 
 err_t
@@ -72,6 +74,9 @@ merge_apply_foreign(const struct merge_context *mc, const struct changes *c, err
 
 	if (!e)
 		e = merge_lock_files(&held, mc->content, c, CHANGE_CONTENT);
+	/* What was cut off a file must not come back with what it is given. */
+	if (!e && mc->content)
+		e = content_finish_held(mc->content, held.inos, held.count);
 	if (e)
 		return e;
 	meta_lock(mc->meta);
@@ -88,4 +93,31 @@ merge_apply_foreign(const struct merge_context *mc, const struct changes *c, err
 	}
 	meta_unlock(mc->meta);
 	return e;
+}
+
+/* One whose map is not gone yet waits for the next mount. */
+static void
+remove_left(const struct merge_context *mc, uint64_t ino)
+{
+	struct inode *i;
+	err_t e;
+
+	meta_lock(mc->meta);
+	e = meta_inode_get(mc->meta, ino, &i);
+	if (!e && i->nlink == 0 && i->pending & PENDING_NEW && !content_is_being_cut(mc->content, ino) &&
+	    (!mc->lookups || lookups_count(mc->lookups, ino) == 0))
+		e = meta_inode_remove(mc->meta, i);
+	meta_unlock(mc->meta);
+	if (e && e != -ENOENT)
+		log_warn("a removed file's space will be given back at a later mount: %s", strerror(-e));
+}
+
+void
+merge_give_back(const struct merge_context *mc)
+{
+	if (!mc->content)
+		return;
+	content_finish_truncations(mc->content);
+	for (size_t k = 0; mc->left && k < mc->left->removed_count; k++)
+		remove_left(mc, mc->left->removed[k]);
 }

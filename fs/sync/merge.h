@@ -27,14 +27,16 @@ struct merge_result {
 };
 void merge_result_clear(struct merge_result *r);
 
-/* Local numbers of the segments that a commit drops (snugfs-design(7), GARBAGE). */
-struct merge_dropped {
+/* What a commit leaves to be done: local numbers of the segments that it drops (snugfs-design(7), GARBAGE), and files. */
+struct merge_left {
 	uint64_t *renamed; /* still needed here: another name, and to be uploaded under that before a commit names them */
 	size_t renamed_count;
 	uint64_t *forgotten; /* no row any more: the files may go once that is durable */
 	size_t forgotten_count;
+	uint64_t *removed; /* files that nobody has any more, whose long maps have to go before they can */
+	size_t removed_count;
 };
-void merge_dropped_clear(struct merge_dropped *d);
+void merge_left_clear(struct merge_left *d);
 
 struct merge_context {
 	struct meta *meta;
@@ -42,7 +44,7 @@ struct merge_context {
 	struct lookups *lookups; /* NULL: no kernel */
 	const char *my_name; /* of this device, for the names of conflict copies */
 	time_t now;
-	struct merge_dropped *dropped; /* filled; NULL: nobody cares */
+	struct merge_left *left; /* filled; NULL: nobody will look, so that nothing of files is left */
 };
 
 /*
@@ -60,6 +62,12 @@ MUST_CHECK err_t merge_apply_foreign(const struct merge_context *mc, const struc
  */
 MUST_CHECK err_t merge_apply_own(const struct merge_context *mc, const struct changes *c, err_t (*commit)(void *ctx),
     void *ctx);
+
+/*
+ * Gives back, in steps and without any lock, what nobody has any more of files with long maps since a commit was applied.  If that
+ * fails, or does not happen, the next push, start and mount do it.
+ */
+void merge_give_back(const struct merge_context *mc);
 
 /* "name (conflict from DEVICE, 2026-11-21).ext", shortened to fit 255 bytes at a UTF-8 boundary; n > 1 adds " n". */
 void merge_conflict_name(const char *name, const char *device, time_t now, unsigned n, char out[static NAME_LEN_MAX + 1]);

@@ -19,38 +19,6 @@ mapped_len(const struct extent_list *l)
 	return sum;
 }
 
-/* Numbers of chunks, collected first: what follows makes and drops chunks. */
-struct numbers {
-	uint64_t *v;
-	size_t count;
-	size_t cap;
-};
-
-static void
-numbers_clear(struct numbers *n)
-{
-	free(n->v);
-}
-
-static err_t
-numbers_add(void *ctx, struct inode *i, struct chunk *c)
-{
-	struct numbers *n = ctx;
-
-	(void)i;
-	if (n->count == n->cap) {
-		size_t cap = n->cap ? n->cap * 2 : 16;
-		uint64_t *v = realloc(n->v, cap * sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		n->v = v;
-		n->cap = cap;
-	}
-	n->v[n->count++] = c->no;
-	return 0;
-}
-
 err_t
 merge_localize(const struct merge *m, const struct change_chunk *from, struct extent_list *out)
 {
@@ -120,17 +88,35 @@ take_chunk(struct merge *m, struct inode *i, const struct change_chunk *from)
 	return 0;
 }
 
+/* All from one on; listed first, since what follows makes and drops chunks. */
+static err_t
+list_chunks(struct merge *m, struct inode *i, uint64_t from, uint64_t **nos_out, size_t *count_out)
+{
+	return meta_chunk_numbers(m->meta, i, from, SIZE_MAX, nos_out, count_out);
+}
+
+err_t
+merge_leave(struct merge *m, struct inode *i, uint64_t from, bool *later_out)
+{
+	*later_out = false;
+	return m->mc->content && m->mc->left ? content_cut_later(m->mc->content, i, from, later_out) : 0;
+}
+
 static err_t
 drop_chunks_behind(struct merge *m, struct inode *i, uint64_t size)
 {
-	CLEANUP(numbers_clear) struct numbers nos = {0};
-	err_t e = meta_chunk_scan(m->meta, i, chunks_of(size), numbers_add, &nos);
+	CLEANUP(free_ptr) uint64_t *nos = NULL;
+	size_t count = 0;
+	bool later;
+	err_t e = merge_leave(m, i, chunks_of(size), &later);
 
-	for (size_t k = 0; k < nos.count && !e; k++) {
+	if (!e && !later)
+		e = list_chunks(m, i, chunks_of(size), &nos, &count);
+	for (size_t k = 0; k < count && !e; k++) {
 		struct extent_list none = {0};
 		struct chunk *c = NULL;
 
-		e = meta_chunk_get(m->meta, i, nos.v[k], false, &c);
+		e = meta_chunk_get(m->meta, i, nos[k], false, &c);
 		if (!e)
 			agree(m, i, c, &none);
 	}
@@ -154,13 +140,14 @@ merge_take_content(struct merge *m, struct inode *i, const struct change_inode *
 err_t
 merge_drop_content(struct merge *m, struct inode *i)
 {
-	CLEANUP(numbers_clear) struct numbers nos = {0};
-	err_t e = meta_chunk_scan(m->meta, i, 0, numbers_add, &nos);
+	CLEANUP(free_ptr) uint64_t *nos = NULL;
+	size_t count = 0;
+	err_t e = meta_pending_chunks(m->meta, i, &nos, &count);
 
-	for (size_t k = 0; k < nos.count && !e; k++) {
+	for (size_t k = 0; k < count && !e; k++) {
 		struct chunk *c = NULL;
 
-		if ((e = meta_chunk_get(m->meta, i, nos.v[k], false, &c)))
+		if ((e = meta_chunk_get(m->meta, i, nos[k], false, &c)))
 			return e;
 		if (!c->pending)
 			continue;
@@ -233,13 +220,14 @@ move_chunk(struct merge *m, struct inode *from, struct inode *to, uint64_t no)
 err_t
 merge_move_content(struct merge *m, struct inode *from, struct inode *to)
 {
-	CLEANUP(numbers_clear) struct numbers nos = {0};
+	CLEANUP(free_ptr) uint64_t *nos = NULL;
+	size_t count = 0;
 	err_t e;
 
-	if ((e = copy_keys(from->keys, from->key_count, to)) || (e = meta_chunk_scan(m->meta, from, 0, numbers_add, &nos)))
+	if ((e = copy_keys(from->keys, from->key_count, to)) || (e = list_chunks(m, from, 0, &nos, &count)))
 		return e;
-	for (size_t k = 0; k < nos.count && !e; k++)
-		e = move_chunk(m, from, to, nos.v[k]);
+	for (size_t k = 0; k < count && !e; k++)
+		e = move_chunk(m, from, to, nos[k]);
 	if (e)
 		return e;
 	to->size = from->size;
@@ -254,13 +242,14 @@ merge_move_content(struct merge *m, struct inode *from, struct inode *to)
 err_t
 merge_make_content_new(struct merge *m, struct inode *i)
 {
-	CLEANUP(numbers_clear) struct numbers nos = {0};
-	err_t e = meta_chunk_scan(m->meta, i, 0, numbers_add, &nos);
+	CLEANUP(free_ptr) uint64_t *nos = NULL;
+	size_t count = 0;
+	err_t e = list_chunks(m, i, 0, &nos, &count);
 
-	for (size_t k = 0; k < nos.count && !e; k++) {
+	for (size_t k = 0; k < count && !e; k++) {
 		struct chunk *c = NULL;
 
-		if ((e = meta_chunk_get(m->meta, i, nos.v[k], false, &c)))
+		if ((e = meta_chunk_get(m->meta, i, nos[k], false, &c)))
 			return e;
 		extent_list_clear(&c->chain);
 		c->pending = c->current.count > 0;
@@ -291,25 +280,45 @@ own_chunk(struct merge *m, struct inode *i, uint64_t no, struct extent_list *lis
 	return 0;
 }
 
+/* Of chunks from `gone` on it has nothing, and there is nothing here. */
 static err_t
-own_chunks_behind(struct merge *m, struct inode *i, uint64_t size)
+own_chunks_behind(struct merge *m, struct inode *i, uint64_t size, uint64_t gone)
 {
-	CLEANUP(numbers_clear) struct numbers nos = {0};
-	err_t e = meta_chunk_scan(m->meta, i, chunks_of(size), numbers_add, &nos);
+	CLEANUP(free_ptr) uint64_t *nos = NULL;
+	size_t count = 0;
+	bool later;
+	err_t e = merge_leave(m, i, gone, &later);
 
-	for (size_t k = 0; k < nos.count && !e; k++) {
+	if (!e)
+		e = list_chunks(m, i, chunks_of(size), &nos, &count);
+	for (size_t k = 0; k < count && !e; k++) {
 		struct extent_list none = {0};
 
-		e = own_chunk(m, i, nos.v[k], &none);
+		if (later && nos[k] >= gone)
+			break;
+		e = own_chunk(m, i, nos[k], &none);
 	}
+	return e;
+}
+
+/* Of those before `gone`. */
+static err_t
+has_pending_chunks(struct merge *m, struct inode *i, uint64_t gone, bool *out)
+{
+	CLEANUP(free_ptr) uint64_t *nos = NULL;
+	size_t count = 0;
+	err_t e = meta_pending_chunks(m->meta, i, &nos, &count);
+
+	if (!e)
+		*out = count && nos[0] < gone;
 	return e;
 }
 
 err_t
 merge_own_content(struct merge *m, struct inode *i, const struct change_inode *ch)
 {
-	CLEANUP(free_ptr) uint64_t *nos = NULL;
-	size_t count = 0;
+	uint64_t gone = chunks_of(ch->size > i->size ? ch->size : i->size);
+	bool pending = false;
 	err_t e = merge_follow_moves(m, i, ch);
 
 	for (uint32_t k = 0; k < ch->chunk_count && !e; k++) {
@@ -318,9 +327,9 @@ merge_own_content(struct merge *m, struct inode *i, const struct change_inode *c
 		if (!(e = merge_localize(m, &ch->chunks[k], &list)))
 			e = own_chunk(m, i, ch->chunks[k].no, &list);
 	}
-	if (e || (e = own_chunks_behind(m, i, ch->size)) || (e = meta_pending_chunks(m->meta, i, &nos, &count)))
+	if (e || (e = own_chunks_behind(m, i, ch->size, gone)) || (e = has_pending_chunks(m, i, gone, &pending)))
 		return e;
-	if (count == 0 && i->size == ch->size) {
+	if (!pending && i->size == ch->size) {
 		i->pending &= ~(uint32_t)PENDING_CONTENT;
 		i->chain_size = 0;
 	} else {

@@ -12,21 +12,22 @@
 #include "usage.h"
 
 void
-merge_dropped_clear(struct merge_dropped *d)
+merge_left_clear(struct merge_left *d)
 {
 	free(d->renamed);
 	free(d->forgotten);
-	*d = (struct merge_dropped){0};
+	free(d->removed);
+	*d = (struct merge_left){0};
 }
 
-static err_t
-note(uint64_t **v, size_t *count, uint64_t id)
+err_t
+merge_left_note(uint64_t **v, size_t *count, uint64_t number)
 {
 	uint64_t *grown = reallocarray(*v, *count + 1, sizeof(*grown));
 
 	if (!grown)
 		return -ENOMEM;
-	grown[(*count)++] = id;
+	grown[(*count)++] = number;
 	*v = grown;
 	return 0;
 }
@@ -34,7 +35,7 @@ note(uint64_t **v, size_t *count, uint64_t id)
 static err_t
 rename_segment(struct merge *m, struct segment *s)
 {
-	struct merge_dropped *d = m->mc->dropped;
+	struct merge_left *d = m->mc->left;
 	err_t e = random_bytes(s->name, sizeof(s->name));
 
 	if (e)
@@ -43,16 +44,16 @@ rename_segment(struct merge *m, struct segment *s)
 	s->dead_since = s->sparse_since = 0;
 	if ((e = meta_segment_put(m->meta, s)) || !d)
 		return e;
-	return note(&d->renamed, &d->renamed_count, s->id);
+	return merge_left_note(&d->renamed, &d->renamed_count, s->id);
 }
 
 static err_t
 forget_segment(struct merge *m, const struct segment *s)
 {
-	struct merge_dropped *d = m->mc->dropped;
+	struct merge_left *d = m->mc->left;
 	err_t e = meta_segment_remove(m->meta, s->id);
 
-	return e || !d ? e : note(&d->forgotten, &d->forgotten_count, s->id);
+	return e || !d ? e : merge_left_note(&d->forgotten, &d->forgotten_count, s->id);
 }
 
 /* The numbers of those that are known here. */

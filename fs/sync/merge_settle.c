@@ -277,6 +277,22 @@ note_kept(struct merge *m, struct touched *t)
 	return merge_note(m, NOTE_KEPT, d.parent, d.name, "");
 }
 
+/* Nobody has it any more.  One with a long map stays, without a name, until that is gone in steps: this makes it as short as it can be. */
+static err_t
+remove_inode(struct merge *m, struct inode *i)
+{
+	bool later = false;
+	err_t e = S_ISREG(i->mode) ? merge_leave(m, i, 0, &later) : 0;
+
+	if (e || !later)
+		return e ? e : meta_inode_remove(m->meta, i);
+	i->size = i->chain_size = 0;
+	i->nlink = 0;
+	i->pending = PENDING_NEW;
+	meta_inode_dirty(m->meta, i);
+	return merge_left_note(&m->mc->left->removed, &m->mc->left->removed_count, i->ino);
+}
+
 /* What the chain does not have stays if it has a name here, or as an orphan while the kernel knows it. */
 static err_t
 settle_absent(struct merge *m, struct touched *t)
@@ -285,7 +301,7 @@ settle_absent(struct merge *m, struct touched *t)
 	err_t e;
 
 	if (!named && !merge_kernel_knows(m, t->ino)) {
-		e = meta_inode_remove(m->meta, t->inode);
+		e = remove_inode(m, t->inode);
 		t->inode = NULL;
 		return e;
 	}

@@ -157,6 +157,7 @@ MUST_CHECK err_t merge_follow_moves(struct merge *m, struct inode *i, const stru
 
 /* merge_drops.c: what the commit drops is forgotten, or gets another name if something pending here needs it. */
 MUST_CHECK err_t merge_drops(struct merge *m);
+MUST_CHECK err_t merge_left_note(uint64_t **v, size_t *count, uint64_t number);
 
 /* merge_content.c: content. */
 /* What the commit says is what is here.  Nothing of it may be pending. */
@@ -165,6 +166,8 @@ MUST_CHECK err_t merge_take_content(struct merge *m, struct inode *i, const stru
 MUST_CHECK err_t merge_drop_content(struct merge *m, struct inode *i);
 /* Moves what is here to another inode and leaves what the chain has. */
 MUST_CHECK err_t merge_move_content(struct merge *m, struct inode *from, struct inode *to);
+/* Chunks from one on that neither a reader nor the chain has.  *later_out: they are left for merge_give_back. */
+MUST_CHECK err_t merge_leave(struct merge *m, struct inode *i, uint64_t from, bool *later_out);
 MUST_CHECK err_t merge_make_content_new(struct merge *m, struct inode *i);
 /* The list as the body has it, with the local numbers of segments; appended to the empty *out. */
 MUST_CHECK err_t merge_localize(const struct merge *m, const struct change_chunk *from, struct extent_list *out);

@@ -255,7 +255,7 @@ pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len)
 {
 	CLEANUP(admitted_clear) struct admitted a = { 0 };
 	CLEANUP(trust_free_ptr) struct trust *before = NULL;
-	CLEANUP(merge_dropped_clear) struct merge_dropped dropped = { 0 };
+	CLEANUP(merge_left_clear) struct merge_left left = { 0 };
 	CLEANUP(drops_let_go) struct drops_held held = { 0 };
 	struct landing l = { s, &a, seq, false };
 	struct merge_context mc;
@@ -267,14 +267,15 @@ pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len)
 		return explain_commit(s, seq, err);
 	if ((err = drops_fetch(s, a.changes, &held)) != 0)
 		return err;
-	mc = (struct merge_context){ s->v->meta, s->v->content, s->v->lookups, my_name(s->v), time(NULL), &dropped };
+	mc = (struct merge_context){ s->v->meta, s->v->content, s->v->lookups, my_name(s->v), time(NULL), &left };
 	l.ours = is_ours(s->v, &a);
 	err = l.ours ? merge_apply_own(&mc, a.changes, land, &l) : apply_foreign(s, &mc, &l);
 	if (err != 0)
 		return explain_commit(s, seq, err);
 	s->head_checked = true;
 	drops_tell(s, &held);
-	if (drops_finish(s, &dropped) != 0)
+	merge_give_back(&mc);
+	if (drops_finish(s, &left) != 0)
 		log_warn("files of segments that nobody needs any more stay on the disk until the next start");
 	if (!s->joining)
 		report_members(s, before, s->v->trust);
