@@ -129,6 +129,12 @@ shelf_begin(struct shelf *s, const char *dir)
 }
 
 void
+shelf_record(struct shelf *s)
+{
+	s->before = s->count;
+}
+
+void
 shelf_end(struct shelf *s)
 {
 	free(s->v);
@@ -180,7 +186,7 @@ shelf_copy(const struct shelf *s, const char *dir, size_t at, struct rng *r)
 	copy_from = s->dir;
 	copy_to = dir;
 	MUST(!nftw(s->dir, copy_entry, 8, FTW_PHYS));
-	for (size_t k = 0; k < s->count; k++) {
+	for (size_t k = s->before; k < s->count; k++) {
 		const struct shelf_object *o = &s->v[k];
 
 		if (o->to < at || (o->from <= at && rng_chance(r, 50)))

@@ -22,10 +22,13 @@ struct shelf {
 	struct shelf_object *v;
 	size_t count;
 	size_t cap;
+	size_t before; /* so many of them were there when the tape began: they are at any cut */
 };
 
 void shelf_begin(struct shelf *s, const char *dir);
 void shelf_end(struct shelf *s);
+/* The tape begins. */
+void shelf_record(struct shelf *s);
 /* The store, for one that is to be given away. */
 struct store *shelf_open(struct shelf *s);
 /* Copies it to `dir` (emptied) as it was when the tape was at `at`. */

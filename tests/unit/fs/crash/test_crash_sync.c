@@ -251,6 +251,7 @@ record(struct scene *s, uint64_t seed)
 	place_copy("second", "third");
 	assert_int_equal(device_open(&second, second_dir, shelf_open(&s->shelf)), 0);
 	work_record(&s->w, &s->t);
+	shelf_record(&s->shelf);
 	for (unsigned k = 0; k < STEPS; k++) {
 		unsigned dice = (unsigned)rng_below(&r, 100);
 
