@@ -38,6 +38,8 @@ settle_free(struct settle *s)
 	}
 	segstore_build_abandon(s->build);
 	bytes_clear(&s->memory);
+	pthread_cond_destroy(&s->turns.moved);
+	pthread_mutex_destroy(&s->turns.lock);
 	free(s);
 }
 
@@ -59,6 +61,8 @@ settle_begin(struct content *c, struct meta *m, struct segstore *ss, struct keyr
 	s->m = m;
 	s->ss = ss;
 	s->keys = k;
+	(void)pthread_mutex_init(&s->turns.lock, NULL);
+	(void)pthread_cond_init(&s->turns.moved, NULL);
 	e = settle_ahead_init(&s->ahead);
 	if (e) {
 		settle_free(s);
@@ -446,21 +450,44 @@ end_all(struct settle *s, err_t e, err_t *result)
 uint64_t
 settle_progress(const struct settle *s)
 {
-	return s->settled_len + (s->closing ? s->closing->len : 0);
+	uint64_t len = s->settled_len;
+
+	for (unsigned k = 0; k < s->closing_count; k++)
+		len += s->closing[k]->len;
+	return len;
 }
 
+/* Chunks from one on; *at: where that has ended. */
+static err_t
+settle_from(struct settle *s, uint64_t ino, uint64_t *at, err_t *result)
+{
+	struct slice l = {0};
+	err_t e = 0;
+
+	for (uint64_t from = *at; from != UINT64_MAX && !e; from = l.next) {
+		e = next_slice(s, ino, from, &l);
+		for (size_t k = 0; k < l.count && !e; k++) {
+			*at = l.nos[k];
+			e = begin_one(s, ino, l.nos[k], l.next == UINT64_MAX && k + 1 == l.count, result);
+		}
+	}
+	return e;
+}
+
+/* What was done before a pause is in a segment that nothing points at yet: it must not be done again. */
 err_t
 settle_inode(struct settle *s, uint64_t ino)
 {
-	err_t result = 0, e = 0;
-	struct slice l = {0};
+	bool goes_on = s->stopped_ino == ino;
+	uint64_t at = goes_on ? s->stopped_no : 0;
+	err_t result = goes_on ? s->stopped_result : 0;
+	err_t stopped = settle_from(s, ino, &at, &result);
+	err_t e = end_all(s, stopped, &result);
 
-	for (uint64_t from = 0; from != UINT64_MAX && !e; from = l.next) {
-		e = next_slice(s, ino, from, &l);
-		for (size_t k = 0; k < l.count && !e; k++)
-			e = begin_one(s, ino, l.nos[k], l.next == UINT64_MAX && k + 1 == l.count, &result);
-	}
-	return end_all(s, e, &result);
+	s->stopped_ino = stopped ? ino : 0;
+	s->stopped_no = at;
+	s->stopped_result = result;
+	return e;
 }
 
 err_t
@@ -469,7 +496,7 @@ settle_finish(struct settle *s, uint64_t *settled_bytes_out)
 	err_t e = settle_close(s, false);
 
 	if (!e && !s->local)
-		e = segstore_sweep(s->ss);
+		e = settle_catch_up(s);
 	if (!e)
 		*settled_bytes_out = s->settled_len;
 	settle_free(s);

@@ -29,18 +29,27 @@ struct settle_source {
 MUST_CHECK err_t settle_begin_local(struct content *c, struct meta *m, struct segstore *ss, struct keyring *k,
     struct settle_source *sources, size_t source_count, struct settle **out);
 
-/* Called between chunks, without any lock; a non-zero return ends settle_inode and is handed on. */
+/*
+ * Called between chunks, without any lock; a non-zero return ends settle_inode and is handed on.  If the next call of that is for the
+ * same inode, it goes on from there.
+ */
 typedef err_t settle_pause_fn(void *ctx);
 void settle_set_pause(struct settle *s, settle_pause_fn *fn, void *ctx);
 /*
- * Called with each segment that is full and that chunks point into, by a thread of its own, one call at a time; a non-zero return
- * ends settle_inode or settle_finish and is handed on.  object: what is in the segment, or empty; other memory may be left in its
+ * Called with each segment that is complete and that chunks point into, in order and one call at a time: by a thread of its own if it
+ * is full, by settle_finish if it is the last one.  A non-zero return ends settle_inode, settle_catch_up or settle_finish and is handed
+ * on; no other call follows it.  object: what is in the segment, or empty; other memory may be left in its
  * place, and is used for the next one.
  */
 typedef err_t settle_full_fn(void *ctx, const struct segment *row, struct bytes *object);
 void settle_set_full(struct settle *s, settle_full_fn *fn, void *ctx);
 /* Plain bytes that were settled so far. */
 uint64_t settle_progress(const struct settle *s);
+/*
+ * Waits until chunks point into all segments that are full, and their calls have returned; gives back what was hot in them.  The one
+ * that is being filled stays as it is.  After an error s can only be abandoned.
+ */
+MUST_CHECK err_t settle_catch_up(struct settle *s);
 
 /*
  * Settles the pending chunks of one inode that have hot extents; for this computer all that have extents in a source.  A chunk

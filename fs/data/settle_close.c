@@ -1,4 +1,7 @@
-/* settle_close.c: a segment that is full: made durable, and only then pointed at, while the next one is filled. */
+/*
+ * settle_close.c: a segment that is full: made durable, and only then pointed at, while the next one is filled.  Two wait for the disk
+ * at a time; chunks come to point into them, and they are handed on, in the order in which they were filled.
+ */
 #include "settle_internal.h"
 
 #include <errno.h>
@@ -82,12 +85,39 @@ finish_build(const struct settle *s, struct closing *c)
 	return segstore_build_finish_hot(STEAL(c->build), owners, count, &c->row);
 }
 
-/* Makes a segment durable, and then points the chunks into it. */
+/* false: one before it has failed. */
+static bool
+await_turn(struct settle *s, const struct closing *c)
+{
+	struct settle_turns *t = &s->turns;
+
+	pthread_mutex_lock(&t->lock);
+	while (t->over != c->turn)
+		pthread_cond_wait(&t->moved, &t->lock);
+
+	bool good = !t->failed;
+
+	pthread_mutex_unlock(&t->lock);
+	return good;
+}
+
+static void
+end_turn(struct settle *s, err_t result)
+{
+	struct settle_turns *t = &s->turns;
+
+	pthread_mutex_lock(&t->lock);
+	t->over++;
+	t->failed |= result != 0;
+	pthread_cond_broadcast(&t->moved);
+	pthread_mutex_unlock(&t->lock);
+}
+
+/* [its turn] e: whether the segment is durable. */
 static err_t
-run(struct settle *s, struct closing *c)
+point_there(struct settle *s, struct closing *c, err_t e, bool wanted)
 {
 	bool used = false;
-	err_t e = finish_build(s, c);
 
 	while (c->settled) {
 		struct settled *d = c->settled;
@@ -111,7 +141,18 @@ run(struct settle *s, struct closing *c)
 	}
 	if (!used)
 		return remove_unused(s, c->row.id);
-	return c->full ? s->full(s->full_ctx, &c->row, &c->object) : 0;
+	return s->full && wanted ? s->full(s->full_ctx, &c->row, &c->object) : 0;
+}
+
+/* Makes a segment durable, and then points the chunks into it. */
+static void
+run(struct settle *s, struct closing *c)
+{
+	err_t e = finish_build(s, c);
+	bool wanted = await_turn(s, c);
+
+	c->result = point_there(s, c, e, wanted);
+	end_turn(s, c->result);
 }
 
 static void
@@ -127,19 +168,20 @@ closing_main(void *arg)
 {
 	struct closing *c = arg;
 
-	c->result = run(c->settle, c);
+	run(c->settle, c);
 	return NULL;
 }
 
-/* Waits for the segment on its way. */
+/* Waits for the oldest of the segments on their way, so that no more than that many are left. */
 static err_t
-await_closing(struct settle *s)
+await_oldest(struct settle *s, unsigned left)
 {
-	struct closing *c = STEAL(s->closing);
+	struct closing *c = s->closing[0];
 	err_t e;
 
-	if (!c)
+	if (s->closing_count <= left)
 		return 0;
+	memmove(s->closing, s->closing + 1, --s->closing_count * sizeof(struct closing *));
 	if (c->in_thread)
 		pthread_join(c->thread, NULL);
 	s->settled_len += c->installed;
@@ -154,10 +196,24 @@ await_closing(struct settle *s)
 	return e;
 }
 
+static err_t
+await_all(struct settle *s)
+{
+	err_t e = 0;
+
+	while (s->closing_count) {
+		err_t one = await_oldest(s, 0);
+
+		e = e ? e : one;
+	}
+	return e;
+}
+
 err_t
 settle_close(struct settle *s, bool full)
 {
-	err_t e = await_closing(s);
+	bool few = s->settled_extents <= EXTENTS_FEW;
+	err_t e = full ? await_oldest(s, few ? CLOSINGS - 1 : 0) : await_all(s);
 
 	if (e || !s->build)
 		return e;
@@ -169,23 +225,31 @@ settle_close(struct settle *s, bool full)
 	c->settle = s;
 	c->build = STEAL(s->build);
 	c->settled = STEAL(s->settled);
-	c->full = full && s->full;
+	c->turn = s->closed++;
 	for (const struct settled *d = c->settled; d; d = d->next)
 		c->len += d->len;
 	s->settled_count = s->settled_extents = s->settled_after = 0;
-	s->closing = c;
+	s->closing[s->closing_count++] = c;
 	/* Sealing and the disk need not wait for each other. */
-	c->in_thread = c->full && pthread_create(&c->thread, NULL, closing_main, c) == 0;
+	c->in_thread = full && s->full && pthread_create(&c->thread, NULL, closing_main, c) == 0;
 	if (c->in_thread)
 		return 0;
-	c->result = run(s, c);
-	return await_closing(s);
+	run(s, c);
+	return await_all(s);
+}
+
+err_t
+settle_catch_up(struct settle *s)
+{
+	err_t e = await_all(s);
+
+	return e ? e : segstore_sweep(s->ss);
 }
 
 void
 settle_close_end(struct settle *s)
 {
-	err_t e = await_closing(s);
+	err_t e = await_all(s);
 
 	if (e)
 		log_warn("a segment was not completed: %s", strerror(-e));

@@ -68,13 +68,18 @@ struct settle_ahead {
 	bool ending;
 };
 
+/* Segments on their way to the disk at a time; what is in them is in memory. */
+#define CLOSINGS 2u
+/* Where the chunks of one were in more extents than that, what is remembered of them is not to be in memory twice. */
+#define EXTENTS_FEW (64u << 10)
+
 /* A segment that is complete, on its way to the disk.  Nobody else touches it until its thread has ended. */
 struct closing {
 	struct settle *settle;
 	struct segstore_build *build;
 	struct settled *settled;
 	uint64_t len;       /* plaintext bytes in it */
-	bool full;          /* who asked for full ones is told */
+	uint64_t turn;      /* so many were closed before it */
 	pthread_t thread;
 	bool in_thread;
 	/* out */
@@ -82,6 +87,14 @@ struct closing {
 	struct bytes object;
 	uint64_t installed; /* plaintext bytes that chunks came to point at */
 	err_t result;
+};
+
+/* Of segments on their way, one after the other. */
+struct settle_turns {
+	pthread_mutex_t lock; /* innermost; under it: */
+	pthread_cond_t moved;
+	uint64_t over;
+	bool failed; /* one of them: nobody is told of those behind it */
 };
 
 struct settle {
@@ -102,8 +115,14 @@ struct settle {
 	size_t settled_extents; /* of its chunks, before and after */
 	size_t settled_after;   /* only after */
 	uint64_t settled_len;
-	struct closing *closing;      /* NULL: none is on its way */
+	struct closing *closing[CLOSINGS]; /* on their way, the oldest first */
+	unsigned closing_count;
+	uint64_t closed;              /* segments so far, these among them */
+	struct settle_turns turns;
 	struct bytes memory;          /* room for the next one */
+	uint64_t stopped_ino;         /* where a pause has ended settle_inode; 0: nowhere */
+	uint64_t stopped_no;
+	err_t stopped_result;         /* of what came before that */
 	err_t broken;                 /* what was under way is not whole: nothing is added any more */
 	struct settle_ahead ahead;
 };

@@ -734,6 +734,8 @@ a_disk_that_fails_at_any_operation_leaves_all_files_readable(void **state)
 struct taker {
 	unsigned calls;
 	unsigned right;
+	uint64_t len;  /* of all segments */
+	uint64_t last; /* its number */
 	bool change;   /* keeps the object and leaves other memory */
 	struct bytes kept;
 	err_t answer;
@@ -746,6 +748,9 @@ take_full(void *ctx, const struct segment *row, struct bytes *object)
 	uint8_t sha256[HASH_LEN];
 
 	t->calls++;
+	t->len += row->size;
+	assert_true(row->id > t->last);
+	t->last = row->id;
 	if (object->len == row->size && hash_sha256(object->data, object->len, sha256) == 0 &&
 	    memcmp(sha256, row->sha256, sizeof(sha256)) == 0)
 		t->right++;
@@ -773,7 +778,7 @@ make_noise(struct fixture *f, uint8_t **data_out)
 }
 
 static void
-full_segments_are_handed_out_with_what_is_in_them(void **state)
+segments_are_handed_out_with_what_is_in_them(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t *data;
@@ -786,12 +791,49 @@ full_segments_are_handed_out_with_what_is_in_them(void **state)
 		settle_set_full(s, take_full, &t);
 		assert_int_equal(settle_inode(s, ino), 0);
 		assert_int_equal(finish(s), FULL_LEN);
-		assert_int_equal(t.calls, 2);
-		assert_int_equal(t.right, 2);
+		assert_int_equal(t.calls, 3); /* the last one is not full */
+		assert_int_equal(t.right, 3);
 		assert_content(f, ino, 0, data, FULL_LEN);
 		bytes_clear(&t.kept);
 		write_file(f, ino, 0, data, FULL_LEN);
 	}
+	fixture_reopen(f, true);
+	assert_content(f, ino, 0, data, FULL_LEN);
+	free(data);
+}
+
+static err_t
+pause_now_and_then(void *ctx)
+{
+	unsigned *calls = ctx;
+
+	return ++*calls % 3 == 0 ? -EINPROGRESS : 0;
+}
+
+static void
+settling_goes_on_where_a_pause_has_ended_it_and_fills_the_same_segment(void **state)
+{
+	struct fixture *f = *state;
+	struct taker t = {0};
+	unsigned calls = 0, pauses = 0;
+	uint8_t *data;
+	uint64_t ino = make_noise(f, &data);
+	struct settle *s = begin(f);
+	err_t e;
+
+	settle_set_full(s, take_full, &t);
+	settle_set_pause(s, pause_now_and_then, &calls);
+	while ((e = settle_inode(s, ino)) == -EINPROGRESS) {
+		pauses++;
+		assert_int_equal(settle_catch_up(s), 0);
+		assert_in_range(pauses, 1, FULL_LEN / MIB);
+	}
+	assert_int_equal(e, 0);
+	assert_true(pauses > 10);
+	assert_int_equal(finish(s), FULL_LEN);
+	assert_int_equal(t.calls, 3);
+	assert_in_range(t.len, FULL_LEN, FULL_LEN + FULL_LEN / 16);
+	assert_content(f, ino, 0, data, FULL_LEN);
 	fixture_reopen(f, true);
 	assert_content(f, ino, 0, data, FULL_LEN);
 	free(data);
@@ -891,7 +933,8 @@ main(void)
 		TEST(a_damaged_hot_part_is_eio_and_the_other_chunks_are_settled),
 		TEST(a_damaged_chunk_among_many_of_noise_stays_and_the_others_go),
 		TEST(a_disk_that_fails_at_any_operation_leaves_all_files_readable),
-		TEST(full_segments_are_handed_out_with_what_is_in_them),
+		TEST(segments_are_handed_out_with_what_is_in_them),
+		TEST(settling_goes_on_where_a_pause_has_ended_it_and_fills_the_same_segment),
 		TEST(who_does_not_want_a_full_segment_ends_settling_and_all_stays_readable),
 		TEST(abandoning_while_a_segment_is_on_its_way_loses_nothing),
 		TEST(abandoning_changes_nothing),
