@@ -129,14 +129,16 @@ list_portion(struct sync *s, const struct candidate *v, size_t count, struct seg
 
 struct portion {
 	struct sync *s;
-	struct settle *settle;
+	struct settle *settle; /* the same for all portions: what one leaves behind is filled up by the next */
 	struct upload *upload;
+	uint64_t before; /* settle_progress, when it began */
+	bool last;       /* there will be no segment but what is left of all */
 };
 
 static bool
 is_full(const struct portion *p)
 {
-	return settle_progress(p->settle) >= PORTION_LEN;
+	return settle_progress(p->settle) - p->before >= PORTION_LEN;
 }
 
 /* Between two chunks of a file.  -EINPROGRESS: the rest of it is for another portion. */
@@ -160,38 +162,42 @@ send_full(void *ctx, const struct segment *seg, struct bytes *object)
 	if (err == 0)
 		err = upload_add(p->upload, seg, object);
 	if (err == 0)
-		upload_start(p->upload, true);
+		upload_start(p->upload, !p->last);
 	return err;
+}
+
+static err_t
+begin_portions(struct portion *p)
+{
+	struct vault *v = p->s->v;
+	err_t err = settle_begin(v->content, v->meta, v->segments, v->keys, &p->settle);
+
+	if (err != 0)
+		return err;
+	settle_set_pause(p->settle, end_portion_in_time, p);
+	settle_set_full(p->settle, send_full, p);
+	return 0;
 }
 
 /* Settles candidates from *at on until a portion is full. */
 static err_t
-settle_portion(struct upload *u, const struct candidate *v, size_t count, size_t *at)
+settle_portion(struct portion *p, const struct candidate *v, size_t count, size_t *at)
 {
-	struct sync *s = u->s;
-	struct portion p = { .s = s, .upload = u };
-	struct vault *vault = s->v;
-	uint64_t settled = 0;
 	size_t start = *at;
 	err_t err;
 
-	if ((err = settle_begin(vault->content, vault->meta, vault->segments, vault->keys, &p.settle)) != 0)
-		return err;
-	settle_set_pause(p.settle, end_portion_in_time, &p);
-	settle_set_full(p.settle, send_full, &p);
-	while (*at < count && !is_full(&p) && *at - start < PORTION_FILES) {
-		err = engine_is_interrupted(s) ? -ECANCELED : settle_inode(p.settle, v[*at].ino);
+	p->before = settle_progress(p->settle);
+	while (*at < count && !is_full(p) && *at - start < PORTION_FILES) {
+		err = engine_is_interrupted(p->s) ? -ECANCELED : settle_inode(p->settle, v[*at].ino);
 		if (err == -EINPROGRESS)
 			break;
-		if (err != 0 && err != -EAGAIN && err != -ENOENT) { /* written to meanwhile, or gone: not now */
-			settle_abandon(p.settle);
+		if (err != 0 && err != -EAGAIN && err != -ENOENT) /* written to meanwhile, or gone: not now */
 			return err;
-		}
 		(*at)++;
 	}
-	if ((err = settle_finish(p.settle, &settled)) != 0)
+	if ((err = settle_catch_up(p->settle)) != 0)
 		return err;
-	return meta_sync(vault->meta);
+	return meta_sync(p->s->v->meta);
 }
 
 /* What of these files is to go, and is not on its way. */
@@ -211,35 +217,51 @@ add_portion(struct upload *u, const struct candidate *v, size_t count, bool more
 
 /* *at: the first candidate that is left. */
 static err_t
-upload_portion(struct upload *u, const struct candidate *v, size_t count, size_t *at)
+upload_portion(struct portion *p, const struct candidate *v, size_t count, size_t *at)
 {
 	size_t start = *at, end;
 	err_t err;
 
-	u->s->swept = false; /* what is settled now may be overwritten before a commit names it */
-	err = settle_portion(u, v, count, at);
+	p->s->swept = false; /* what is settled now may be overwritten before a commit names it */
+	err = settle_portion(p, v, count, at);
 	end = *at < count ? *at + 1 : count; /* of the last one perhaps a part */
-	return err != 0 ? err : add_portion(u, v + start, end - start, *at < count);
+	return err != 0 ? err : add_portion(p->upload, v + start, end - start, *at < count);
 }
 
 /* What is settled stays only a little ahead of what is sent: until then it may change again. */
+static err_t
+upload_portions(struct portion *p, const struct candidate *v, size_t count)
+{
+	uint64_t settled = 0;
+	size_t at = 0;
+	err_t err = 0;
+
+	while (err == 0 && at < count) {
+		err = upload_portion(p, v, count, &at);
+		if (err == 0 && at < count)
+			err = upload_catch_up(p->upload);
+		if (err == 0 && at < count)
+			err = push_interlude(p->s);
+	}
+	if (err != 0)
+		return err;
+	p->last = true;
+	return settle_finish(STEAL(p->settle), &settled);
+}
+
 static err_t
 upload_candidates(struct sync *s, const struct candidate *v, size_t count)
 {
 	struct upload u = { .s = s, .lock = PTHREAD_MUTEX_INITIALIZER, .added = PTHREAD_COND_INITIALIZER,
 		.moved = PTHREAD_COND_INITIALIZER };
-	size_t at = 0;
+	struct portion p = { .s = s, .upload = &u };
 	err_t err = 0, sent;
 
-	while (err == 0 && at < count) {
-		err = upload_portion(&u, v, count, &at);
-		if (err == 0 && at < count)
-			err = upload_catch_up(&u);
-		if (err == 0 && at < count)
-			err = push_interlude(s);
-	}
+	if (count > 0 && (err = begin_portions(&p)) == 0)
+		err = upload_portions(&p, v, count);
 	if (err != 0)
 		upload_fail(&u, err);
+	settle_abandon(p.settle); /* what it has under way is still handed to u */
 	sent = upload_end(&u);
 	return err != 0 ? err : sent;
 }

@@ -45,15 +45,15 @@ struct upload {
 	size_t working; /* threads */
 	err_t err;      /* the first */
 	pthread_cond_t added; /* or complete, or failed */
-	pthread_cond_t moved; /* one was sent, or a thread ended */
+	pthread_cond_t moved; /* one was sent, a thread ended, or failed */
 };
 
 /*
- * Zeroed but for s, lock and conditions; one thread calls these, and upload_end last.
+ * Zeroed but for s, lock and conditions; one thread at a time calls these, and upload_end last.
  */
 /*
  * One more, unless it is in the list.  object: what is in it, or empty; if it is to be sent from there it is exchanged for memory that
- * is not used any more, or none.
+ * is not used any more, or none.  Waits a moment if there is no room for it: where sending is quick that is less than reading it again.
  */
 MUST_CHECK err_t upload_add(struct upload *u, const struct segment *seg, struct bytes *object);
 /* Has threads for what is in the list.  more: others will follow; else but for one, which is sent in upload_end. */

@@ -13,6 +13,8 @@
 /* What takes longer than this to upload is looked after meanwhile. */
 #define LONG_UPLOAD_LEN (32u << 20)
 #define LOOK_INTERVAL_MS 250
+/* So long an object waits for memory that somebody sends from. */
+#define ROOM_WAIT_MS 250
 /* So many are left at least when there is to be more: nobody who sends waits for it. */
 #define LEFT_MIN (2 * UPLOAD_THREADS)
 
@@ -146,12 +148,11 @@ find_place(struct upload *u, uint64_t seg)
 	return found;
 }
 
-/* [lock] Keeps the object if there is room. */
-static void
-keep(struct upload *u, uint64_t seg, struct bytes *object)
+/* [lock] Room for an object to wait in; NULL: there is none. */
+static struct place *
+find_room(struct upload *u)
 {
 	struct place *found = NULL;
-	struct bytes spare;
 
 	for (size_t k = 0; k < ARRAY_LEN(u->places); k++) {
 		struct place *p = &u->places[k];
@@ -159,6 +160,27 @@ keep(struct upload *u, uint64_t seg, struct bytes *object)
 		if (!p->busy && p->seg == 0 && (found == NULL || p->object.cap > found->object.cap))
 			found = p;
 	}
+	return found;
+}
+
+/* [lock, given up meanwhile] */
+static void
+await_room(struct upload *u)
+{
+	const struct timespec until = clock_deadline(ROOM_WAIT_MS);
+	int timed = 0;
+
+	while (timed == 0 && u->err == 0 && u->working > 0 && find_room(u) == NULL)
+		timed = pthread_cond_clockwait(&u->moved, &u->lock, CLOCK_MONOTONIC, &until);
+}
+
+/* [lock] Keeps the object if there is room. */
+static void
+keep(struct upload *u, uint64_t seg, struct bytes *object)
+{
+	struct place *found = find_room(u);
+	struct bytes spare;
+
 	if (found == NULL || object->len == 0)
 		return;
 	spare = found->object;
@@ -216,6 +238,7 @@ fail(struct upload *u, err_t err)
 	if (u->err == 0)
 		u->err = err;
 	pthread_cond_broadcast(&u->added);
+	pthread_cond_broadcast(&u->moved);
 }
 
 void
@@ -260,7 +283,7 @@ upload_all(struct upload *u)
 		if (err != 0 && err != -ENODATA)
 			fail(u, err);
 		u->left--;
-		pthread_cond_signal(&u->moved);
+		pthread_cond_broadcast(&u->moved);
 	}
 }
 
@@ -272,7 +295,7 @@ upload_worker(void *arg)
 	pthread_mutex_lock(&u->lock);
 	upload_all(u);
 	u->working--;
-	pthread_cond_signal(&u->moved);
+	pthread_cond_broadcast(&u->moved);
 	pthread_mutex_unlock(&u->lock);
 	return NULL;
 }
@@ -348,6 +371,8 @@ upload_add(struct upload *u, const struct segment *seg, struct bytes *object)
 
 	pthread_mutex_lock(&u->lock);
 	known = numset_has(u->l.seen, seg->id) || upload_is_done(u->s, seg->id);
+	if (!known && object->len > 0)
+		await_room(u);
 	if (!known && (err = upload_list_add(&u->l, seg)) == 0) {
 		u->left++;
 		keep(u, seg->id, object);
