@@ -6,6 +6,21 @@
 
 #if defined(__x86_64__)
 
+#include <stdatomic.h>
+
+/*
+ * The C library has asked the processor already.  __builtin_cpu_supports asks again before main(), a dozen times and in every process:
+ * on a virtual machine, where each time the host answers, that is a part of a mount.
+ */
+#if __has_include(<sys/platform/x86.h>)
+#include <sys/platform/x86.h>
+#define HAS_AVX() CPU_FEATURE_ACTIVE(AVX)
+#define HAS_AVX512VL() CPU_FEATURE_ACTIVE(AVX512VL)
+#else
+#define HAS_AVX() __builtin_cpu_supports("avx")
+#define HAS_AVX512VL() __builtin_cpu_supports("avx512vl")
+#endif
+
 #define ZERO_SSE(n) "pxor %%xmm" #n ", %%xmm" #n "\n\t"
 /* Zeroes the whole register; 512 bits wide it could cost a processor its clock for a while. */
 #define ZERO_UPPER(n) "vpxord %%xmm" #n ", %%xmm" #n ", %%xmm" #n "\n\t"
@@ -19,15 +34,41 @@
 #define UPPER_ONES
 #endif
 
+enum widest { NOT_ASKED, SSE, AVX, AVX512VL };
+
+static enum widest
+find_widest(void)
+{
+	if (HAS_AVX512VL())
+		return AVX512VL;
+	return HAS_AVX() ? AVX : SSE;
+}
+
+/* Whoever finds it out at the same time finds the same. */
+static enum widest
+get_widest(void)
+{
+	static _Atomic(enum widest) known;
+	enum widest w = atomic_load_explicit(&known, memory_order_relaxed);
+
+	if (w == NOT_ASKED) {
+		w = find_widest();
+		atomic_store_explicit(&known, w, memory_order_relaxed);
+	}
+	return w;
+}
+
 void
 secmem_wipe_registers(void)
 {
+	enum widest widest = get_widest();
+
 	/* The upper sixteen are out of reach of all that came before AVX-512, vzeroall too.  Only coprocessors had that without VL. */
-	if (__builtin_cpu_supports("avx512vl"))
+	if (widest == AVX512VL)
 		__asm__ volatile(ZERO_UPPER(16) ZERO_UPPER(17) ZERO_UPPER(18) ZERO_UPPER(19) ZERO_UPPER(20) ZERO_UPPER(21)
 			ZERO_UPPER(22) ZERO_UPPER(23) ZERO_UPPER(24) ZERO_UPPER(25) ZERO_UPPER(26) ZERO_UPPER(27)
 			ZERO_UPPER(28) ZERO_UPPER(29) ZERO_UPPER(30) ZERO_UPPER(31)::: "memory" UPPER_ONES);
-	if (__builtin_cpu_supports("avx"))
+	if (widest != SSE)
 		__asm__ volatile("vzeroall" ::
 				     : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
 				     "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
