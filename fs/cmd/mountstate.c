@@ -43,11 +43,11 @@ close_file(FILE **f)
 static void
 find_mount(const char *mountpoint, char **type_out, char **source_out)
 {
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
 	const struct mntent *m;
+	FILE *mounts;
 
 	*type_out = *source_out = NULL;
-	if (mounts == NULL)
+	if (!mount_check_may_be_mounted(mountpoint) || (mounts = setmntent("/proc/self/mounts", "re")) == NULL)
 		return;
 	while ((m = getmntent(mounts)) != NULL) {
 		if (strcmp(m->mnt_dir, mountpoint) != 0)

@@ -112,13 +112,22 @@ mount_check_options(const char *options, struct mount_wishes *wishes_out, char *
 }
 
 bool
+mount_check_may_be_mounted(const char *dir)
+{
+	struct statx stx;
+
+	return statx(AT_FDCWD, dir, AT_STATX_DONT_SYNC | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &stx) != 0 ||
+	    (stx.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) == 0 || (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+bool
 mount_check_is_ours(const char *dir)
 {
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
 	struct mntent *m;
+	FILE *mounts;
 	bool ours = false;
 
-	if (!mounts)
+	if (!mount_check_may_be_mounted(dir) || !(mounts = setmntent("/proc/self/mounts", "re")))
 		return false;
 	/* The last line for a place is the mount on top. */
 	while ((m = getmntent(mounts)))

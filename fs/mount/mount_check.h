@@ -32,6 +32,11 @@ MUST_CHECK err_t mount_check_options(const char *options, struct mount_wishes *w
  */
 MUST_CHECK err_t mount_check_place(const char *dir, const struct mount_wishes *wishes, char **why_out);
 
+/*
+ * False: the kernel is sure that nothing is mounted at dir itself, which must not be a symbolic link.  Asks no file system, so that a
+ * dead one holds nobody up, and spares most callers the table of mounts, which grows with whatever else is mounted.
+ */
+bool mount_check_may_be_mounted(const char *dir);
 /* Is the topmost mount at dir one of this program? */
 bool mount_check_is_ours(const char *dir);
 

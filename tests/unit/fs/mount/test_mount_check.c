@@ -1,5 +1,6 @@
 /* Mount options and mount points: what is refused, and that the sentence names it. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -118,6 +119,21 @@ a_place_without_a_mount_of_ours_is_not_ours(void **state)
 	assert_false(mount_check_is_ours("/nowhere"));
 }
 
+static void
+what_may_be_mounted_is_told_from_what_is_not(void **state)
+{
+	struct statx stx;
+
+	(void)state;
+	assert_true(mount_check_may_be_mounted("/proc"));
+	assert_true(mount_check_may_be_mounted("/nowhere"));
+	assert_int_equal(statx(AT_FDCWD, "/proc/self", 0, 0, &stx), 0);
+	if ((stx.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) == 0)
+		skip(); /* before Linux 5.8 nothing but the table tells */
+	assert_false(mount_check_may_be_mounted("/proc/sys/kernel/random"));
+	assert_false(mount_check_may_be_mounted("/proc/self")); /* a link */
+}
+
 int
 main(void)
 {
@@ -128,6 +144,7 @@ main(void)
 		cmocka_unit_test(who_wants_to_remount_is_told_how),
 		cmocka_unit_test(a_place_that_cannot_be_mounted_on_is_refused_with_the_reason),
 		cmocka_unit_test(a_place_without_a_mount_of_ours_is_not_ours),
+		cmocka_unit_test(what_may_be_mounted_is_told_from_what_is_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
