@@ -224,10 +224,7 @@ mount_it(struct daemon *d, const struct daemon_params *p)
 		o.hidden = moments_source(d->moments);
 	}
 	err = fuse_mount_new(d->vfs, &o, &d->mount, &why);
-	if (err != 0)
-		return tell_why(why, p->mountpoint, err);
-	start_watch(d);
-	return 0;
+	return err == 0 ? 0 : tell_why(why, p->mountpoint, err);
 }
 
 static err_t
@@ -391,6 +388,7 @@ serve(struct daemon *d, const struct daemon_params *p)
 		fuse_mount_stop(d->mount);
 	p->ready(p->ctx, d->vault->remote_url);
 	launch_ready();
+	start_watch(d); /* takes time, and nobody waits for it */
 	err = fuse_mount_serve(d->mount);
 	if (err == 0)
 		return 0;
