@@ -278,7 +278,7 @@ check_next(struct verify *v, uint64_t seq, const struct bytes *object)
 	if (s->v->has_head == v->has_head && s->v->head_seq == v->head_seq)
 		err = admit_commit(s, seq, object->data, object->len, &a);
 	pthread_mutex_unlock(&s->round);
-	return err == -EBADMSG || err == -ESTALE || err == -ENOMEM ? err : 0;
+	return err == -EBADMSG || err == -ESTALE || err == -EPROTO || err == -ENOMEM ? err : 0;
 }
 
 err_t
@@ -302,6 +302,9 @@ verify_next(struct verify *v)
 	}
 	verify_count(v, kind, false);
 	snprintf(name, sizeof(name), "c/%012" PRIu64, seq);
+	if (err == -EPROTO)
+		return verify_tell(v, kind, name, NULL, false, "it stands where the next commit belongs, in a format that this program "
+		    "does not know: a newer version wrote it, then update this one; if none did, nobody can sync until it is gone");
 	return verify_tell(v, kind, name, NULL, false, "it is the next commit, which this device does not know yet: nothing that it or a "
 	    "later one says can be had here, by export or by a device that joins, until the store's copy of it is restored");
 }

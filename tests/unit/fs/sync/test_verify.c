@@ -556,6 +556,25 @@ a_next_commit_that_can_not_be_applied_is_told(void **state)
 	assert_int_equal(damage(), 1);
 }
 
+static void
+what_is_no_commit_of_this_version_in_the_place_of_the_next_is_told(void **state)
+{
+	struct fixture *f = *state;
+	char object[CHAIN_NAME_MAX];
+
+	make_text(&f->a, "one", "the first file");
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	sync_ok(&f->a);
+	make_text(&f->a, "two", "text");
+	sync_ok(&f->a);
+	snprintf(object, sizeof(object), "c/%012llu", (unsigned long long)head_of(&f->b) + 1);
+	flip(f, object, 0);
+	run(&f->b, 100, false);
+	assert_true(was_said(VERIFY_CHANGED, object, "", false));
+	assert_int_equal(damage(), 1);
+}
+
 int
 main(void)
 {
@@ -581,6 +600,7 @@ main(void)
 		WITH_FIXTURE(the_hash_of_an_earlier_commit_is_proven_from_the_head_back),
 		WITH_FIXTURE(who_was_verified_stays_so_until_taken_back),
 		WITH_FIXTURE(a_next_commit_that_can_not_be_applied_is_told),
+		WITH_FIXTURE(what_is_no_commit_of_this_version_in_the_place_of_the_next_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
