@@ -182,8 +182,8 @@ export(struct run *r, const struct options *o)
 	if (err == -ECANCELED)
 		return tell_failure("the export was interrupted; what was written is not whole");
 	if (err != 0)
-		return tell_failure("the export ended early: %s", archiver_why(r->archiver)[0] != '\0' ?
-		    archiver_why(r->archiver) : tell_reason(err));
+		return tell_failure("the export ended early, and what was written is not whole: %s%s%s", archiver_why(r->archiver),
+		    archiver_why(r->archiver)[0] != '\0' ? ": " : "", tell_reason(err));
 	human_bytes(report.bytes, bytes);
 	fprintf(tar ? stderr : stdout, "Exported %" PRIu64 " files and folders, %s.\n", report.entries, bytes);
 	if (gap != NULL)

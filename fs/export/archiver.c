@@ -93,6 +93,13 @@ translate(struct archiver *a, int result)
 	return e > 0 ? -e : -EIO;
 }
 
+/* Of content a warning is worse: that is what libarchive calls bytes that a full disk has refused. */
+static err_t
+translate_content(struct archiver *a, la_ssize_t result)
+{
+	return translate(a, result >= ARCHIVE_OK ? ARCHIVE_OK : result > ARCHIVE_FAILED ? ARCHIVE_FAILED : (int)result);
+}
+
 static err_t
 load(void)
 {
@@ -250,7 +257,7 @@ write_stream(struct archiver *a, const uint8_t *data, size_t len)
 		la_ssize_t n = lib.archive_write_data(a->archive, data, len);
 
 		if (n < 0)
-			return translate(a, (int)n);
+			return translate_content(a, n);
 		if (n == 0)
 			return -EIO;
 		data += n;
@@ -277,7 +284,7 @@ archiver_write(struct archiver *a, uint64_t off, const uint8_t *data, size_t len
 	err_t err;
 
 	if (!a->tar)
-		return translate(a, (int)lib.archive_write_data_block(a->archive, data, len, (la_int64_t)off));
+		return translate_content(a, lib.archive_write_data_block(a->archive, data, len, (la_int64_t)off));
 	err = write_zeros(a, off);
 	return err != 0 ? err : write_stream(a, data, len);
 }

@@ -131,6 +131,19 @@ def test_behind_a_damaged_commit_the_state_before_it_is_exported_and_that_is_sai
     assert trees.compare(expected, described(tmp_path / "out")) == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes a small disk of its own")
+def test_a_full_disk_is_told_and_nothing_is_said_to_be_exported(synced, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", disk], check=True)
+    try:
+        done = export(synced, disk / "out", tmp=tmp_path / "tmp", check=False)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert done.returncode == 1 and "the disk is full" in done.stderr
+    assert "Exported" not in done.stdout
+
+
 def test_a_wrong_key_and_a_folder_with_something_in_it_are_refused(synced, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("mine")
