@@ -7,6 +7,9 @@
 
 #include "err.h"
 
+/* The device's number that the mount's files have.  errno's of open(2) and stat(2). */
+MUST_CHECK err_t connection_device(const char *mountpoint, unsigned *major_out, unsigned *minor_out);
+
 /*
  * Opens one of the connection's files with open(2)'s flags: "waiting" (the number of requests that are not answered yet), or "abort".
  * It stays that connection's, and means nothing once that is gone.  Root needs no fusectl to be mounted.  -ENOENT: there is none.

@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "connection.h"
 #include "fuse_private.h"
 #include "hidden.h"
 #include "log.h"
@@ -125,13 +126,12 @@ static void
 raise_readahead(const char *mountpoint)
 {
 	char path[64];
-	struct statx stx;
+	unsigned major, minor;
 	int fd;
 
-	/* DONT_SYNC: nobody is serving yet. */
-	if (statx(AT_FDCWD, mountpoint, AT_STATX_DONT_SYNC, STATX_TYPE, &stx) < 0)
+	if (connection_device(mountpoint, &major, &minor) != 0)
 		return;
-	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", stx.stx_dev_major, stx.stx_dev_minor);
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", major, minor);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;

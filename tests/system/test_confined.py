@@ -6,8 +6,9 @@ import pathlib
 import pytest
 
 from accounts import Cli, one_sentence
-from conftest import binary, new_root
+from conftest import binary, new_root, wait_until
 from posixlib import needs_root
+from test_dead_daemon import can_be_aborted, watches_of
 
 pytestmark = needs_root  # fusermount3 gives nobody rights who is confined
 
@@ -71,6 +72,17 @@ def test_a_folder_works_without_what_a_system_may_refuse(cli, error, calls):
     assert (second / "film").read_bytes() == b"another, and shorter"  # the kernel had it otherwise
     cli.ok("unmount", cli.mp)
     cli.ok("unmount", second)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_process_watches_the_daemon_where_a_mount_s_device_can_only_be_read_in_the_table(cli, error):
+    cli.confine(error, ["statx"])
+    cli.up()
+    if not can_be_aborted(cli.mp):
+        pytest.skip("fusectl can't be reached here")
+    pid, = cli.daemons()
+    wait_until(lambda: watches_of(pid), "the process that watches")
+    cli.ok("unmount", cli.mp)
 
 
 @pytest.mark.parametrize("error", ERRORS)
