@@ -271,10 +271,13 @@ content_cut_later(struct content *c, struct inode *i, uint64_t from, bool *later
 	size_t count = 0;
 	err_t e = meta_chunk_numbers(c->meta, i, from, c->step + 1, &nos, &count);
 
-	if (!e && count > c->step)
+	/* Whoever is about it has gone by what is to go now. */
+	bool many = count > c->step && !content_is_being_cut(c, i->ino);
+
+	if (!e && many)
 		e = note_cut(c, i->ino);
 	if (!e)
-		*later_out = count > c->step;
+		*later_out = many;
 	return e;
 }
 

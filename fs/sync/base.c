@@ -128,7 +128,8 @@ take_chunk(void *ctx, struct inode *i, struct chunk *c)
 		cw->w->open_chunk = c->no;
 		return -ECANCELED;
 	}
-	if (c->current.count == 0)
+	/* Behind the end is what a truncation has not come to yet. */
+	if (c->current.count == 0 || c->no * CHUNK_LEN >= i->size)
 		return 0;
 	cw->w->cost += describe_chunk_cost(c);
 	return describe_chunk(cw->w->m, cw->w->part, cw->ci, c);

@@ -18,9 +18,15 @@
 #define STEP 4
 #define PIECE_LEN 65536
 
+/* What is asked for by a call of the vfs begins with a wait for room, which is none of its steps. */
+#define FIRST 1
+
 /* Steps since it was set to 0, and the one to be the last: from then on no list of chunks can be made. */
 static unsigned steps, last_step;
 static bool interrupted;
+/* Who syncs between the second step and the third. */
+static struct side *syncing;
+static bool is_syncing;
 
 void __real_meta_throttle(struct meta *m);
 void __wrap_meta_throttle(struct meta *m);
@@ -31,6 +37,19 @@ __wrap_meta_throttle(struct meta *m)
 {
 	assert_int_equal(meta_sync(m), 0);
 	interrupted = ++steps == last_step || interrupted;
+	if (syncing && steps == FIRST + 2) {
+		struct content *c = syncing->v->content;
+		struct side *s = syncing;
+		uint64_t ino = c->cut[0];
+
+		/* As one that has looked for open truncations before; in place of waiting for the file it fails. */
+		syncing = NULL;
+		content_unlock_file(c, ino);
+		is_syncing = true;
+		sync_ok(s);
+		is_syncing = false;
+		content_lock_file(c, ino, true);
+	}
 	__real_meta_throttle(m);
 }
 
@@ -42,7 +61,7 @@ err_t __wrap_meta_chunk_numbers(struct meta *m, struct inode *i, uint64_t from, 
 err_t
 __wrap_meta_chunk_numbers(struct meta *m, struct inode *i, uint64_t from, size_t most, uint64_t **nos_out, size_t *count_out)
 {
-	return interrupted ? -EIO : __real_meta_chunk_numbers(m, i, from, most, nos_out, count_out);
+	return interrupted || (is_syncing && most == STEP) ? -EIO : __real_meta_chunk_numbers(m, i, from, most, nos_out, count_out);
 }
 
 static uint64_t
@@ -56,9 +75,6 @@ make_long(struct side *s, const char *name)
 		write_at(s, ino, no * CHUNK_LEN + 5, piece, sizeof(piece));
 	return ino;
 }
-
-/* What is asked for by a call of the vfs begins with a wait for room, which is none of its steps. */
-#define FIRST 1
 
 static void
 cut(struct side *s, uint64_t ino, uint64_t size)
@@ -209,6 +225,27 @@ bytes_in_segments(const struct fixture *f)
 }
 
 static void
+what_is_cut_off_does_not_come_back_if_the_commit_of_it_comes_between_two_steps(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = share_long(f);
+
+	syncing = &f->a;
+	steps = 0;
+	cut(&f->a, ino, 7);
+	assert_null(syncing);
+	sync_ok(&f->b);
+	cut(&f->b, ino, CHUNKS * CHUNK_LEN);
+	sync_ok(&f->b);
+	write_at(&f->a, ino, 0, "mine", 4);
+	sync_ok(&f->a);
+	sync_ok(&f->b);
+	sync_ok(&f->a);
+	assert_same_tree(&f->a, &f->b);
+	assert_int_equal(chunks_in(&f->a, ino), 1);
+}
+
+static void
 what_is_left_of_a_truncation_is_not_pushed(void **state)
 {
 	struct fixture *f = *state;
@@ -258,6 +295,7 @@ main(void)
 		TEST(a_long_file_that_another_device_removes_goes_in_steps),
 		TEST(a_removal_that_was_interrupted_goes_on_at_the_next_start),
 		TEST(what_they_cut_off_does_not_come_back_when_they_make_the_file_long_again),
+		TEST(what_is_cut_off_does_not_come_back_if_the_commit_of_it_comes_between_two_steps),
 		TEST(what_is_left_of_a_truncation_is_not_pushed),
 		TEST(what_is_left_of_a_truncation_goes_in_steps_before_the_file_does),
 	};
