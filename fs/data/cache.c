@@ -126,6 +126,8 @@ cache_make_room(const struct cache_place *p, uint64_t len)
 	}
 	if (e)
 		log_warn("what is cached can't be given up for what is read: %s", strerror(-e));
+	if (freed)
+		meta_put_reserve_back(p->meta);
 	return freed != 0;
 }
 

@@ -11,13 +11,18 @@
 
 #define INTERVAL_MS 5000
 #define RETRY_ROUNDS 6u /* rounds between tries to bring what is pinned, after one that failed */
-#define ROOM_MORE (UINT64_C(16) << 20) /* on a full disk so much more goes than is needed: each time is a commit */
+/* On a full disk so much more goes than is needed: each time is a commit, and the reserve (reserve.h) is to find room again, too. */
+#define ROOM_MORE (UINT64_C(32) << 20)
+#define VAIN_NS INT64_C(5000000000) /* before what may go is looked for again, if it was nothing and nothing has come since */
 #define AHEAD_SLACK (UINT64_C(16) << 20) /* so far above the limit nothing comes that nobody has asked for */
 
 struct cache {
 	struct cache_place place;
 	pthread_t thread;
 	pthread_mutex_t room_lock; /* held by the one that makes room; taken before any other lock */
+	/* under room_lock */
+	int64_t vain_until;    /* CLOCK_MONOTONIC: nothing may go before, if ... */
+	uint64_t vain_brought; /* ... that still is segstore's count */
 	pthread_mutex_t lock;
 	/* under lock */
 	pthread_cond_t wake;
@@ -62,11 +67,16 @@ on_full(void *ctx, uint64_t len)
 {
 	struct cache *c = ctx;
 
+	uint64_t brought = segstore_brought(content_segments(c->place.content));
+	bool made = false;
+
 	/* What another gives up is gone only when he has done. */
 	pthread_mutex_lock(&c->room_lock);
-
-	bool made = cache_make_room(&c->place, len + ROOM_MORE);
-
+	if (brought != c->vain_brought || clock_ns(CLOCK_MONOTONIC) >= c->vain_until) {
+		made = cache_make_room(&c->place, len + ROOM_MORE);
+		c->vain_brought = brought;
+		c->vain_until = made ? 0 : clock_ns(CLOCK_MONOTONIC) + VAIN_NS;
+	}
 	pthread_mutex_unlock(&c->room_lock);
 	return made;
 }

@@ -97,7 +97,12 @@ end_leaving(struct segstore *ss, struct segstore_leaving *l, bool durable)
 		log_warn("space of segment %016llx was not given back: %s", (unsigned long long)l->seg, strerror(-e));
 	pthread_mutex_lock(&ss->pieces_lock);
 	p->leaving = false;
-	p->outrun |= !durable;
+	p->outrun |= !durable && l->strays;
+	/* All of it is where it was, and nobody has written there. */
+	if (!durable && !l->strays) {
+		p->here |= l->mask;
+		p->fresh |= l->mask;
+	}
 	if (!e && empty)
 		p->has_file = false;
 	segstore_leave_part(ss, p);

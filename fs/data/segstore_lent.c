@@ -12,7 +12,18 @@
 /* So many bytes at most, of all segments: a full disk is no reason to fill memory, too. */
 #define LENT_MAX (64u << 20)
 
-/* [pieces_lock] */
+/* [pieces_lock] The same, for somebody who asked a moment before. */
+static bool
+has_lent(const struct part *p, const struct lent *l)
+{
+	const struct lent *other = p->lent;
+
+	while (other && (other->off != l->off || other->len != l->len || memcmp(other->data, l->data, l->len)))
+		other = other->next;
+	return other;
+}
+
+/* [pieces_lock] Not taken: an error, or -EEXIST if it is there. */
 static err_t
 lend(struct segstore *ss, struct part *p, struct lent *l)
 {
@@ -20,6 +31,8 @@ lend(struct segstore *ss, struct part *p, struct lent *l)
 
 	if (p->hot || l->off % pieces_len(p->size) || l->len != pieces_bytes(p->size, mask))
 		return -EINVAL;
+	if (has_lent(p, l))
+		return -EEXIST;
 	if (!p->users || l->len > LENT_MAX - ss->lent_len)
 		return -ENOSPC;
 	l->next = p->lent;
@@ -48,7 +61,7 @@ segstore_lend_pieces(struct segstore *ss, uint64_t seg, uint64_t off, const uint
 	pthread_mutex_unlock(&ss->pieces_lock);
 	if (!e)
 		(void)STEAL(l);
-	return e;
+	return e == -EEXIST ? 0 : e;
 }
 
 void

@@ -177,6 +177,10 @@ static err_t
 write_part(struct segstore *ss, struct part *p, uint64_t off, const uint8_t *data, size_t len)
 {
 	struct segfile *f;
+
+	if (!meta_has_room(ss->meta))
+		return -ENOSPC;
+
 	err_t e = open_part(ss, p, &f);
 
 	if (e)

@@ -55,6 +55,8 @@ void meta_set_hooks(struct meta *m, const struct meta_hooks *hooks);
 void meta_set_reserve(struct meta *m, struct reserve *r);
 /* Is there room for more than commits?  If not, contents must not be written. */
 bool meta_has_room(const struct meta *m);
+/* Some was made: the reserve is put back, if it is enough. */
+void meta_put_reserve_back(struct meta *m);
 /*
  * Starts and stops the thread that commits every interval_ms while there are changes, gives space back, and does the
  * database's chores.  stop commits once more.  Without the thread whoever commits does all that.

@@ -312,6 +312,13 @@ meta_has_room(const struct meta *m)
 	return m->reserve == NULL || !reserve_is_spent(m->reserve);
 }
 
+void
+meta_put_reserve_back(struct meta *m)
+{
+	if (m->reserve != NULL)
+		reserve_fill(m->reserve);
+}
+
 /* The thread. */
 
 static void *

@@ -10,7 +10,7 @@
 struct small_disk {
 	const struct fixture *f;
 	uint64_t room;
-	unsigned refused;
+	_Atomic unsigned refused;
 };
 
 static uint64_t
@@ -62,12 +62,18 @@ begin(struct fixture *f, struct scene *s, bool pinned)
 }
 
 static void
-end(struct scene *s)
+clear(struct scene *s)
 {
-	assert_true(s->disk.refused > 0);
 	disk_watch(NULL, NULL);
 	cache_stop(s->cache);
 	shelf_clear(&s->k);
+}
+
+static void
+end(struct scene *s)
+{
+	assert_true(s->disk.refused > 0);
+	clear(s);
 }
 
 static void
@@ -159,6 +165,63 @@ nothing_comes_ahead_that_the_disk_has_no_room_for(void **state)
 	end(&s);
 }
 
+static bool no_commits;
+
+err_t __real_meta_sync(struct meta *m);
+err_t __wrap_meta_sync(struct meta *m);
+
+err_t
+__wrap_meta_sync(struct meta *m)
+{
+	return no_commits ? -ENOSPC : __real_meta_sync(m);
+}
+
+static void
+what_could_not_be_given_up_stays_and_goes_when_it_can(void **state)
+{
+	struct scene s;
+
+	begin(*state, &s, false);
+	no_commits = true;
+	for (unsigned n = 0; n < 6; n++)
+		shelf_assert_file(&s.k, s.away, 2, n * MIB, MIB);
+	no_commits = false;
+	assert_int_equal(shelf_here(&s.k, 0), 0);
+	assert_true(shelf_here(&s.k, 1) == pieces_all(s.k.rows[1].size));
+	assert_true(cache_make_room(&s.p, MIB));
+	assert_true(shelf_here(&s.k, 1) != pieces_all(s.k.rows[1].size));
+	shelf_assert_file(&s.k, s.here, 1, 0, 10 * MIB);
+	clear(&s);
+}
+
+static bool is_spent;
+
+bool __real_meta_has_room(const struct meta *m);
+bool __wrap_meta_has_room(const struct meta *m);
+
+bool
+__wrap_meta_has_room(const struct meta *m)
+{
+	return !is_spent && __real_meta_has_room(m);
+}
+
+static void
+what_is_read_is_not_kept_where_the_last_room_is_for_commits(void **state)
+{
+	struct scene s;
+
+	begin(*state, &s, true);
+	s.disk.room = UINT64_MAX;
+	is_spent = true;
+	for (unsigned n = 0; n < 3; n++)
+		shelf_assert_file(&s.k, s.away, 2, 0, 6 * MIB);
+	assert_int_equal(shelf_here(&s.k, 0), 0);
+	is_spent = false;
+	shelf_assert_file(&s.k, s.away, 2, 0, 6 * MIB);
+	assert_true(shelf_here(&s.k, 0) != 0);
+	clear(&s);
+}
+
 int
 main(void)
 {
@@ -169,6 +232,8 @@ main(void)
 		TEST(a_read_is_answered_partly_from_the_disk_and_partly_from_memory),
 		TEST(several_read_at_once_on_a_full_disk),
 		TEST(nothing_comes_ahead_that_the_disk_has_no_room_for),
+		TEST(what_could_not_be_given_up_stays_and_goes_when_it_can),
+		TEST(what_is_read_is_not_kept_where_the_last_room_is_for_commits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
