@@ -10,7 +10,8 @@
 
 /*
  * The C library has asked the processor already.  __builtin_cpu_supports asks again before main(), a dozen times and in every process:
- * on a virtual machine, where each time the host answers, that is a part of a mount.
+ * on a virtual machine, where each time the host answers, that is a part of a mount.  Who hides some of it from the C library
+ * (GLIBC_TUNABLES) hides it from here, too.
  */
 #if __has_include(<sys/platform/x86.h>)
 #include <sys/platform/x86.h>

@@ -127,9 +127,8 @@ what_may_be_mounted_is_told_from_what_is_not(void **state)
 	(void)state;
 	assert_true(mount_check_may_be_mounted("/proc"));
 	assert_true(mount_check_may_be_mounted("/nowhere"));
-	assert_int_equal(statx(AT_FDCWD, "/proc/self", 0, 0, &stx), 0);
-	if ((stx.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) == 0)
-		skip(); /* before Linux 5.8 nothing but the table tells */
+	if (statx(AT_FDCWD, "/proc/self", 0, 0, &stx) != 0 || (stx.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) == 0)
+		skip(); /* before Linux 5.8, or where it is refused, nothing but the table tells */
 	assert_false(mount_check_may_be_mounted("/proc/sys/kernel/random"));
 	assert_false(mount_check_may_be_mounted("/proc/self")); /* a link */
 }
