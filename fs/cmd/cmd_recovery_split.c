@@ -123,11 +123,13 @@ run(struct options *o)
 	err = shamir_split(key.b, threshold, count, made.at);
 	if (err != 0)
 		return tell_failure("the recovery key could not be split: %s", tell_reason(err));
+	if (options_get(o, "to-dir") != NULL && (status = hand_out(o, made.at, count)) != 0)
+		return status;
 	printf("Any %u of these %u shares are as good as the recovery key; fewer say nothing about it.  Give each to somebody else.\n"
 	    "They do not replace the key: destroy its paper if only they are to count.\n", threshold, count);
 	if (fflush(stdout) != 0)
 		return tell_failure("standard output cannot be written to: %s", tell_reason(-errno));
-	return hand_out(o, made.at, count);
+	return options_get(o, "to-dir") != NULL ? 0 : hand_out(o, made.at, count);
 }
 
 static const struct option_spec split_options[] = {

@@ -9,6 +9,7 @@
 #include "members.h"
 #include "op.h"
 #include "s3_credentials.h"
+#include "statement.h"
 #include "tell.h"
 #include "verified.h"
 
@@ -218,10 +219,13 @@ op_device_rename(struct op *op, const json_t *request)
 {
 	struct change c = { .what = CHANGE_MEMBER_NAME, .who = json_string_value(json_object_get(request, "who")),
 		.name = json_string_value(json_object_get(request, "name")) };
+	char name[TRUST_NAME_MAX + 1];
 	json_t *refusal;
 
 	if (c.who == NULL || c.name == NULL)
 		return control_refusal("a device and its new name are wanted");
+	if (statement_set_name(c.name, name) != 0)
+		return control_refusal("that is no name for a device, and it keeps the one it has: choose 1 to 64 bytes of printable text");
 	refusal = change_members(op, &c);
 	return refusal != NULL ? refusal : subject_answer(op, &c);
 }

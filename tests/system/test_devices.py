@@ -176,6 +176,9 @@ def test_devices_are_renamed_for_all(party):
     device(alpha, "rename", "beta", "the old laptop")
     party.sync(beta)
     assert names(beta) == ["alpha", "recovery key", "the old laptop"]
+    for name in ("", "x" * 65, "two\nlines"):
+        done = device(alpha, "rename", "the old laptop", name, check=False)
+        assert done.returncode == 1 and "keeps the one it has" in done.stderr, done.stderr
     device(beta, "rename", next(d["id"] for d in listing(beta)["devices"] if d["this"])[:8], "mine")
     assert "mine" in names(beta)
 
