@@ -66,7 +66,6 @@ static bool
 on_full(void *ctx, uint64_t len)
 {
 	struct cache *c = ctx;
-
 	uint64_t brought = segstore_brought(content_segments(c->place.content));
 	bool made = false;
 

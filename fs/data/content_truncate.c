@@ -90,13 +90,6 @@ truncate_load(struct content *c)
 	return e;
 }
 
-/* The first chunk that lies wholly behind that. */
-static uint64_t
-chunks_of(uint64_t size)
-{
-	return size / CHUNK_LEN + (size % CHUNK_LEN != 0);
-}
-
 /* What the chain has of it ends there. */
 static uint64_t
 chain_end(const struct inode *i)
@@ -137,7 +130,7 @@ drop_chunks(struct content *c, struct inode *i, const uint64_t *nos, size_t coun
 	size_t kept = 0;
 	err_t e = 0;
 
-	while (kept < count && nos[kept] < chunks_of(end))
+	while (kept < count && nos[kept] < inode_chunks(end))
 		kept++;
 	if (kept)
 		e = holes_unmap(c, i, nos[0] * CHUNK_LEN, (nos[kept - 1] + 1) * CHUNK_LEN, i->size);
@@ -159,7 +152,7 @@ step(struct content *c, uint64_t ino, uint64_t *from, bool *done_out)
 	err_t e = meta_inode_get(c->meta, ino, &i);
 
 	if (!e) {
-		*from = chunks_of(i->size) > *from ? chunks_of(i->size) : *from;
+		*from = inode_chunks(i->size) > *from ? inode_chunks(i->size) : *from;
 		e = meta_chunk_numbers(c->meta, i, *from, c->step, &nos, &count);
 	}
 	if (!e)

@@ -101,6 +101,13 @@ struct inode {
 	struct chunk *chunk0; /* regular files: chunk 0, kept with the inode's own row; NULL while it has never been made */
 };
 
+/* The number of the first chunk that lies wholly behind a file's end. */
+static inline uint64_t
+inode_chunks(uint64_t size)
+{
+	return size / CHUNK_LEN + (size % CHUNK_LEN != 0);
+}
+
 struct xattr {
 	char *name;
 	uint8_t *value; /* NULL with deleted */

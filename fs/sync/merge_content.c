@@ -68,13 +68,6 @@ copy_keys(const struct file_key *keys, uint32_t count, struct inode *to)
 	return 0;
 }
 
-/* The first chunk that lies wholly behind the end. */
-static uint64_t
-chunks_of(uint64_t size)
-{
-	return size / CHUNK_LEN + (size % CHUNK_LEN != 0);
-}
-
 static err_t
 take_chunk(struct merge *m, struct inode *i, const struct change_chunk *from)
 {
@@ -108,10 +101,10 @@ drop_chunks_behind(struct merge *m, struct inode *i, uint64_t size)
 	CLEANUP(free_ptr) uint64_t *nos = NULL;
 	size_t count = 0;
 	bool later;
-	err_t e = merge_leave(m, i, chunks_of(size), &later);
+	err_t e = merge_leave(m, i, inode_chunks(size), &later);
 
 	if (!e && !later)
-		e = list_chunks(m, i, chunks_of(size), &nos, &count);
+		e = list_chunks(m, i, inode_chunks(size), &nos, &count);
 	for (size_t k = 0; k < count && !e; k++) {
 		struct extent_list none = {0};
 		struct chunk *c = NULL;
@@ -196,7 +189,7 @@ move_chunk(struct merge *m, struct inode *from, struct inode *to, uint64_t no)
 	if ((e = meta_chunk_get(m->meta, from, no, false, &c)) || (e = extent_list_copy(&c->current, &list)))
 		return e;
 	/* What is behind the end is there only until it is given back. */
-	bool cut = no >= chunks_of(from->size);
+	bool cut = no >= inode_chunks(from->size);
 
 	if (list.count && !cut) {
 		if ((e = note_owner(m, to, &list)) || (e = meta_chunk_get(m->meta, to, no, true, &copy)))
@@ -290,7 +283,7 @@ own_chunks_behind(struct merge *m, struct inode *i, uint64_t size, uint64_t gone
 	err_t e = merge_leave(m, i, gone, &later);
 
 	if (!e)
-		e = list_chunks(m, i, chunks_of(size), &nos, &count);
+		e = list_chunks(m, i, inode_chunks(size), &nos, &count);
 	for (size_t k = 0; k < count && !e; k++) {
 		struct extent_list none = {0};
 
@@ -317,7 +310,7 @@ has_pending_chunks(struct merge *m, struct inode *i, uint64_t gone, bool *out)
 err_t
 merge_own_content(struct merge *m, struct inode *i, const struct change_inode *ch)
 {
-	uint64_t gone = chunks_of(ch->size > i->size ? ch->size : i->size);
+	uint64_t gone = inode_chunks(ch->size > i->size ? ch->size : i->size);
 	bool pending = false;
 	err_t e = merge_follow_moves(m, i, ch);
 
