@@ -222,6 +222,25 @@ what_is_read_is_not_kept_where_the_last_room_is_for_commits(void **state)
 	clear(&s);
 }
 
+static void
+what_is_lent_again_takes_no_more_memory(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *data = calloc(1, MIB);
+	struct part *held;
+	struct scene s;
+
+	begin(f, &s, true);
+	assert_non_null(data);
+	assert_int_equal(segstore_hold(f->ss, s.k.rows[0].id, &held), 0);
+	for (unsigned n = 0; n < 100; n++)
+		assert_int_equal(segstore_lend_pieces(f->ss, s.k.rows[0].id, 0, data, MIB), 0);
+	segstore_let_go(f->ss, held);
+	assert_int_equal(segstore_lend_pieces(f->ss, s.k.rows[0].id, 0, data, MIB), -ENOSPC); /* to nobody */
+	free(data);
+	clear(&s);
+}
+
 int
 main(void)
 {
@@ -234,6 +253,7 @@ main(void)
 		TEST(nothing_comes_ahead_that_the_disk_has_no_room_for),
 		TEST(what_could_not_be_given_up_stays_and_goes_when_it_can),
 		TEST(what_is_read_is_not_kept_where_the_last_room_is_for_commits),
+		TEST(what_is_lent_again_takes_no_more_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
