@@ -23,6 +23,9 @@ say_invitation(struct members_saying *w, void *ctx)
 	if (!trust_policy(members_trust(w))->devices_may_add)
 		return members_refuse(w, -EPERM, "the vault's policy lets devices in by the recovery key only: use \"snugfs join\" with "
 		    "that on the other computer");
+	if (g->expires_ns <= members_now_ns(w))
+		return members_refuse(w, -EKEYEXPIRED, "the time for which the invitation was to be good was over before it could be given "
+		    "out: make one that is good for longer");
 	if ((err = members_write_box_for(w, g->guest, box_name, sha256)) != 0 ||
 	    (err = trust_make_invite(members_trust(w), members_vault(w)->me, g->guest, g->name, g->expires_ns, box_name, sha256,
 	         members_now_ns(w), &statement)) != 0)

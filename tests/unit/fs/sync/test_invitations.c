@@ -271,6 +271,31 @@ one_whose_time_is_over_is_refused_and_withdrawn_by_whoever_changes_something(voi
 	secmem_free(inv);
 }
 
+/* To reach the store may take long. */
+static void
+one_whose_time_is_over_before_it_is_given_out_is_not_given_out_and_why_is_said(void **state)
+{
+	static const uint8_t secret[INVITATION_SECRET_LEN] = { 1 };
+	struct fixture *f = *state;
+	struct identity *guest = NULL;
+	struct sync_invited done;
+	char *why = NULL;
+	unsigned commits;
+
+	sync_ok(&f->a);
+	commits = count_objects(f, "c");
+	assert_int_equal(identity_from_invitation(secret, &guest), 0);
+	assert_int_equal(sync_invite(f->a.sync, identity_public(guest), "phone", engine_now_ns(), &done, &why), -EKEYEXPIRED);
+	assert_non_null(why);
+	if (strstr(why, "good for longer") == NULL)
+		fail_msg("it says: %s", why);
+	assert_int_equal(count_objects(f, "c"), commits);
+	assert_int_equal(open_invitations(&f->a), 0);
+	sync_ok(&f->a);
+	free(why);
+	identity_free(guest);
+}
+
 /* The one who gives it out is not the one who withdraws it. */
 static void
 one_whose_time_is_over_is_withdrawn_by_the_next_round_of_any_device_with_one_commit(void **state)
@@ -547,6 +572,7 @@ main(void)
 		T(an_invitation_is_good_once),
 		T(a_used_invitation_opens_nothing_that_came_after),
 		T(boxes_that_were_planted_keep_no_invitation_out),
+		T(one_whose_time_is_over_before_it_is_given_out_is_not_given_out_and_why_is_said),
 		T(one_whose_time_is_over_is_refused_and_withdrawn_by_whoever_changes_something),
 		T(one_whose_time_is_over_is_withdrawn_by_the_next_round_of_any_device_with_one_commit),
 		T(whose_clock_is_behind_the_last_commit_withdraws_nothing_by_itself),
