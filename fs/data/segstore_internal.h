@@ -70,6 +70,8 @@ struct part {
 	bool leaving;    /* pieces are being given up: others wait with writing */
 	bool removed;    /* not in the hash any more: freed by the last user */
 	unsigned users;  /* who read or write the file just now */
+	unsigned writers; /* ... of which so many write */
+	uint64_t torn;   /* pieces of which some may have been written before that failed; none without writers */
 	uint64_t here;   /* pieces that can be read */
 	bool row_whole;  /* `whole` as the row in memory has it ... */
 	uint64_t row_here; /* ... and `here` */
@@ -171,6 +173,11 @@ MUST_CHECK err_t segstore_begin_read(struct segstore *ss, uint64_t seg, uint64_t
 void segstore_end_read(struct segstore *ss, struct part *p);
 /* [between the two] The file has not what it should: it was removed or cut behind our back. */
 void segstore_lost(struct segstore *ss, struct part *p, uint64_t off, uint32_t len);
+/*
+ * segstore_leaving.c.  [pieces_lock, which it lets go meanwhile]  The last writer is done: the space of what is torn is given back, which
+ * nobody would know of before the next run.
+ */
+void segstore_cut_torn(struct segstore *ss, struct part *p);
 /* segstore_lent.c.  segstore_read, where some is in memory alone.  -ENODATA: not all of it is here even so. */
 MUST_CHECK err_t segstore_read_lent(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *out);
 void segstore_drop_lent(struct segstore *ss, struct part *p); /* [pieces_lock] */

@@ -110,6 +110,21 @@ end_leaving(struct segstore *ss, struct segstore_leaving *l, bool durable)
 	l->done = !e;
 }
 
+void
+segstore_cut_torn(struct segstore *ss, struct part *p)
+{
+	struct segstore_leaving l = {.seg = p->seg, .mask = p->torn & ~p->here, .size = p->size, .part = p};
+
+	p->torn = 0;
+	if (!l.mask)
+		return;
+	p->leaving = true;
+	p->users++;
+	pthread_mutex_unlock(&ss->pieces_lock);
+	end_leaving(ss, &l, true); /* the row was made to catch up before they were written */
+	pthread_mutex_lock(&ss->pieces_lock);
+}
+
 err_t
 segstore_drop_pieces(struct segstore *ss, struct segstore_leaving *v, size_t count)
 {

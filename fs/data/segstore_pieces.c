@@ -173,8 +173,9 @@ open_part(struct segstore *ss, struct part *p, struct segfile **out)
 	return e;
 }
 
+/* *torn_out: some of it may be in the file although it failed. */
 static err_t
-write_part(struct segstore *ss, struct part *p, uint64_t off, const uint8_t *data, size_t len)
+write_part(struct segstore *ss, struct part *p, uint64_t off, const uint8_t *data, size_t len, bool *torn_out)
 {
 	struct segfile *f;
 
@@ -186,6 +187,7 @@ write_part(struct segstore *ss, struct part *p, uint64_t off, const uint8_t *dat
 	if (e)
 		return e;
 	e = segstore_write_file(ss, f, data, len, off);
+	*torn_out = e;
 	segfiles_put(ss->files, f);
 	return e;
 }
@@ -200,7 +202,7 @@ segstore_put_pieces(struct segstore *ss, uint64_t seg, uint64_t off, const uint8
 		return e;
 
 	uint64_t mask = pieces_touching(p->size, off, len);
-	bool wanted = !p->hot && !p->whole;
+	bool wanted = !p->hot && !p->whole, torn = false;
 
 	/* The file of a segment that is whole is not touched: it is known to be right. */
 	if (wanted && (off % pieces_len(p->size) || len != pieces_bytes(p->size, mask)))
@@ -212,8 +214,9 @@ segstore_put_pieces(struct segstore *ss, uint64_t seg, uint64_t off, const uint8
 	p->users++;
 	while (p->leaving && !p->removed)
 		pthread_cond_wait(&ss->pieces_moved, &ss->pieces_lock);
+	p->writers++;
 	pthread_mutex_unlock(&ss->pieces_lock);
-	e = write_part(ss, p, off, data, len);
+	e = write_part(ss, p, off, data, len, &torn);
 	pthread_mutex_lock(&ss->pieces_lock);
 	if (!e) {
 		ss->brought += pieces_bytes(p->size, mask & ~p->here);
@@ -223,6 +226,9 @@ segstore_put_pieces(struct segstore *ss, uint64_t seg, uint64_t off, const uint8
 		p->ahead = ahead ? p->ahead | mask : p->ahead & ~mask;
 		p->used = ++ss->tick;
 	}
+	p->torn |= torn ? mask : 0;
+	if (--p->writers == 0)
+		segstore_cut_torn(ss, p);
 	segstore_leave_part(ss, p);
 	pthread_mutex_unlock(&ss->pieces_lock);
 	return e;

@@ -241,6 +241,44 @@ what_is_lent_again_takes_no_more_memory(void **state)
 	clear(&s);
 }
 
+/* What fits is written before the disk tells that it is full. */
+static err_t
+fill_up(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	err_t e = refuse(ctx, operation, fd, name, data, off, len);
+	size_t fits = len / 2 / SEGSTORE_BLOCK_LEN * SEGSTORE_BLOCK_LEN;
+
+	if (e)
+		assert_int_equal(pwrite(fd, data, fits, (off_t)off), fits);
+	return e;
+}
+
+static void
+what_came_by_halves_leaves_nothing_on_the_disk(void **state)
+{
+	struct scene s;
+
+	begin(*state, &s, true);
+	disk_watch(fill_up, &s.disk);
+
+	uint64_t before = taken(*state);
+
+	shelf_assert_file(&s.k, s.away, 2, MIB + 5000, 2000);
+	assert_true(s.disk.refused > 0);
+	assert_int_equal(taken(*state), before);
+
+	/* Beside pieces that are here. */
+	s.disk.room += 2 * MIB;
+	shelf_assert_file(&s.k, s.away, 2, 0, 6 * MIB);
+
+	uint64_t here = shelf_here(&s.k, 0);
+
+	assert_true(here != 0 && here != pieces_all(s.k.rows[0].size));
+	assert_int_equal(taken(*state), before + pieces_bytes(s.k.rows[0].size, here));
+	shelf_assert_file(&s.k, s.away, 2, 0, 6 * MIB);
+	end(&s);
+}
+
 int
 main(void)
 {
@@ -254,6 +292,7 @@ main(void)
 		TEST(what_could_not_be_given_up_stays_and_goes_when_it_can),
 		TEST(what_is_read_is_not_kept_where_the_last_room_is_for_commits),
 		TEST(what_is_lent_again_takes_no_more_memory),
+		TEST(what_came_by_halves_leaves_nothing_on_the_disk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
