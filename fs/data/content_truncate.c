@@ -90,15 +90,6 @@ truncate_load(struct content *c)
 	return e;
 }
 
-/* What the chain has of it ends there. */
-static uint64_t
-chain_end(const struct inode *i)
-{
-	if (i->pending & PENDING_NEW)
-		return 0;
-	return i->pending & PENDING_CONTENT ? i->chain_size : i->size;
-}
-
 /* [meta lock] What neither a reader nor the chain has: a merge may have left it as the chain had it once. */
 static err_t
 drop_chunk(struct content *c, struct inode *i, uint64_t no)
@@ -126,7 +117,7 @@ drop_chunk(struct content *c, struct inode *i, uint64_t no)
 static err_t
 drop_chunks(struct content *c, struct inode *i, const uint64_t *nos, size_t count)
 {
-	uint64_t end = chain_end(i) > i->size ? chain_end(i) : i->size;
+	uint64_t end = inode_chain_size(i) > i->size ? inode_chain_size(i) : i->size;
 	size_t kept = 0;
 	err_t e = 0;
 

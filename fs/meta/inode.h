@@ -108,6 +108,15 @@ inode_chunks(uint64_t size)
 	return size / CHUNK_LEN + (size % CHUNK_LEN != 0);
 }
 
+/* Where what the chain has of it ends. */
+static inline uint64_t
+inode_chain_size(const struct inode *i)
+{
+	if (i->pending & PENDING_NEW)
+		return 0;
+	return i->pending & PENDING_CONTENT ? i->chain_size : i->size;
+}
+
 struct xattr {
 	char *name;
 	uint8_t *value; /* NULL with deleted */

@@ -15,6 +15,28 @@
 #define USES_FIRST 4096u
 #define INO_BATCH 1024u
 
+/*
+ * Where the extents of a chunk are: those that readers have and, while it is pending, those that the store has by the chain.  Behind the
+ * end of each is only what a truncation has not come to yet.
+ */
+struct used_lists {
+	const struct extent_list *v[2];
+	size_t count;
+};
+
+static struct used_lists
+used_lists(const struct inode *i, const struct chunk *c)
+{
+	bool read = c->no < inode_chunks(i->size), in_chain = c->no < inode_chunks(inode_chain_size(i));
+	struct used_lists u = { .count = 0 };
+
+	if (read || (in_chain && !c->pending))
+		u.v[u.count++] = &c->current;
+	if (in_chain && c->pending)
+		u.v[u.count++] = &c->chain;
+	return u;
+}
+
 struct gathering {
 	struct verify *v;
 	struct verify_uses *u;
@@ -108,14 +130,15 @@ gather_list(struct gathering *g, const struct chunk *c, const struct extent_list
 	return 0;
 }
 
-/* While it is pending, the store has what the chain says. */
 static err_t
 gather_chunk(void *ctx, struct inode *i, struct chunk *c)
 {
-	err_t err = gather_list(ctx, c, &c->current);
+	const struct used_lists u = used_lists(i, c);
+	err_t err = 0;
 
-	(void)i;
-	return err == 0 && c->pending ? gather_list(ctx, c, &c->chain) : err;
+	for (size_t k = 0; err == 0 && k < u.count; k++)
+		err = gather_list(ctx, c, u.v[k]);
+	return err;
 }
 
 /* A file that changes meanwhile changes between two files, too: what it points at by then is for another time. */
@@ -199,6 +222,7 @@ take_list(struct opening *o, const struct extent_list *l, uint64_t row)
 static err_t
 take_chunk(struct verify *v, const struct verify_use *u, struct opening *o)
 {
+	struct used_lists lists;
 	struct inode *i;
 	struct chunk *c;
 	err_t err;
@@ -213,8 +237,10 @@ take_chunk(struct verify *v, const struct verify_use *u, struct opening *o)
 	if (i->key_count > 0)
 		memcpy(o->keys, i->keys, i->key_count * sizeof(*o->keys));
 	o->key_count = i->key_count;
-	err = take_list(o, &c->current, u->row);
-	return err == 0 && c->pending ? take_list(o, &c->chain, u->row) : err;
+	lists = used_lists(i, c);
+	for (size_t k = 0; err == 0 && k < lists.count; k++)
+		err = take_list(o, lists.v[k], u->row);
+	return err;
 }
 
 static err_t

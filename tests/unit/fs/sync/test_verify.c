@@ -188,6 +188,45 @@ damage_in_the_padding_concerns_no_file(void **state)
 }
 
 static void
+what_is_still_to_be_cut_off_a_file_is_none_of_it(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_text(&f->a, "one", "the first chunk");
+	struct segment row;
+	char object[CHAIN_NAME_MAX];
+	struct chunk *c;
+	struct inode *i;
+
+	sync_ok(&f->a);
+	write_at(&f->a, ino, CHUNK_LEN, "the second chunk", 16);
+	sync_ok(&f->a);
+	meta_lock(f->a.v->meta);
+	assert_int_equal(meta_inode_get(f->a.v->meta, ino, &i), 0);
+	assert_int_equal(meta_chunk_get(f->a.v->meta, i, 1, false, &c), 0);
+	assert_int_equal(meta_segment_get(f->a.v->meta, c->current.v[0].seg, &row), 0);
+	meta_unlock(f->a.v->meta);
+	chain_segment_object_name(row.name, object);
+	flip(f, object, 3);
+	run(&f->a, 100, false);
+	assert_true(said_count == 1 && was_said(VERIFY_CHANGED, object, "one", false));
+
+	/* As a truncation in steps leaves it after its first: here alone, then in the chain, too. */
+	meta_lock(f->a.v->meta);
+	i->chain_size = i->size;
+	i->size = 15;
+	i->pending |= PENDING_CONTENT;
+	meta_unlock(f->a.v->meta);
+	run(&f->a, 100, false);
+	assert_true(said_count == 1 && was_said(VERIFY_CHANGED, object, "one", false));
+	meta_lock(f->a.v->meta);
+	i->pending &= ~(uint32_t)PENDING_CONTENT;
+	meta_unlock(f->a.v->meta);
+	run(&f->a, 100, false);
+	assert_true(said_count == 1 && was_said(VERIFY_CHANGED, object, "", false));
+	assert_int_equal(report.files_damaged, 0);
+}
+
+static void
 segments_that_are_lost_cut_grown_or_swapped_are_found_and_put_back(void **state)
 {
 	struct fixture *f = *state;
@@ -583,6 +622,7 @@ main(void)
 		WITH_FIXTURE(a_store_that_nobody_touched_is_clean),
 		WITH_FIXTURE(a_changed_byte_names_the_file_and_is_put_back),
 		WITH_FIXTURE(damage_in_the_padding_concerns_no_file),
+		WITH_FIXTURE(what_is_still_to_be_cut_off_a_file_is_none_of_it),
 		WITH_FIXTURE(segments_that_are_lost_cut_grown_or_swapped_are_found_and_put_back),
 		WITH_FIXTURE(what_this_device_has_not_is_said_and_left),
 		WITH_FIXTURE(a_sample_of_the_segments_still_sees_what_is_lost_or_has_another_size),
