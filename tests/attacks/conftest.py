@@ -109,9 +109,10 @@ class Scene:
         self.tell()
 
     def tell(self):
-        options = ["-o", "allow_other"] if os.geteuid() == 0 else []
-        self.alpha.run("up", self.alpha.mountpoint, "--vault", self.alpha.dir, "--no-passphrase", "--remote", f"dir:{self.store}",
-                       "--recovery-key-file", self.paper, "--device-name", "alpha", *options)
+        self.alpha.run("init", self.alpha.mountpoint, "--vault", self.alpha.dir, "--no-passphrase", "--remote", f"dir:{self.store}",
+                       "--recovery-key-file", self.paper, "--device-name", "alpha")
+        self.alpha.run("pause", self.alpha.mountpoint, "--vault", self.alpha.dir)  # each sync below is one commit, and no other is
+        self.alpha.mount()
         (self.alpha.mountpoint / "folder").mkdir()
         for name, content in CONTENTS.items():
             (self.alpha.mountpoint / name).write_bytes(content)
@@ -173,8 +174,10 @@ class Scene:
         path.unlink(missing_ok=True)
         path.write_bytes(data)
 
-    def head(self):
-        return max(int(path.name) for path in (self.store / "c").iterdir())
+    def head(self, stage=None):
+        """Of the store as it is, or as it was after a stage."""
+        store = self.store if stage is None else self.root / f"stage{stage}" / "store"
+        return max(int(path.name) for path in (store / "c").iterdir())
 
     def clean_up(self):
         for computer in (self.alpha, self.beta, self.gamma):

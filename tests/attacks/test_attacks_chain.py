@@ -15,9 +15,9 @@ SOME = ["one", "folder/note"]
 
 
 def behind(scene):
-    """beta has seen the first two commits only: the next one is what is attacked.  Its number."""
+    """beta has seen the first stage's commits only: the next one is what is attacked.  Its number."""
     scene.reset(beta=1)
-    return 2
+    return scene.head(1) + 1
 
 
 def commit_name(seq):

@@ -89,7 +89,7 @@ def test_a_deleted_tree_comes_back_as_it_was_from_a_folder_that_is_mounted_or_no
     assert os.listdir(alpha.mountpoint / "project" / "deep") == ["er"]
     shutil.rmtree(alpha.mountpoint / "project")
     alpha.unmount("--wait")
-    restore(alpha, "project", "--at", "commit 0")
+    restore(alpha, "project", "--at", "commit 1")
     alpha.mount()
     assert_same_files(before, trees.describe(alpha.mountpoint))
 
@@ -109,16 +109,16 @@ def test_what_is_restored_stands_beside_what_is_there(computers):
     computers.sync(alpha)
     write(alpha, "tax.ods", "now")
     computers.sync(alpha)
-    told = restore(alpha, "tax.ods", "--at", "commit 0").stdout
+    told = restore(alpha, "tax.ods", "--at", "commit 1").stdout
     names = sorted(os.listdir(alpha.mountpoint))
     assert len(names) == 2 and names[0].startswith("tax (as of 20") and names[0].endswith(").ods") and names[0] in told
     assert (alpha.mountpoint / names[0]).read_text() == "then"
     assert (alpha.mountpoint / "tax.ods").read_text() == "now"
-    restore(alpha, "tax.ods", "--at", "commit 0")
+    restore(alpha, "tax.ods", "--at", "commit 1")
     assert len(os.listdir(alpha.mountpoint)) == 3
-    refused = restore(alpha, "tax.ods", "--at", "commit 0", "--to", alpha.mountpoint / "tax.ods", check=False)
+    refused = restore(alpha, "tax.ods", "--at", "commit 1", "--to", alpha.mountpoint / "tax.ods", check=False)
     assert refused.returncode == 1 and "is there already" in refused.stderr
-    restore(alpha, "tax.ods", "--at", "commit 0", "--overwrite")
+    restore(alpha, "tax.ods", "--at", "commit 1", "--overwrite")
     assert (alpha.mountpoint / "tax.ods").read_text() == "then"
 
 
@@ -130,7 +130,7 @@ def test_a_program_that_has_the_file_open_keeps_the_one_it_has_and_sees_the_rest
     computers.sync(alpha)
     with open(alpha.mountpoint / "file", "rb") as f:
         assert f.read() == b"now!!"
-        restore(alpha, "file", "--at", "commit 0", "--overwrite")
+        restore(alpha, "file", "--at", "commit 1", "--overwrite")
         f.seek(0)
         assert f.read() == b"now!!"
     assert (alpha.mountpoint / "file").read_bytes() == b"then"
@@ -150,13 +150,13 @@ def test_renamed_and_replaced_files_keep_their_history(computers):
     os.rename(alpha.mountpoint / "letters", alpha.mountpoint / "mail")
     computers.sync(alpha)
     found = versions(alpha, "mail/final")["versions"]
-    assert [(v["commit"], v["size"]) for v in found] == [(2, 4), (1, 3), (0, 3)]
+    assert [(v["commit"], v["size"]) for v in found] == [(3, 4), (2, 3), (1, 3)]
     text = alpha.run("versions", alpha.mountpoint / "mail" / "final").stdout
     assert 'called "final" from here on' in text and text.count("\n") == 3
     # The path of today for a file that lay elsewhere then, and the path of then.
-    restore(alpha, "letters/final", "--at", "commit 1", "--to", alpha.mountpoint / "a")
+    restore(alpha, "letters/final", "--at", "commit 2", "--to", alpha.mountpoint / "a")
     assert (alpha.mountpoint / "a").read_text() == "one"
-    restore(alpha, "mail/final", "--at", "commit 2", "--to", alpha.mountpoint / "b")
+    restore(alpha, "mail/final", "--at", "commit 3", "--to", alpha.mountpoint / "b")
     assert (alpha.mountpoint / "b").read_text() == "two!"
 
 
@@ -171,7 +171,7 @@ def test_bytes_that_only_the_store_has_come_back_too(computers):
     for segment in (alpha.dir / "segments").iterdir():
         segment.unlink()
     alpha.mount()
-    restore(alpha, "file", "--at", "commit 0", "--overwrite")
+    restore(alpha, "file", "--at", "commit 1", "--overwrite")
     assert (alpha.mountpoint / "file").read_bytes() == contents
 
 
@@ -197,8 +197,8 @@ def test_names_are_no_orders_to_the_terminal(computers):
     assert versions(alpha, name)["versions"][0]["name"] == name
     (alpha.mountpoint / name).unlink()
     computers.sync(alpha)
-    said = [alpha.run("versions", alpha.mountpoint, "--deleted").stdout, restore(alpha, name, "--at", "commit 0").stdout,
-            restore(alpha, name + "?", "--at", "commit 0", check=False).stderr]
+    said = [alpha.run("versions", alpha.mountpoint, "--deleted").stdout, restore(alpha, name, "--at", "commit 1").stdout,
+            restore(alpha, name + "?", "--at", "commit 1", check=False).stderr]
     for text in said:
         assert "red?[31m" in text
         assert not set(text) & {"\x1b", "\x9b", "\x07"}
@@ -212,7 +212,7 @@ def test_what_cannot_be_is_said_in_a_sentence(computers):
         (("file",), "say with --at TIME"),
         (("file", "--at", "soonish"), "is no time that is understood"),
         (("file", "--at", "1999-01-01"), "history begins at"),
-        (("file", "--at", "commit 7"), "there is no commit 7 yet"),
+        (("file", "--at", "commit 8"), "there is no commit 8 yet"),
         (("never", "--at", "now"), 'there was nothing called "never"'),
         (("never",), "was in the store for as long as history is kept"),
         (("file", "--at", "now", "--to", "/tmp/elsewhere"), "in no folder that snugfs keeps"),
@@ -237,9 +237,9 @@ def test_a_store_that_shows_older_commits_for_newer_ones_is_refused_by_name(comp
     for text in ("one", "two", "three"):
         write(alpha, "file", text)
         computers.sync(alpha)
-    shutil.copy(computers.store / "c" / "000000000000", computers.store / "c" / "000000000001")
-    done = restore(alpha, "file", "--at", "commit 1", check=False)
-    assert done.returncode == 1 and "commit 1" in done.stderr and "is not the one that this device has seen" in done.stderr
+    shutil.copy(computers.store / "c" / "000000000001", computers.store / "c" / "000000000002")
+    done = restore(alpha, "file", "--at", "commit 2", check=False)
+    assert done.returncode == 1 and "commit 2" in done.stderr and "is not the one that this device has seen" in done.stderr
     assert os.listdir(alpha.mountpoint) == ["file"]
     assert (alpha.mountpoint / "file").read_text() == "three"
 
@@ -273,12 +273,12 @@ def test_the_whole_folder_as_it_was_is_in_a_hidden_folder(computers):
     os.rename(alpha.mountpoint / "sparse", alpha.mountpoint / "elsewhere")
     computers.sync(alpha)
     after = trees.describe(alpha.mountpoint)
-    assert_seen(before, past(alpha, "commit 0"))
-    assert_seen(after, past(alpha, "commit 1"))
+    assert_seen(before, past(alpha, "commit 1"))
+    assert_seen(after, past(alpha, "commit 2"))
     assert_seen(after, past(alpha, "now"))
-    assert_seen(before, past(alpha, "commit 0"))
+    assert_seen(before, past(alpha, "commit 1"))
     beta = computers.join()
-    assert_seen(before, past(beta, "commit 0"))
+    assert_seen(before, past(beta, "commit 1"))
     for name in os.listdir(alpha.mountpoint / ".snugfs" / "at"):
         assert datetime.datetime.strptime(name, "%Y-%m-%d %H:%M:%S")
         assert past(alpha, name).is_dir()
@@ -298,7 +298,7 @@ def test_no_listing_shows_the_hidden_folder_and_nobody_can_take_its_name(compute
     alpha = computers.first()
     write(alpha, "file", "text")
     computers.sync(alpha)
-    assert os.listdir(past(alpha, "commit 0")) == ["file"]
+    assert os.listdir(past(alpha, "commit 1")) == ["file"]
     assert os.listdir(alpha.mountpoint) == ["file"]
     copy = computers.root / "copy"
     subprocess.run(["rsync", "-a", "--delete", f"{alpha.mountpoint}/", str(copy)], check=True)
@@ -325,7 +325,7 @@ def test_who_waits_for_the_past_can_be_killed_and_who_comes_later_gets_it(comput
     outer.signal(signal.SIGSTOP)
     try:
         waiting = [subprocess.Popen(["ls", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                   for path in (past(beta, "commit 0"), past(beta, "commit 0"), past(beta, "commit 1") / "file")]
+                   for path in (past(beta, "commit 1"), past(beta, "commit 1"), past(beta, "commit 2") / "file")]
         for process in waiting:
             conftest.wait_until(lambda p=process: conftest.is_asleep(p.pid), "it to wait")
         for process in waiting:
@@ -334,8 +334,8 @@ def test_who_waits_for_the_past_can_be_killed_and_who_comes_later_gets_it(comput
         assert os.listdir(beta.mountpoint) == ["file"]
     finally:
         outer.signal(signal.SIGCONT)
-    assert os.listdir(past(beta, "commit 0")) == ["file"]
-    assert (past(beta, "commit 0") / "file").read_text() == "one"
+    assert os.listdir(past(beta, "commit 1")) == ["file"]
+    assert (past(beta, "commit 1") / "file").read_text() == "one"
     for vault in (alpha, beta):  # before what their store is in
         vault.unmount()
 
@@ -345,7 +345,7 @@ def test_nothing_in_the_past_can_be_changed(computers):
     write(alpha, "file", "text")
     (alpha.mountpoint / "dir").mkdir()
     computers.sync(alpha)
-    top = past(alpha, "commit 0")
+    top = past(alpha, "commit 1")
     for attempt in (lambda: (top / "new").mkdir(), lambda: (top / "file").unlink(), lambda: os.rmdir(top / "dir"),
                     lambda: os.truncate(top / "file", 1), lambda: os.chmod(top / "file", 0o777),
                     lambda: os.utime(top / "file"), lambda: os.setxattr(top / "file", "user.x", b"y"),
@@ -366,7 +366,7 @@ def test_what_is_no_moment_is_not_there(computers):
     computers.sync(alpha)
     for name in ("nonsense", "2026-13-01", "commit"):
         assert not past(alpha, name).exists()
-    for name in ("1999-01-01", "commit 7"):
+    for name in ("1999-01-01", "commit 8"):
         with pytest.raises(OSError) as refused:
             os.listdir(past(alpha, name))
         assert refused.value.errno == errno.ENODATA
@@ -379,11 +379,11 @@ def test_more_moments_than_are_kept_open_can_be_visited_in_turn(computers):
     for number in range(5):
         write(alpha, "file", f"version {number}")
         computers.sync(alpha)
-    with open(past(alpha, "commit 0") / "file", encoding="ascii") as f:
+    with open(past(alpha, "commit 1") / "file", encoding="ascii") as f:
         for _ in range(2):
             for number in range(5):
-                assert (past(alpha, f"commit {number}") / "file").read_text() == f"version {number}"
+                assert (past(alpha, f"commit {number + 1}") / "file").read_text() == f"version {number}"
         assert f.read() == "version 0"
     assert len(os.listdir(alpha.dir / "history")) <= 2
-    shutil.copy(past(alpha, "commit 3") / "file", alpha.mountpoint / "copy")
+    shutil.copy(past(alpha, "commit 4") / "file", alpha.mountpoint / "copy")
     assert (alpha.mountpoint / "copy").read_text() == "version 3"

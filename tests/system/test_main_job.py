@@ -34,13 +34,20 @@ class Computers:
 
     def first(self, *args):
         vault = self._new()
-        vault.up("--remote", self.remote, "--recovery-key-file", self.paper, "--device-name", "alpha", *args)
+        vault.up(*self._making(args))
         return vault
 
-    def join(self, name="beta"):
+    def _making(self, args):
+        return ["--remote", self.remote, "--recovery-key-file", self.paper, "--device-name", "alpha", *args]
+
+    def _joined(self, name):
         vault = self._new()
         vault.run("join", vault.mountpoint, "--vault", vault.dir, "--remote", self.remote, "--no-passphrase",
                   "--recovery-key-file", self.paper, "--device-name", name)
+        return vault
+
+    def join(self, name="beta"):
+        vault = self._joined(name)
         vault.mount()
         return vault
 
@@ -60,17 +67,22 @@ class Computers:
 
 
 class Asked(Computers):
-    """They sync when they are asked to, and never by themselves: then it is known what a commit has in it, and a segment."""
+    """They sync when they are asked to, and never by themselves: then it is known what a commit has in it, and a segment.  The first
+    one, number 0, has nothing in it but the device."""
 
-    def _paused(self, vault):
+    def _mounted(self, vault):
+        """Paused before: a daemon that has run for a moment may have sent something."""
         vault.run("pause", vault.mountpoint, "--vault", vault.dir)
+        vault.mount()
         return vault
 
     def first(self, *args):
-        return self._paused(super().first(*args))
+        vault = self._new()
+        vault.run("init", vault.mountpoint, "--vault", vault.dir, "--no-passphrase", *self._making(args))
+        return self._mounted(vault)
 
     def join(self, name="beta"):
-        return self._paused(super().join(name))
+        return self._mounted(self._joined(name))
 
 
 @pytest.fixture
