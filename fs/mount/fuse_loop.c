@@ -34,6 +34,7 @@
 #define STUCK_TICKS 25U
 #define QUIET_TICKS 10U /* without a message: the steward goes to sleep */
 #define KICK_MS 10
+#define DRAIN_MS 10000
 
 /*
  * Transfers in hand besides those that the processors are busy with: while some are encrypted, others wait for the disk.  With
@@ -68,7 +69,8 @@ struct fuse_loop {
 	sem_t event;             /* for fuse_loop_serve: posted when a flag below was raised */
 	atomic_bool ended;       /* a thread found the connection gone */
 	atomic_bool woken;       /* fuse_loop_wake */
-	atomic_bool stopping;    /* threads end after the message in their hands */
+	atomic_bool stopping;    /* threads end when no message waits any more */
+	_Atomic int64_t drained_ms; /* or, since busy programs send more and more, after the one in hand then; before `stopping` */
 	atomic_int error;
 	atomic_uint write_back_count; /* threads that wait for the kernel's dirty pages */
 	atomic_ullong received;  /* messages; to see whether anything moves */
@@ -308,14 +310,24 @@ note_traffic(struct fuse_loop *l)
 		sem_post(&l->alarm);
 }
 
+/*
+ * A thread that waits for the kernel's dirty pages needs another one that takes them.  And what is queueing when the threads are to end
+ * may be what programs wrote long before, which the kernel has handed over: they will hear of no error if nobody takes it.
+ */
+static bool
+is_needed(struct fuse_loop *l)
+{
+	return !atomic_load(&l->stopping) || atomic_load(&l->write_back_count) > 0 ||
+	    (clock_ms(CLOCK_MONOTONIC) < atomic_load(&l->drained_ms) && fuse_wire_has_more());
+}
+
 /* Serves one message after the other; a reader from the start. */
 static void
 serve_messages(struct worker *w, struct fuse_buf *buf)
 {
 	struct fuse_loop *l = w->loop;
 
-	/* A thread that waits for the kernel's dirty pages needs another one that takes them. */
-	while (!atomic_load(&l->stopping) || atomic_load(&l->write_back_count) > 0) {
+	while (is_needed(l)) {
 		int received = fuse_session_receive_buf(l->se, buf);
 		enum fuse_wire_cost cost;
 		pid_t sender;
@@ -510,6 +522,7 @@ fuse_loop_stop(struct fuse_loop *l)
 	struct sigaction kick = { .sa_handler = on_kick }, before;
 
 	sigaction(KICK_SIGNAL, &kick, &before);
+	atomic_store(&l->drained_ms, clock_ms(CLOCK_MONOTONIC) + DRAIN_MS);
 	atomic_store(&l->stopping, true);
 	pthread_mutex_lock(&l->lock);
 	unpark_all(l);

@@ -160,7 +160,7 @@ enum fuse_loop_end {
 MUST_CHECK err_t fuse_loop_serve(struct fuse_loop *l, enum fuse_loop_end *end_out);
 /* Makes fuse_loop_serve return; async-signal-safe, from any thread, sticky. */
 void fuse_loop_wake(struct fuse_loop *l);
-/* Ends all threads, each after the message in its hands, and waits for them. */
+/* Ends all threads, each when no message waits any more (or after some seconds, with the one in its hands), and waits for them. */
 void fuse_loop_stop(struct fuse_loop *l);
 /* 0, or the receive error that ended a thread. */
 err_t fuse_loop_error(struct fuse_loop *l);

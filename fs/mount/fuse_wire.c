@@ -89,7 +89,8 @@ device_read(int fd, void *buf, size_t len, void *userdata)
 /*
  * INIT's answer as libfuse 3.14 composes it lacks FUSE_HANDLE_KILLPRIV_V2, which it does not know, and FUSE_PARALLEL_DIROPS, though it
  * was asked for (without it all who look into a folder queue behind the one whose answer takes long, and can't even be killed), and
- * promises no more read-ahead than the kernel proposes.
+ * promises no more read-ahead than the kernel proposes.  And libfuse allows no threshold of congestion above the number of requests
+ * that are served at once: beyond it syncfs(2) leaves dirty pages out without a word, which mount_flush is to have brought here.
  */
 static void
 amend_init(const struct iovec *iov, int count)
@@ -99,11 +100,12 @@ amend_init(const struct iovec *iov, int count)
 	if (header->unique != self->init_unique)
 		return;
 	self->init_unique = 0;
-	if (header->error == 0 && count > 1 && iov[1].iov_len >= offsetof(struct fuse_init_out, max_background)) {
+	if (header->error == 0 && count > 1 && iov[1].iov_len >= offsetof(struct fuse_init_out, max_write)) {
 		struct fuse_init_out *init = iov[1].iov_base;
 
 		init->flags |= self->init_offered & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_PARALLEL_DIROPS);
 		init->max_readahead = FUSE_READ_AHEAD_LEN;
+		init->congestion_threshold = UINT16_MAX;
 	}
 }
 

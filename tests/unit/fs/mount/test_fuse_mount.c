@@ -1,6 +1,6 @@
 /*
  * A mounted vault whose insides the test changes behind the kernel's back, as a pull does.  Skipped where mounting is not
- * allowed.  vfs_read and vfs_fsync are wrapped, so that they can be held up.
+ * allowed.  vfs_read, vfs_write and vfs_fsync are wrapped, so that they can be held up.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -9,10 +9,12 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,7 +40,7 @@ struct fixture {
 	pthread_t server;
 };
 
-/* Reads and flushes while `held` wait. */
+/* Reads, writes and flushes while `held` wait. */
 static pthread_mutex_t held_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t held_moved = PTHREAD_COND_INITIALIZER;
 static bool held;
@@ -64,6 +66,16 @@ __wrap_vfs_read(struct vfs *v, uint64_t ino, uint64_t off, size_t len, uint8_t *
 {
 	wait_while_held();
 	return __real_vfs_read(v, ino, off, len, buf, read_out);
+}
+
+err_t __real_vfs_write(struct vfs *v, uint64_t ino, uint64_t off, const uint8_t *data, size_t len, unsigned flags);
+err_t __wrap_vfs_write(struct vfs *v, uint64_t ino, uint64_t off, const uint8_t *data, size_t len, unsigned flags);
+
+err_t
+__wrap_vfs_write(struct vfs *v, uint64_t ino, uint64_t off, const uint8_t *data, size_t len, unsigned flags)
+{
+	wait_while_held();
+	return __real_vfs_write(v, ino, off, data, len, flags);
 }
 
 err_t __real_vfs_fsync(struct vfs *v, uint64_t ino);
@@ -443,6 +455,105 @@ stopping_saves_what_an_open_file_has_written(void **state)
 	close(fd);
 }
 
+/* Open files with something that the kernel has not handed over. */
+#define UNWRITTEN_MAX 150
+
+struct unwritten {
+	unsigned count;
+	int fd[UNWRITTEN_MAX];
+	uint64_t ino[UNWRITTEN_MAX];
+};
+
+static void
+write_to_many(const struct fixture *f, unsigned count, struct unwritten *u)
+{
+	char name[16];
+
+	u->count = count;
+	for (unsigned k = 0; k < count; k++) {
+		snprintf(name, sizeof(name), "%u", k);
+		u->fd[k] = open(path_of(f, name), O_CREAT | O_RDWR, 0644);
+		u->ino[k] = number_of(f, name);
+		assert_int_equal(write(u->fd[k], "unwritten", 9), 9);
+	}
+}
+
+static void
+assert_all_are_written(const struct fixture *f, const struct unwritten *u)
+{
+	struct stat st;
+
+	for (unsigned k = 0; k < u->count; k++) {
+		assert_int_equal(vfs_getattr(f->vfs, u->ino[k], &st), 0);
+		assert_int_equal(st.st_size, 9);
+		close(u->fd[k]);
+	}
+}
+
+static void
+stopping_saves_what_many_open_files_have_written_however_slow_the_disk_is(void **state)
+{
+	const struct timespec all_are_held = { .tv_nsec = 500000000 };
+	struct fixture *f = *state;
+	struct unwritten u;
+
+	write_to_many(f, UNWRITTEN_MAX, &u);
+	hold(true);
+	fuse_mount_stop(f->mount);
+	wait_for_held(1);
+	(void)nanosleep(&all_are_held, NULL);
+	hold(false);
+	end_mount(f);
+	assert_all_are_written(f, &u);
+}
+
+struct handing_over {
+	int fd; /* of the mount */
+	atomic_bool done;
+};
+
+static void *
+hand_over(void *arg)
+{
+	struct handing_over *h = arg;
+
+	assert_int_equal(syncfs(h->fd), 0);
+	atomic_store(&h->done, true);
+	return NULL;
+}
+
+static void
+stopping_serves_what_the_kernel_has_handed_over_of_a_mount_that_was_detached(void **state)
+{
+	enum { LOOKS = 1000, FEW_ENOUGH_FOR_THE_KERNEL = 40 };
+	const struct timespec moment = { .tv_nsec = 5000000 }, until_they_end = { .tv_nsec = 300000000 };
+	struct fixture *f = *state;
+	struct handing_over h = { .fd = open(f->mountpoint, O_RDONLY | O_DIRECTORY) };
+	struct unwritten u;
+	pthread_t thread;
+	bool detached;
+
+	write_to_many(f, FEW_ENOUGH_FOR_THE_KERNEL, &u);
+	hold(true);
+	assert_int_equal(pthread_create(&thread, NULL, hand_over, &h), 0);
+	for (unsigned k = 0; k < LOOKS && !atomic_load(&h.done); k++)
+		(void)nanosleep(&moment, NULL);
+	detached = atomic_load(&h.done) && umount2(f->mountpoint, MNT_DETACH) == 0;
+	if (detached) {
+		fuse_mount_stop(f->mount);
+		(void)nanosleep(&until_they_end, NULL);
+	}
+	hold(false);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	close(h.fd);
+	end_mount(f);
+	assert_all_are_written(f, &u);
+	if (!detached) {
+		print_message("this kernel hands over nothing before it is served, or only root detaches\n");
+		skip();
+	}
+}
+
 static void
 messages_are_counted_and_opens_are_not_sent(void **state)
 {
@@ -642,6 +753,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(attributes_are_answered_while_many_reads_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(others_are_answered_while_somebody_who_was_alone_waits_for_a_flush, setup, teardown),
 		cmocka_unit_test_setup_teardown(stopping_saves_what_an_open_file_has_written, setup, teardown),
+		cmocka_unit_test_setup_teardown(stopping_saves_what_many_open_files_have_written_however_slow_the_disk_is, setup, teardown),
+		cmocka_unit_test_setup_teardown(stopping_serves_what_the_kernel_has_handed_over_of_a_mount_that_was_detached, setup, teardown),
 		cmocka_unit_test_setup_teardown(messages_are_counted_and_opens_are_not_sent, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_waits_for_the_store_can_be_ended_and_is_not_disturbed_by_signals_that_he_handles, setup,
 		    teardown),
