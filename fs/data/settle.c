@@ -408,12 +408,15 @@ end_one(struct settle *s, err_t *result)
 	struct chunk_work *w = settle_ahead_get(s);
 	err_t e = w->result;
 
-	if (e == -EBADMSG || e == -ENODATA)
+	/* An error of the disk, too: so far nothing was written. */
+	bool damaged = e == -EBADMSG || e == -ENODATA || e == -EIO;
+
+	if (damaged)
 		complain(s, w->ino, w->no, e);
-	if (e == -EBADMSG || e == -ENODATA || e == -EAGAIN) {
-		*result = e == -EAGAIN ? e : -EIO;
+	if (damaged || (e == -EAGAIN && !*result))
+		*result = damaged ? -EBADMSG : e;
+	if (damaged || e == -EAGAIN)
 		e = 0;
-	}
 	if (!e && w->settled && !s->broken) {
 		e = s->broken = add(s, w);
 		if (e)

@@ -54,7 +54,7 @@ MUST_CHECK err_t settle_catch_up(struct settle *s);
 /*
  * Settles the pending chunks of one inode that have hot extents; for this computer all that have extents in a source.  A chunk
  * that is changed while this runs is left hot after three tries (-EAGAIN at the end; the others are done).  -ENOENT: no such
- * inode any more.  -EIO: some of it is damaged (logged).
+ * inode any more.  -EBADMSG: some of it is damaged, or the disk does not give it back (logged; the others are done).
  */
 MUST_CHECK err_t settle_inode(struct settle *s, uint64_t ino);
 /*

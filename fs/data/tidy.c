@@ -212,7 +212,7 @@ tidy_inode(struct pass *t, uint64_t ino)
 	err_t e = settle_inode(t->settle, ino);
 
 	/* Gone, damaged (then it stays where it is), or changed meanwhile (then the segment is not emptied yet). */
-	return e == -ENOENT || e == -EIO || e == -EAGAIN ? 0 : e;
+	return e == -ENOENT || e == -EBADMSG || e == -EAGAIN ? 0 : e;
 }
 
 static err_t

@@ -54,31 +54,49 @@ is_full(const struct collecting *b)
 
 /* Inodes. */
 
-/* All that the chunk points at is in the store. */
+/* READY: all that the chunk points at is in the store; NEVER: some of it is damaged or gone here, and can't come there. */
+enum readiness { READY, LATER, NEVER };
+
+static enum readiness
+readiness_of(struct sync *s, const struct segment *seg)
+{
+	bool unsound;
+
+	if (seg->kind != SEGMENT_SETTLED)
+		return LATER;
+	if (seg->in_store || upload_is_done(s, seg->id))
+		return READY;
+	pthread_mutex_lock(&s->lock);
+	unsound = numset_has(s->unsound, seg->id);
+	pthread_mutex_unlock(&s->lock);
+	return unsound || !seg->local ? NEVER : LATER;
+}
+
 static err_t
-chunk_is_ready(struct collecting *b, const struct chunk *c, bool *ready_out)
+look_at_chunk(struct collecting *b, const struct chunk *c, enum readiness *out)
 {
 	uint64_t last_seg = UINT64_MAX;
 	struct segment seg;
+	enum readiness worst = READY;
 	err_t err;
 
-	for (uint32_t k = 0; k < c->current.count; k++) {
+	for (uint32_t k = 0; k < c->current.count && worst != NEVER; k++) {
+		enum readiness one;
+
 		if (c->current.v[k].seg == last_seg)
 			continue;
 		last_seg = c->current.v[k].seg;
 		if ((err = meta_segment_get(b->m, last_seg, &seg)) != 0)
 			return err;
-		if (seg.kind != SEGMENT_SETTLED || (!seg.in_store && !upload_is_done(b->s, last_seg))) {
-			*ready_out = false;
-			return 0;
-		}
+		one = readiness_of(b->s, &seg);
+		worst = one > worst ? one : worst;
 	}
-	*ready_out = true;
+	*out = worst;
 	return 0;
 }
 
 struct content_check {
-	bool ready;
+	enum readiness readiness; /* of all */
 	size_t cost;
 };
 
@@ -86,19 +104,18 @@ struct content_check {
 static err_t
 check_content(struct collecting *b, struct inode *i, const uint64_t *nos, size_t count, struct content_check *out)
 {
-	struct content_check cc = { .ready = true };
+	struct content_check cc = { .readiness = numset_has(b->s->damaged, i->ino) ? NEVER : READY };
 	struct chunk *c;
-	bool ready;
 	err_t err;
 
 	for (size_t k = 0; k < count; k++) {
-		if ((err = meta_chunk_get(b->m, i, nos[k], false, &c)) != 0 ||
-		    (err = chunk_is_ready(b, c, &ready)) != 0)
+		enum readiness one;
+
+		if ((err = meta_chunk_get(b->m, i, nos[k], false, &c)) != 0 || (err = look_at_chunk(b, c, &one)) != 0)
 			return err;
-		if (ready)
+		if (one == READY)
 			cc.cost += describe_chunk_cost(c);
-		else
-			cc.ready = false;
+		cc.readiness = one > cc.readiness ? one : cc.readiness;
 	}
 	*out = cc;
 	return 0;
@@ -107,15 +124,14 @@ check_content(struct collecting *b, struct inode *i, const uint64_t *nos, size_t
 static err_t
 take_chunks(struct collecting *b, struct inode *i, const uint64_t *nos, size_t count, struct change_inode *ci)
 {
+	enum readiness readiness;
 	struct chunk *c;
-	bool ready;
 	err_t err;
 
 	for (size_t k = 0; k < count; k++) {
-		if ((err = meta_chunk_get(b->m, i, nos[k], false, &c)) != 0 ||
-		    (err = chunk_is_ready(b, c, &ready)) != 0)
+		if ((err = meta_chunk_get(b->m, i, nos[k], false, &c)) != 0 || (err = look_at_chunk(b, c, &readiness)) != 0)
 			return err;
-		if (!ready)
+		if (readiness != READY)
 			continue;
 		if ((err = describe_chunk(b->m, b->c, ci, c)) != 0)
 			return err;
@@ -161,7 +177,7 @@ static err_t
 take_inode(struct collecting *b, struct inode *i, bool *taken_out)
 {
 	CLEANUP(free_ptr) uint64_t *nos = NULL;
-	struct content_check cc = { .ready = true };
+	struct content_check cc = { 0 };
 	uint32_t fields = fields_of(i);
 	struct change_inode *ci;
 	size_t count = 0;
@@ -171,13 +187,15 @@ take_inode(struct collecting *b, struct inode *i, bool *taken_out)
 	if (fields & CHANGE_CONTENT && ((err = meta_pending_chunks(b->m, i, &nos, &count)) != 0 ||
 	    (err = check_content(b, i, nos, count, &cc)) != 0))
 		return err;
-	if (cc.cost > INODE_COST_MAX) {
-		b->out->too_large = true;
+	if (cc.cost > INODE_COST_MAX || cc.readiness == NEVER) {
+		b->out->too_large = cc.readiness != NEVER;
+		b->out->damaged = cc.readiness == NEVER;
 		meta_path(b->m, i->ino, b->out->path, sizeof(b->out->path));
-	} else if (!cc.ready) {
+	} else if (cc.readiness == LATER) {
 		b->out->unsettled = b->out->unsettled || !is_made_meanwhile(b, i->ino);
 	}
-	if (cc.cost > INODE_COST_MAX || (!cc.ready && !b->partial)) {
+	/* What can't come would be zeros elsewhere, and nothing would say so. */
+	if (cc.cost > INODE_COST_MAX || cc.readiness == NEVER || (cc.readiness == LATER && !b->partial)) {
 		*taken_out = (fields & CHANGE_NEW) == 0;
 		/* All of its content at once, or none; and a time of its own would say that nothing is to come. */
 		fields &= ~(uint32_t)(CHANGE_CONTENT | CHANGE_MTIME);

@@ -89,6 +89,7 @@ struct sync {
 	} interlude;
 	atomic_bool collecting;   /* garbage: one at a time */
 	bool swept;               /* left-over segments were looked for since something was settled */
+	struct numset *damaged;   /* files of which something pending can't be read here: it stays here */
 
 	pthread_mutex_t lock;
 	/* under lock */
@@ -244,6 +245,7 @@ struct collected {
 	bool more;      /* there is more than one commit should carry */
 	bool unsettled; /* something was left out since it was written to meanwhile; from next_ino on nothing counts */
 	bool too_large; /* something was left out since no commit can carry it; `path` names it */
+	bool damaged;   /* ... since it is damaged or gone here, and is nowhere else */
 	char path[512];
 };
 /* partial: files that are being written are not left out; what of them is settled is taken. */

@@ -366,6 +366,9 @@ push_rounds(struct sync *s, bool follow, bool *pushed_out)
 	if (found.too_large)
 		return report_why(s, -EFBIG, "\"%s\" is too large to be sent to the store; it stays on this computer only; all else "
 		    "is synced", found.path);
+	if (found.damaged)
+		return report_why(s, -EIO, "\"%s\" can't be sent to the store: some of what it needs is damaged or gone on this computer, "
+		    "and is not in the store; all else is synced; copy what can still be read of it, then delete it", found.path);
 	if (is_idle(s)) {
 		sweep(s);
 		pthread_mutex_lock(&s->lock);

@@ -75,6 +75,7 @@ engine_free(struct sync *s)
 	free(s->messages);
 	numset_clear(&s->uploaded);
 	numset_clear(&s->unsound);
+	numset_clear(&s->damaged);
 	numset_clear(&s->losses);
 	bytes_clear(&s->opening);
 	pthread_cond_destroy(&s->done);

@@ -179,6 +179,20 @@ begin_portions(struct portion *p)
 	return 0;
 }
 
+/* What can't be read stays here, and the rest goes on: whoever collects it tells. */
+static err_t
+settle_candidate(struct portion *p, uint64_t ino)
+{
+	struct sync *s = p->s;
+	err_t err = engine_is_interrupted(s) ? -ECANCELED : settle_inode(p->settle, ino);
+
+	if (err == 0)
+		numset_remove(&s->damaged, ino);
+	if (err == -EBADMSG)
+		return numset_add(&s->damaged, ino);
+	return err == -EAGAIN || err == -ENOENT ? 0 : err; /* written to meanwhile, or gone: not now */
+}
+
 /* Settles candidates from *at on until a portion is full. */
 static err_t
 settle_portion(struct portion *p, const struct candidate *v, size_t count, size_t *at)
@@ -188,10 +202,10 @@ settle_portion(struct portion *p, const struct candidate *v, size_t count, size_
 
 	p->before = settle_progress(p->settle);
 	while (*at < count && !is_full(p) && *at - start < PORTION_FILES) {
-		err = engine_is_interrupted(p->s) ? -ECANCELED : settle_inode(p->settle, v[*at].ino);
+		err = settle_candidate(p, v[*at].ino);
 		if (err == -EINPROGRESS)
 			break;
-		if (err != 0 && err != -EAGAIN && err != -ENOENT) /* written to meanwhile, or gone: not now */
+		if (err != 0)
 			return err;
 		(*at)++;
 	}

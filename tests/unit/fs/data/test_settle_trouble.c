@@ -43,7 +43,7 @@ a_damaged_hot_part_is_eio_and_the_other_chunks_are_settled(void **state)
 	write_file(f, ino, 0, "first", 5);
 	write_file(f, ino, MIB, "second", 6);
 	damage(f, ino, 0);
-	assert_int_equal(settle_one(f, ino), -EIO);
+	assert_int_equal(settle_one(f, ino), -EBADMSG);
 	assert_int_equal(kind_of(f, ino, 1), SEGMENT_SETTLED);
 	assert_content(f, ino, MIB, "second", 6);
 }
@@ -59,7 +59,7 @@ a_damaged_chunk_among_many_of_noise_stays_and_the_others_go(void **state)
 	fill(noise, sizeof(noise), 1);
 	write_file(f, ino, 0, noise, sizeof(noise));
 	damage(f, ino, DAMAGED);
-	assert_int_equal(settle_one(f, ino), -EIO);
+	assert_int_equal(settle_one(f, ino), -EBADMSG);
 	for (uint64_t no = 0; no < CHUNKS; no++)
 		assert_int_equal(kind_of(f, ino, no), no == DAMAGED ? SEGMENT_HOT : SEGMENT_SETTLED);
 	assert_content(f, ino, 0, noise, (size_t)DAMAGED * MIB);

@@ -415,11 +415,33 @@ what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is(void **state
 	make_text(&f->a, "answer", "dear a");
 	told_damaged = 0;
 	for (unsigned k = 0; k < 3; k++)
-		assert_int_equal(sync_once(f->a.sync), 0);
+		sync_fails(&f->a, -EIO);
 	assert_int_equal(told_damaged, 1);
 	join_side(f, &f->b);
 	assert_text(&f->b, "answer", "dear a");
+	assert_int_equal(lookup(&f->b, INODE_ROOT, "file"), 0);
 	shell("[ $(find '%s/s' -type f | wc -l) = 2 ]", f->store); /* of the letter and the answer */
+}
+
+static void
+what_is_damaged_here_before_it_was_settled_stays_here_and_the_rest_is_sent(void **state)
+{
+	struct fixture *f = *state;
+
+	sync_ok(&f->a);
+	make_random(&f->a, INODE_ROOT, "file", 30000);
+	assert_int_equal(meta_sync(f->a.v->meta), 0);
+	shell("for p in '%s'/segments/*; do printf xxxxxxxxxxxxxxxx | dd of=\"$p\" bs=1 seek=1000 conv=notrunc status=none; done", f->a.dir);
+	make_text(&f->a, "answer", "dear a");
+	for (unsigned k = 0; k < 3; k++)
+		sync_fails(&f->a, -EIO);
+	assert_non_null(strstr(status_of(&f->a).problem_text, "\"file\" can't be sent"));
+	join_side(f, &f->b);
+	assert_text(&f->b, "answer", "dear a");
+	assert_int_equal(lookup(&f->b, INODE_ROOT, "file"), 0);
+	write_anew(&f->a, lookup(&f->a, INODE_ROOT, "file"), "anew");
+	sync_ok(&f->b);
+	assert_text(&f->b, "file", "anew");
 }
 
 static unsigned
@@ -579,6 +601,7 @@ main(void)
 		TEST(what_a_commit_names_whose_answer_was_lost_is_not_deleted),
 		TEST(when_the_file_that_a_full_store_did_not_get_is_deleted_nothing_of_it_is_left_here),
 		TEST(what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is),
+		TEST(what_is_damaged_here_before_it_was_settled_stays_here_and_the_rest_is_sent),
 		TEST(what_is_damaged_in_a_segment_is_never_read_and_the_rest_is),
 		TEST(a_segment_that_was_cut_or_has_grown_gives_what_is_left_of_it),
 	};
