@@ -197,24 +197,26 @@ struct opening {
 	uint64_t origin;
 	struct file_key *keys;
 	uint32_t key_count;
-	struct extent_list extents;
+	struct extent_list lists[2]; /* as used_lists has them: of the same range, and each goes upwards */
 };
 
 static void
 opening_clear(struct opening *o)
 {
 	free(o->keys);
-	extent_list_clear(&o->extents);
+	for (size_t k = 0; k < ARRAY_LEN(o->lists); k++)
+		extent_list_clear(&o->lists[k]);
 }
 
+/* What of a list is in that segment. */
 static err_t
-take_list(struct opening *o, const struct extent_list *l, uint64_t row)
+take_list(struct extent_list *out, const struct extent_list *l, uint64_t row)
 {
 	err_t err = 0;
 
 	for (uint32_t i = 0; err == 0 && i < l->count; i++)
 		if (l->v[i].seg == row)
-			err = extent_list_append(&o->extents, &l->v[i]);
+			err = extent_list_append(out, &l->v[i]);
 	return err;
 }
 
@@ -239,7 +241,7 @@ take_chunk(struct verify *v, const struct verify_use *u, struct opening *o)
 	o->key_count = i->key_count;
 	lists = used_lists(i, c);
 	for (size_t k = 0; err == 0 && k < lists.count; k++)
-		err = take_list(o, lists.v[k], u->row);
+		err = take_list(&o->lists[k], lists.v[k], u->row);
 	return err;
 }
 
@@ -270,6 +272,16 @@ open_extent(struct verify *v, const struct opening *o, const struct extent *x, c
 	return unpacker_open(o->origin, &key, x, data->data + x->seg_off, plain);
 }
 
+static err_t
+open_list(struct verify *v, const struct opening *o, const struct extent_list *l, const struct bytes *data, uint8_t *plain)
+{
+	err_t err = 0;
+
+	for (uint32_t i = 0; err == 0 && i < l->count; i++)
+		err = open_extent(v, o, &l->v[i], data, plain);
+	return err;
+}
+
 err_t
 verify_use_open(struct verify *v, const struct verify_use *u, const struct bytes *data)
 {
@@ -285,8 +297,8 @@ verify_use_open(struct verify *v, const struct verify_use *u, const struct bytes
 	plain = malloc(EXTENT_MAX_LEN);
 	if (plain == NULL)
 		return -ENOMEM;
-	for (uint32_t i = 0; err == 0 && i < o.extents.count; i++)
-		err = open_extent(v, &o, &o.extents.v[i], data, plain);
+	for (size_t k = 0; err == 0 && k < ARRAY_LEN(o.lists); k++)
+		err = open_list(v, &o, &o.lists[k], data, plain);
 	explicit_bzero(plain, EXTENT_MAX_LEN);
 	return err;
 }

@@ -16,6 +16,7 @@
 #include "engine.h"
 #include "hash.h"
 #include "lookback.h"
+#include "random.h"
 #include "sides.h"
 #include "verified.h"
 #include "verify.h"
@@ -485,6 +486,26 @@ it_ends_when_nobody_waits_for_it_any_more(void **state)
 }
 
 static void
+a_file_that_is_partly_changed_here_is_looked_at_as_it_is_and_as_the_store_has_it(void **state)
+{
+	struct fixture *f = *state;
+	char object[CHAIN_NAME_MAX];
+	uint8_t data[50000];
+	uint64_t ino;
+
+	assert_int_equal(random_bytes(data, sizeof(data)), 0);
+	ino = make_file(&f->a, INODE_ROOT, "file", data, sizeof(data));
+	sync_ok(&f->a);
+	object_of(&f->a, "file", object);
+	write_at(&f->a, ino, 20000, "new", 3);
+	assert_clean(&f->a);
+	/* Where the file no longer needs it, the chain does. */
+	flip(f, object, 20001);
+	run(&f->a, 100, false);
+	assert_true(was_said(VERIFY_CHANGED, object, "file", false));
+}
+
+static void
 a_store_that_does_not_answer_is_no_damage(void **state)
 {
 	struct fixture *f = *state;
@@ -636,6 +657,7 @@ main(void)
 		WITH_FIXTURE(what_is_not_ours_and_what_nobody_names_is_told_apart),
 		WITH_FIXTURE(an_upload_whose_commit_is_still_to_come_is_no_orphan),
 		WITH_FIXTURE(it_ends_when_nobody_waits_for_it_any_more),
+		WITH_FIXTURE(a_file_that_is_partly_changed_here_is_looked_at_as_it_is_and_as_the_store_has_it),
 		WITH_FIXTURE(a_store_that_does_not_answer_is_no_damage),
 		WITH_FIXTURE(the_hash_of_an_earlier_commit_is_proven_from_the_head_back),
 		WITH_FIXTURE(who_was_verified_stays_so_until_taken_back),
