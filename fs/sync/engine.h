@@ -73,6 +73,7 @@ struct sync {
 	pthread_mutex_t round;
 	bool marker_checked;      /* by this process */
 	bool head_checked;        /* the same: c/<head> was read and is what we know */
+	uint8_t head_start[ENVELOPE_HEADER_LEN]; /* if so: how it begins */
 	unsigned polls;           /* since our head was last looked at */
 	struct bytes opening;     /* the statement of epoch 0, once its key box is in the store */
 	uint64_t next_ino;        /* numbers of this computer from here on are left to the next push */

@@ -273,6 +273,28 @@ an_older_copy_of_the_store_in_its_place_is_noticed(void **state)
 }
 
 static void
+another_commit_in_the_place_of_the_last_one_is_noticed_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	sync_ok(&f->a);
+	shell("cp -a '%s' '%s.old'", f->store, f->store);
+	make_text(&f->a, "file", "text");
+	sync_ok(&f->a);
+	shell("rm -r '%s' && mv '%s.old' '%s'", f->store, f->store, f->store);
+	make_text(&f->b, "other", "other");
+	sync_ok(&f->b);
+	/* A runs on, and has seen another commit 2; it neither takes this one for its own nor builds on it. */
+	sync_fails(&f->a, -ESTALE);
+	make_text(&f->a, "more", "more");
+	sync_fails(&f->a, -ESTALE);
+	assert_int_equal(count_objects(f, "c"), 3);
+	assert_text(&f->a, "file", "text");
+}
+
+static void
 a_commit_on_top_of_another_history_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -591,6 +613,7 @@ main(void)
 		TEST(a_damaged_commit_is_refused_and_the_next_try_with_the_true_one_works),
 		TEST(a_store_that_lost_its_last_commits_is_noticed),
 		TEST(an_older_copy_of_the_store_in_its_place_is_noticed),
+		TEST(another_commit_in_the_place_of_the_last_one_is_noticed_at_once),
 		TEST(a_commit_on_top_of_another_history_is_refused),
 		TEST(a_store_of_another_vault_is_left_alone),
 		TEST(a_lost_marker_is_written_anew),
