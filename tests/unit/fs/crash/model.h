@@ -13,7 +13,7 @@
 #define MODEL_NAMES 12 /* names that a directory can have */
 #define MODEL_NODES 48
 #define MODEL_XATTRS 3
-#define MODEL_FILE_MAX (3400u << 10)
+#define MODEL_FILE_MAX (3400u << 10)  /* but what work_scatter makes long */
 #define MODEL_NONE (-1)
 
 struct model_xattr {

@@ -15,12 +15,13 @@
 #include "depot.h"
 #include "place.h"
 #include "secmem.h"
+#include "shared.h"
 #include "shelf.h"
+#include "steps.h"
 #include "sync.h"
 #include "verify.h"
 
 #define STEPS 90
-#define SHARED_NAMES 6
 #define BASE_IS_DUE (8u << 20) /* as many bytes behind the last base make the next push write one */
 
 static const struct vfs_caller ME = {.uid = 1000, .gid = 1000, .umask = 022};
@@ -114,81 +115,13 @@ join(const char *dir, const char *store_dir)
 	store_free(store);
 }
 
-/* What both devices do in the folder "shared". */
-
-static uint64_t
-look_up(struct vfs *v, uint64_t dir, const char *name)
-{
-	struct stat st;
-
-	if (vfs_lookup(v, dir, name, &st))
-		return 0;
-	vfs_forget(v, st.st_ino, 1);
-	return st.st_ino;
-}
-
-static err_t
-write_some(struct vfs *v, struct rng *r, uint64_t ino)
-{
-	uint8_t data[20000];
-	size_t len = 1 + (size_t)rng_below(r, sizeof(data));
-
-	rng_fill(r, data, len);
-	return vfs_write(v, ino, rng_below(r, 8000), data, len, 0);
-}
-
-static void
-shared_name(struct rng *r, char out[static 8])
-{
-	snprintf(out, 8, "f%u", (unsigned)rng_below(r, SHARED_NAMES));
-}
-
-static err_t
-make_shared(struct vfs *v, struct rng *r, uint64_t dir, const char *name)
-{
-	struct stat st;
-	err_t e = rng_chance(r, 20) ? vfs_mkdir(v, &ME, dir, name, 0755, &st) :
-	    vfs_mknod(v, &ME, dir, name, S_IFREG | 0644, 0, &st);
-
-	if (e)
-		return e;
-	vfs_forget(v, st.st_ino, 1);
-	return 0;
-}
-
-static err_t
-change_shared(struct vfs *v, struct rng *r)
-{
-	uint64_t dir = look_up(v, INODE_ROOT, "shared"), ino;
-	unsigned dice = (unsigned)rng_below(r, 100);
-	char name[8], other[8];
-	struct stat st, set = {.st_mode = (mode_t)rng_below(r, 01000)};
-	err_t e;
-
-	shared_name(r, name);
-	shared_name(r, other);
-	ino = look_up(v, dir, name);
-	if (!ino)
-		return make_shared(v, r, dir, name);
-	if (vfs_getattr(v, ino, &st))
-		return -EIO;
-	if (dice < 50 && S_ISREG(st.st_mode))
-		return write_some(v, r, ino);
-	if (dice < 60)
-		return vfs_setattr(v, ino, &set, VFS_SET_MODE, &st);
-	if (dice < 75)
-		return vfs_setxattr(v, ino, "user.dice", &dice, sizeof(dice), 0);
-	if (dice < 85 && S_ISREG(st.st_mode))
-		return vfs_unlink(v, dir, name);
-	e = vfs_rename(v, dir, name, dir, other, 0);
-	return e == -EISDIR || e == -ENOTDIR || e == -ENOTEMPTY || e == -EINVAL ? 0 : e;
-}
+/* Both in the folder "shared". */
 
 static void
 first_changes(struct work *w)
 {
 	work_about_to_change(w);
-	assert_int_equal(change_shared(w->vfs, &w->rng), 0);
+	assert_int_equal(shared_change(w->vfs, &w->rng), 0);
 	work_note_version(w);
 }
 
@@ -199,7 +132,7 @@ second_pushes(struct device *d, struct shelf *shelf, struct rng *r)
 	shelf->maker = SECOND;
 	assert_int_equal(sync_pull(d->sync), 0);
 	for (unsigned k = 0; k < 3; k++)
-		assert_int_equal(change_shared(d->vfs, r), 0);
+		assert_int_equal(shared_change(d->vfs, r), 0);
 	assert_int_equal(sync_push(d->sync), 0);
 	shelf->maker = FIRST;
 }
@@ -211,6 +144,7 @@ struct scene {
 	struct tape t;
 	struct shelf shelf;
 	struct first first;
+	struct steps_spans spans;
 };
 
 static void
@@ -252,6 +186,7 @@ record(struct scene *s, uint64_t seed)
 	assert_int_equal(device_open(&second, second_dir, shelf_open(&s->shelf)), 0);
 	work_record(&s->w, &s->t);
 	shelf_record(&s->shelf);
+	steps_watch(&s->spans);
 	for (unsigned k = 0; k < STEPS; k++) {
 		unsigned dice = (unsigned)rng_below(&r, 100);
 
@@ -261,7 +196,7 @@ record(struct scene *s, uint64_t seed)
 		} else if (dice < 22) {
 			assert_int_equal(push(&s->w), 0);
 			untouched = true;
-		} else if (dice < 40) {
+		} else if (dice < 55) {
 			first_changes(&s->w);
 		} else {
 			size_t before = s->shelf.count;
@@ -270,6 +205,7 @@ record(struct scene *s, uint64_t seed)
 			untouched |= s->shelf.count != before;
 		}
 	}
+	steps_watch(NULL);
 	tape_switch(NULL);
 	assert_int_equal(device_close(&second), 0);
 }
@@ -280,6 +216,7 @@ forget(struct scene *s)
 	tape_clear(&s->t);
 	work_end(&s->w);
 	shelf_end(&s->shelf);
+	steps_spans_clear(&s->spans);
 }
 
 /* Judging. */
@@ -359,10 +296,17 @@ judge_open(struct device *d, const struct scene *s, uint32_t low, uint32_t high,
 	if (!is_version(&s->w, low, high, before))
 		return says(what, "it is no version of the tree that it may be", 0);
 
+	const char *left = steps_left(d->vault);
+
+	if (left)
+		return says(what, left, 0);
+
 	bool news = shelf_has_commit(&s->shelf, store_dir, d->vault->has_head, d->vault->head_seq, SECOND);
 
 	if (!sync_and_hash(d, hash_out, what))
 		return false;
+	if ((left = steps_left(d->vault)) != NULL)
+		return says(what, left, 1);
 	e = tree_hash(d->vfs, TREE_ALL, &after);
 	if (e)
 		return says(what, "reading again", e);
@@ -407,6 +351,8 @@ cut_scene(const struct scene *s, enum cut_model model, uint64_t seed, unsigned c
 	for (unsigned k = 0; k < cuts; k++) {
 		size_t next = choose_cut(&s->t, &r, s->t.count * k / cuts, s->t.count * (k + 1) / cuts);
 
+		if (rng_chance(&r, 50))
+			next = steps_next(&s->spans, next);
 		at = next > at ? next : at;
 		disk_advance(d, at);
 		disk_build(d, dir);
@@ -430,21 +376,24 @@ after_a_power_cut_a_device_syncs_on_and_all_devices_show_the_same(void **state)
 	unsigned first = place_setting("SNUGFS_CRASH_FIRST", 1), seeds = place_setting("SNUGFS_CRASH_SEEDS", 3);
 	unsigned cuts = place_setting("SNUGFS_CRASH_CUTS", 45) / 3;
 	unsigned broken = 0;
-	size_t entries = 0;
+	size_t entries = 0, steps = 0;
 
 	(void)state;
 	for (unsigned seed = first; seed < first + seeds; seed++) {
 		struct scene s;
 
+		steps_are_short(true);
 		place_hush(); /* conflicts, bases, new devices */
 		record(&s, seed);
 		for (size_t k = 0; k < ARRAY_LEN(MODELS); k++)
 			broken += cut_scene(&s, MODELS[k], seed, cuts);
 		entries += s.t.count;
+		steps += s.spans.entries;
 		place_speak();
 		forget(&s);
 	}
-	print_message("%u cuts of %u workloads with %zu disk operations\n", 3 * seeds * cuts, seeds, entries);
+	print_message("%u cuts of %u workloads with %zu disk operations, %zu of them between steps\n", 3 * seeds * cuts, seeds,
+	    entries, steps);
 	assert_int_equal(broken, 0);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "depot.h"
+#include "steps.h"
 
 #define CUTS_AGAIN 3
 
@@ -49,6 +50,7 @@ place_in_history(const struct judged *j, uint64_t hash)
 static struct verdict
 read_open(struct vault *v, const char *dir, const struct judged *j)
 {
+	const char *left;
 	struct verdict r;
 	struct vfs *vfs;
 	uint64_t hash;
@@ -62,6 +64,10 @@ read_open(struct vault *v, const char *dir, const struct judged *j)
 	} else {
 		e = tree_hash(vfs, TREE_ALL, &hash);
 		r = e ? bad("reading", e) : place_in_history(j, hash);
+	}
+	if (r.ok && (left = steps_left(v)) != NULL) {
+		r.ok = false;
+		snprintf(r.what, sizeof(r.what), "%s", left);
 	}
 	vfs_free(vfs);
 	return r;

@@ -1,7 +1,7 @@
 /*
  * verify.h: is what a crash left a vault that keeps the promise?  It opens; its tree is that of one version in [low, high];
- * everything in it can be read; settling, sweeping and closing it leave it as it is; and a crash in the middle of all that
- * leaves it as it is, too.
+ * everything in it can be read; nothing is left of what went in steps (steps.h); settling, sweeping and closing it leave it as it
+ * is; and a crash in the middle of all that leaves it as it is, too.
  */
 #ifndef CRASH_VERIFY_H
 #define CRASH_VERIFY_H

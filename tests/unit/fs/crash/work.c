@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "depot.h"
+#include "steps.h"
 
 const struct vault_unlock WORK_PLAIN = {.plain = true};
 static const struct vfs_caller ME = {.uid = 1000, .gid = 1000, .umask = 022};
@@ -81,6 +82,7 @@ present(struct work *w)
 void
 work_about_to_change(struct work *w)
 {
+	steps_tick();
 	if (w->tape)
 		tape_note(w->tape, w->durable, (uint32_t)w->version_count);
 }

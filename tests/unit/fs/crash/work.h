@@ -59,6 +59,9 @@ void work_about_to_change(struct work *w);
 /* The tree has changed: a new version; or the last one was not all of the change. */
 void work_note_version(struct work *w);
 void work_correct_version(struct work *w);
+/* A file gets a few bytes in many chunks; one that is long is cut, most of the time to little. */
+MUST_CHECK err_t work_scatter(struct work *w);
+MUST_CHECK err_t work_cut(struct work *w);
 MUST_CHECK err_t work_fsync(struct work *w);
 MUST_CHECK err_t work_settle(struct work *w, unsigned percent); /* of the pending inodes */
 /* Does the tree that the engine shows have the model's number? */

@@ -13,6 +13,7 @@ static const struct vfs_caller ME = {.uid = 1000, .gid = 1000, .umask = 022};
 /* ... and now and then, more than a chunk. */
 #define WRITE_BIG (1200u << 10)
 #define BURST 8
+#define LONG_CHUNKS 6
 
 /* Two nodes that the change touched (or MODEL_NONE): takes their new times, and there is a new version. */
 static err_t
@@ -197,24 +198,64 @@ do_write(struct work *w)
 	return write_at(w, node, off, 1 + (size_t)rng_below(&w->rng, most));
 }
 
-static err_t
-do_truncate(struct work *w)
+err_t
+work_scatter(struct work *w)
 {
 	int node = pick(w, S_IFREG);
-	struct stat st, set;
-	size_t size;
+	err_t e = 0;
+
+	for (uint64_t no = 0; no < LONG_CHUNKS && node != MODEL_NONE && !e; no++)
+		if (rng_chance(&w->rng, 80))
+			e = write_at(w, node, no * CHUNK_LEN + rng_below(&w->rng, 9000), 1 + (size_t)rng_below(&w->rng, 6000));
+	return e;
+}
+
+static err_t
+truncate_to(struct work *w, int node, size_t size)
+{
+	struct stat st, set = {.st_size = (off_t)size};
 	err_t e;
 
-	if (node == MODEL_NONE)
-		return 0;
-	size = (size_t)rng_below(&w->rng, w->model.nodes[node].size * 3 / 2 + 100) % MODEL_FILE_MAX;
-	set = (struct stat){.st_size = (off_t)size};
 	work_about_to_change(w);
 	e = vfs_setattr(w->vfs, ino_of(w, node), &set, VFS_SET_SIZE, &st);
 	if (e)
 		return e;
 	model_truncate(&w->model.nodes[node], size);
 	return changed(w, node, MODEL_NONE, MODEL_NONE);
+}
+
+static int
+pick_long(struct work *w)
+{
+	int longest = MODEL_NONE;
+
+	for (int k = 0; k < MODEL_NODES; k++)
+		if (is_type(w, k, S_IFREG) && (longest == MODEL_NONE || w->model.nodes[k].size > w->model.nodes[longest].size))
+			longest = k;
+	return rng_chance(&w->rng, 80) ? longest : pick(w, S_IFREG);
+}
+
+err_t
+work_cut(struct work *w)
+{
+	int node = pick_long(w);
+
+	if (node == MODEL_NONE || w->model.nodes[node].size == 0)
+		return 0;
+
+	size_t size = (size_t)rng_below(&w->rng, w->model.nodes[node].size);
+
+	return truncate_to(w, node, rng_chance(&w->rng, 60) ? size % CHUNK_LEN : size);
+}
+
+static err_t
+do_truncate(struct work *w)
+{
+	int node = pick(w, S_IFREG);
+
+	if (node == MODEL_NONE)
+		return 0;
+	return truncate_to(w, node, (size_t)rng_below(&w->rng, w->model.nodes[node].size * 3 / 2 + 100) % MODEL_FILE_MAX);
 }
 
 /* Room that was asked for changes nothing but the size. */
@@ -243,7 +284,7 @@ do_fallocate(struct work *w)
 		return 0;
 	off = (size_t)rng_below(&w->rng, w->model.nodes[node].size);
 	len = 1 + (size_t)rng_below(&w->rng, w->model.nodes[node].size - off);
-	if (mode == 0)
+	if (mode == 0 && off + len < MODEL_FILE_MAX)
 		len += (size_t)rng_below(&w->rng, MODEL_FILE_MAX - off - len + 1) / 4;
 	work_about_to_change(w);
 	e = vfs_fallocate(w->vfs, ino_of(w, node), mode, off, len);
