@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -32,7 +33,8 @@ enum state {
 
 struct reserve {
 	int dirfd;
-	_Atomic enum state state;
+	pthread_mutex_t lock; /* while the file is made or goes */
+	_Atomic enum state state; /* changes under lock */
 };
 
 /* One that an earlier run has left. */
@@ -68,6 +70,7 @@ reserve_new(int dirfd, struct reserve **out)
 	if (!r)
 		return -ENOMEM;
 	r->dirfd = dirfd;
+	pthread_mutex_init(&r->lock, NULL);
 	/* Whoever comes to a full disk that has none comes after somebody who has spent it. */
 	if (!is_there(r) && affordable(r, &len) < 1)
 		r->state = SPENT;
@@ -78,6 +81,9 @@ reserve_new(int dirfd, struct reserve **out)
 void
 reserve_free(struct reserve *r)
 {
+	if (!r)
+		return;
+	pthread_mutex_destroy(&r->lock);
 	free(r);
 }
 
@@ -104,8 +110,9 @@ make(const struct reserve *r, uint64_t len)
 	return e;
 }
 
-void
-reserve_fill(struct reserve *r)
+/* [lock] */
+static void
+fill(struct reserve *r)
 {
 	enum state state = atomic_load(&r->state);
 	uint64_t len, times;
@@ -130,8 +137,21 @@ reserve_fill(struct reserve *r)
 		atomic_store(&r->state, USELESS);
 }
 
-bool
-reserve_spend(struct reserve *r)
+void
+reserve_fill(struct reserve *r)
+{
+	enum state state = atomic_load(&r->state);
+
+	if (state == THERE || state == USELESS)
+		return;
+	pthread_mutex_lock(&r->lock);
+	fill(r);
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* [lock] */
+static bool
+spend(struct reserve *r)
 {
 	enum state state = atomic_load(&r->state);
 
@@ -145,6 +165,17 @@ reserve_spend(struct reserve *r)
 	/* Also when the disk became full so fast that none was made: what is left must be for commits. */
 	atomic_store(&r->state, SPENT);
 	return was_there;
+}
+
+bool
+reserve_spend(struct reserve *r)
+{
+	bool spent;
+
+	pthread_mutex_lock(&r->lock);
+	spent = spend(r);
+	pthread_mutex_unlock(&r->lock);
+	return spent;
 }
 
 bool
