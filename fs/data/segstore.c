@@ -372,16 +372,24 @@ close_here(struct segstore *ss, struct part *p, struct segfile *f, uint64_t off,
 }
 
 err_t
-segstore_read(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *out)
+segstore_read_here(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *out)
 {
 	struct segfile *f;
 	struct part *p;
 	err_t e = open_here(ss, seg, off, len, &p, &f);
 
 	if (e)
-		return e == -ENODATA ? segstore_read_lent(ss, seg, off, len, out) : e;
+		return e;
 	e = disk_pread(segfile_fd(f), out, len, off);
 	return close_here(ss, p, f, off, len, e);
+}
+
+err_t
+segstore_read(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *out)
+{
+	err_t e = segstore_read_here(ss, seg, off, len, out);
+
+	return e == -ENODATA ? segstore_read_lent(ss, seg, off, len, out) : e;
 }
 
 /* Bytes of blocks that are read past the cache.  A system that does not want to is asked in the other way. */

@@ -178,6 +178,8 @@ void segstore_lost(struct segstore *ss, struct part *p, uint64_t off, uint32_t l
  * nobody would know of before the next run.
  */
 void segstore_cut_torn(struct segstore *ss, struct part *p);
+/* segstore_read of what is in its file.  -ENODATA: not all of it is. */
+MUST_CHECK err_t segstore_read_here(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *out);
 /* segstore_lent.c.  segstore_read, where some is in memory alone.  -ENODATA: not all of it is here even so. */
 MUST_CHECK err_t segstore_read_lent(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *out);
 void segstore_drop_lent(struct segstore *ss, struct part *p); /* [pieces_lock] */

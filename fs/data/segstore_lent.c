@@ -116,7 +116,7 @@ segstore_read_lent(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len
 		if (next > end)
 			next = end;
 		if (here >> piece & 1)
-			e = segstore_read(ss, seg, at, (uint32_t)(next - at), out + (at - off));
+			e = segstore_read_here(ss, seg, at, (uint32_t)(next - at), out + (at - off));
 		else if (!copy_lent(lent, at, (size_t)(next - at), out + (at - off)))
 			e = -ENODATA;
 	}

@@ -241,6 +241,38 @@ what_is_lent_again_takes_no_more_memory(void **state)
 	clear(&s);
 }
 
+/* Somebody has cut its file off, and the store is not known to have it. */
+static void
+what_is_half_lent_and_half_lost_is_told_as_lost(void **state)
+{
+	struct fixture *f = *state;
+	struct segment row;
+	struct part *held;
+	struct scene s;
+	uint8_t *data;
+	uint32_t piece;
+	char path[128];
+
+	begin(f, &s, true);
+	disk_watch(NULL, NULL);
+	row = s.k.rows[1];
+	piece = (uint32_t)pieces_len(row.size);
+	data = calloc(2, piece);
+	assert_non_null(data);
+	row.in_store = false;
+	meta_lock(f->meta);
+	assert_int_equal(meta_segment_put(f->meta, &row), 0);
+	meta_unlock(f->meta);
+	segment_path(f, row.id, path);
+	assert_int_equal(truncate(path, 0), 0);
+	assert_int_equal(segstore_hold(f->ss, row.id, &held), 0);
+	assert_int_equal(segstore_lend_pieces(f->ss, row.id, 0, data, piece), 0);
+	assert_int_equal(segstore_read(f->ss, row.id, 0, 2 * piece, data), -ENODATA);
+	segstore_let_go(f->ss, held);
+	free(data);
+	clear(&s);
+}
+
 /* What fits is written before the disk tells that it is full. */
 static err_t
 fill_up(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
@@ -292,6 +324,7 @@ main(void)
 		TEST(what_could_not_be_given_up_stays_and_goes_when_it_can),
 		TEST(what_is_read_is_not_kept_where_the_last_room_is_for_commits),
 		TEST(what_is_lent_again_takes_no_more_memory),
+		TEST(what_is_half_lent_and_half_lost_is_told_as_lost),
 		TEST(what_came_by_halves_leaves_nothing_on_the_disk),
 	};
 
