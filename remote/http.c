@@ -25,6 +25,8 @@
 
 #define CONNECT_TIMEOUT_S 10
 #define STALL_TIMEOUT_S 30
+#define STALL_BYTES_PER_S 256 /* what is slower does not move: many transfers may share a slow line, but a server that drips is no use */
+#define STALL_SHARES 256      /* of a limit that the user has set: one transfer of many may get so small a part */
 #define OVERALL_TIMEOUT_S 120 /* and so long as the bytes take at the slowest speed */
 #define SLOWEST_BYTES_PER_S 4096
 #define BUFFER_LEN (256 << 10)
@@ -251,6 +253,24 @@ static int close_socket(void *ctx, curl_socket_t fd)
 
 /* ---- one request ---- */
 
+static long slower(long speed, uint64_t rate)
+{
+	return rate / STALL_SHARES < (uint64_t)speed ? (long)(rate / STALL_SHARES) : speed;
+}
+
+/* Bytes a second below which nothing moves, as the limits are now. */
+static long stall_speed(const struct http *h)
+{
+	long speed = STALL_BYTES_PER_S;
+
+	for (enum limit_direction d = LIMIT_UP; d <= LIMIT_DOWN; d++) {
+		uint64_t rate = limit_rate(h->options.limit, d);
+
+		speed = rate != 0 ? slower(speed, rate) : speed;
+	}
+	return speed;
+}
+
 static void set_limits(const struct http *h, CURL *easy, const struct http_request *request)
 {
 	uint64_t slowest_s = ((uint64_t)request->body_len + request->max_len) / SLOWEST_BYTES_PER_S;
@@ -258,7 +278,7 @@ static void set_limits(const struct http *h, CURL *easy, const struct http_reque
 
 	(void)lib.curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	(void)lib.curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)h->options.connect_timeout_s);
-	(void)lib.curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	(void)lib.curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, stall_speed(h));
 	(void)lib.curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)h->options.stall_timeout_s);
 	/* How slow it may be is the user's wish then; that it must move is not. */
 	(void)lib.curl_easy_setopt(easy, CURLOPT_TIMEOUT, limited ? 0L : (long)(OVERALL_TIMEOUT_S + slowest_s));
@@ -358,6 +378,7 @@ static CURLcode run(struct http *h, struct slot *s, const struct http_transfer *
 			break;
 		}
 		judge_sleep(h, s, t, &w);
+		(void)lib.curl_easy_setopt(s->easy, CURLOPT_LOW_SPEED_LIMIT, stall_speed(h));
 	}
 	if (!running) {
 		const CURLMsg *message = lib.curl_multi_info_read(s->multi, &left);

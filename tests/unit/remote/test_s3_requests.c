@@ -1,4 +1,5 @@
 /* What is sent to a service, when it is asked again, and when it is given up. */
+#include "limit.h"
 #include "s3_script.h"
 
 #include "chain.h"
@@ -98,6 +99,79 @@ static void a_server_that_says_nothing_is_given_up(void **state)
 	assert_int_equal(get(f, 100), -EAGAIN);
 	SAY(f, keep(OK("Content-Length: 10\r\n", "1234"))); /* and no more */
 	assert_int_equal(get(f, 100), -EAGAIN);
+}
+
+/* A server that has DRIPPED_LEN bytes, and sends so many of them a second. */
+#define DRIPPED_LEN 600
+
+struct dripping {
+	struct stub stub;
+	size_t per_s;
+	char header[REQUEST_MAX], body[REQUEST_MAX];
+};
+
+static void *drip(void *arg)
+{
+	static const char head[] = "HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n";
+	static const char data[DRIPPED_LEN];
+	const struct timespec second = {.tv_sec = 1};
+	struct dripping *d = arg;
+	int fd = accept(d->stub.listener, NULL, NULL);
+
+	assert_true(read_request(&d->stub, fd, d->header, d->body));
+	send_all(fd, head, sizeof(head) - 1);
+	for (size_t n = 0; n < DRIPPED_LEN && send(fd, data, d->per_s, MSG_NOSIGNAL) == (ssize_t)d->per_s; n += d->per_s)
+		(void)nanosleep(&second, NULL);
+	close(fd);
+	return NULL;
+}
+
+/* Whoever has a store of the stub's asks that one instead. */
+static void begin_dripping(struct fixture *f, struct dripping *d, size_t per_s)
+{
+	static const struct store_options impatient = {.credentials = &keys, .stall_timeout_s = 2};
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+
+	*d = (struct dripping){.per_s = per_s};
+	d->stub.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(d->stub.listener, (struct sockaddr *)&address, len), 0);
+	assert_int_equal(listen(d->stub.listener, 1), 0);
+	assert_int_equal(getsockname(d->stub.listener, (struct sockaddr *)&address, &len), 0);
+	d->stub.port = ntohs(address.sin_port);
+	assert_int_equal(pthread_create(&d->stub.thread, NULL, drip, d), 0);
+	store_free(f->store);
+	f->store = open_at(&d->stub, "127.0.0.1", "/p", &impatient);
+}
+
+static void end_dripping(struct fixture *f, struct dripping *d)
+{
+	store_free(f->store);
+	f->store = open_at(&f->stub, "127.0.0.1", "/p", &options);
+	assert_int_equal(pthread_join(d->stub.thread, NULL), 0);
+	close(d->stub.listener);
+}
+
+static void a_server_that_drips_is_given_up(void **state)
+{
+	struct fixture *f = *state;
+	struct dripping d;
+
+	begin_dripping(f, &d, 50);
+	assert_int_equal(get(f, DRIPPED_LEN), -EAGAIN);
+	expect_sentence(f, -EAGAIN, "too slow");
+	end_dripping(f, &d);
+}
+
+static void what_shares_a_low_limit_with_others_is_no_stall(void **state)
+{
+	struct fixture *f = *state;
+	struct dripping d;
+
+	begin_dripping(f, &d, 50);
+	store_set_rates(f->store, 0, LIMIT_RATE_MIN);
+	assert_int_equal(get(f, DRIPPED_LEN), 0);
+	end_dripping(f, &d);
 }
 
 /* When somebody has asked. */
@@ -295,6 +369,8 @@ int main(void)
 		T(virtual_style_puts_the_bucket_into_the_host),
 		T(one_connection_serves_one_request_after_the_other),
 		T(a_server_that_says_nothing_is_given_up),
+		T(a_server_that_drips_is_given_up),
+		T(what_shares_a_low_limit_with_others_is_no_stall),
 		T(an_upload_that_a_sleep_has_cut_off_is_not_waited_for),
 		T(an_upload_that_goes_on_after_a_sleep_may_stall_as_long_as_any),
 		T(a_server_that_is_not_there_is_unreachable),
