@@ -122,6 +122,8 @@ void engine_free(struct sync *s);
 uint64_t engine_now_ns(void);
 /* The round is to end here, with -ECANCELED. */
 bool engine_is_interrupted(struct sync *s);
+/* As store_cancel, for all stores that are asked. */
+void engine_cancel(struct sync *s, bool cancelled);
 /* One push, pull or base at a time; the end hands the error on.  asked: somebody waits for it. */
 void engine_round_begin(struct sync *s, bool asked);
 err_t engine_round_end(struct sync *s, err_t err);

@@ -224,6 +224,13 @@ engine_is_interrupted(struct sync *s)
 }
 
 void
+engine_cancel(struct sync *s, bool cancelled)
+{
+	store_cancel(s->store, cancelled);
+	witness_cancel(s->witness, cancelled);
+}
+
+void
 sync_apply_settings(struct sync *s, const struct settings *st)
 {
 	enum settings_hold hold = settings_hold_at(st, time(NULL));
@@ -233,7 +240,7 @@ sync_apply_settings(struct sync *s, const struct settings *st)
 	atomic_store(&s->hold, hold);
 	pthread_mutex_unlock(&s->lock);
 	store_set_rates(s->store, st->up, st->down);
-	store_cancel(s->store, hold == SETTINGS_OFFLINE || atomic_load(&s->stop));
+	engine_cancel(s, hold == SETTINGS_OFFLINE || atomic_load(&s->stop));
 }
 
 /* Status. */

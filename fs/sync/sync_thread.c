@@ -72,7 +72,7 @@ is_held(struct sync *s)
 	atomic_store(&s->hold, hold);
 	pthread_mutex_unlock(&s->lock);
 	if (over)
-		store_cancel(s->store, hold == SETTINGS_OFFLINE || atomic_load(&s->stop));
+		engine_cancel(s, hold == SETTINGS_OFFLINE || atomic_load(&s->stop));
 	return hold != SETTINGS_GO;
 }
 
@@ -231,10 +231,10 @@ sync_stop(struct sync *s)
 	pthread_mutex_unlock(&s->lock);
 	if (!running)
 		return;
-	store_cancel(s->store, true); /* a transfer may take minutes */
+	engine_cancel(s, true); /* a transfer may take minutes */
 	pthread_join(s->thread, NULL);
 	atomic_store(&s->stop, false); /* for whoever pushes once more by hand */
-	store_cancel(s->store, atomic_load(&s->hold) == SETTINGS_OFFLINE);
+	engine_cancel(s, atomic_load(&s->hold) == SETTINGS_OFFLINE);
 }
 
 err_t

@@ -35,13 +35,14 @@ struct witness {
 	/* [round] */
 	bool loaded;
 	char *url;                /* NULL: none */
-	struct store *store;      /* NULL: not open */
+	struct store *store;      /* NULL: not open; also under s->lock, to be set */
 	time_t read_after;        /* monotonic seconds */
 	time_t write_after;
 	struct statement *heard;
 	size_t heard_count;
 	uint8_t approved[32];     /* hash over the statements that were found right last */
-	struct witness_status status; /* under s->lock */
+	struct witness_status status; /* under s->lock, as is the next */
+	bool cancelled;
 };
 
 static time_t
@@ -63,12 +64,34 @@ witness_new(struct sync *s, struct witness **out)
 }
 
 static void
+use_store(struct witness *w, struct store *store)
+{
+	pthread_mutex_lock(&w->s->lock);
+	w->store = store;
+	if (store != NULL)
+		store_cancel(store, w->cancelled);
+	pthread_mutex_unlock(&w->s->lock);
+}
+
+void
+witness_cancel(struct witness *w, bool cancelled)
+{
+	pthread_mutex_lock(&w->s->lock);
+	w->cancelled = cancelled;
+	if (w->store != NULL)
+		store_cancel(w->store, cancelled);
+	pthread_mutex_unlock(&w->s->lock);
+}
+
+static void
 forget(struct witness *w)
 {
-	store_free(w->store);
+	struct store *store = w->store;
+
+	use_store(w, NULL);
+	store_free(store);
 	free(w->url);
 	free(w->heard);
-	w->store = NULL;
 	w->url = NULL;
 	w->heard = NULL;
 	w->heard_count = 0;
@@ -104,6 +127,8 @@ note_store(struct witness *w, err_t err)
 {
 	char what[384];
 
+	if (err == -ECANCELED)
+		return; /* it was not the witness */
 	store_explain(w->store, err, what, sizeof(what));
 	note(w, what);
 }
@@ -130,7 +155,15 @@ open_store(struct witness *w, bool create, char **why_out)
 {
 	const struct store_options o = { .connect_timeout_s = CONNECT_TIMEOUT_S, .stall_timeout_s = STALL_TIMEOUT_S };
 
-	return w->store != NULL ? 0 : store_open_with(w->url, create, &o, &w->store, why_out);
+	struct store *store;
+	err_t err;
+
+	if (w->store != NULL)
+		return 0;
+	err = store_open_with(w->url, create, &o, &store, why_out);
+	if (err == 0)
+		use_store(w, store);
+	return err;
 }
 
 /* false: there is none, or it can't be asked now. */
@@ -231,6 +264,8 @@ witness_read(struct witness *w)
 		if (m->kind == MEMBER_DEVICE && !m->removed)
 			err = hear(w, m);
 	}
+	if (err == -ECANCELED)
+		w->read_after = 0;
 	if (err != 0)
 		note_store(w, err);
 	else
@@ -333,7 +368,7 @@ witness_write(struct witness *w)
 		return;
 	err = write_statement(w);
 	if (err != 0) {
-		w->write_after = now_s() + RETRY_INTERVAL_S;
+		w->write_after = err == -ECANCELED ? 0 : now_s() + RETRY_INTERVAL_S;
 		note_store(w, err);
 		return;
 	}

@@ -15,6 +15,9 @@ struct witness;
 MUST_CHECK err_t witness_new(struct sync *s, struct witness **out);
 void witness_free(struct witness *w);
 
+/* As store_cancel, for its store; from any thread. */
+void witness_cancel(struct witness *w, bool cancelled);
+
 /*
  * [round] Before commits are pulled: reads what the devices in force have said, if that has not been done for some minutes;
  * afterwards: holds it against what was pulled.  -ESTALE: the store has lost or replaced commits (the status says which).
