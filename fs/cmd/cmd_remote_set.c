@@ -12,6 +12,7 @@
 #include "commands.h"
 #include "copy.h"
 #include "create.h"
+#include "folder.h"
 #include "handles.h"
 #include "hash.h"
 #include "human.h"
@@ -57,9 +58,25 @@ tell_store(const struct store *s, err_t err)
 static err_t
 find_any(void *ctx, const char *name, uint64_t size)
 {
+	(void)name;
 	(void)size;
-	*(bool *)ctx = objname_parse(name).kind != OBJNAME_FOREIGN;
-	return *(bool *)ctx ? -ECANCELED : 0;
+	*(bool *)ctx = true;
+	return -ECANCELED;
+}
+
+static int
+tell_not_empty(const struct move *m)
+{
+	return tell_failure("%s is not empty, and does not say which vault it belongs to; choose an empty store", m->url);
+}
+
+/* Before anything is made there. */
+static int
+check_new_folder(const struct move *m)
+{
+	bool folder = strncmp(m->url, "dir:", 4) == 0;
+
+	return folder && folder_has_foreign(m->url + 4) ? tell_not_empty(m) : 0;
 }
 
 /* Empty, or ours. */
@@ -79,7 +96,7 @@ check_new_store(struct move *m)
 		return tell_sync(err, m->url, NULL);
 	err = store_list(m->store, "", find_any, &any);
 	if (any)
-		return tell_failure("%s is not empty, and does not say which vault it belongs to; choose an empty store", m->url);
+		return tell_not_empty(m);
 	return err == 0 ? 0 : tell_store(m->store, err);
 }
 
@@ -260,7 +277,7 @@ move(struct move *m)
 	int status;
 	err_t err;
 
-	if ((status = remote_open(m->url, true, &m->keys, &m->store)) != 0)
+	if ((status = check_new_folder(m)) != 0 || (status = remote_open(m->url, true, &m->keys, &m->store)) != 0)
 		return status;
 	if ((err = chain_new(m->store, &m->chain)) != 0)
 		return tell_failure("not enough memory");

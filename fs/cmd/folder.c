@@ -23,6 +23,30 @@ is_empty(const char *path)
 	return empty;
 }
 
+/* Of a store that has no marker (yet): what an earlier try may have left, which whoever lists its objects looks into. */
+static bool
+may_be_of_store(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "tmp") == 0 || strcmp(name, "lost+found") == 0 ||
+	    (name[0] != '\0' && strchr("bcksw", name[0]) != NULL && name[1] == '\0');
+}
+
+bool
+folder_has_foreign(const char *path)
+{
+	DIR *d = opendir(path);
+	const struct dirent *e;
+	bool foreign = false, marked = false;
+
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		marked = marked || strcmp(e->d_name, "v") == 0;
+		foreign = foreign || !may_be_of_store(e->d_name);
+	}
+	if (d != NULL)
+		closedir(d);
+	return foreign && !marked;
+}
+
 int
 folder_make_empty(const char *path)
 {

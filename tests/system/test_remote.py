@@ -143,6 +143,20 @@ def test_a_store_of_somebody_else_is_refused_and_left_alone(unmounted, other):
     unmounted.ok("sync", unmounted.mp)
 
 
+@pytest.mark.parametrize("name", ["Photo.jpg", "letter.txt", ".hidden"])
+def test_a_folder_with_something_else_in_it_is_refused_and_left_alone(unmounted, name):
+    unmounted.new.mkdir()
+    (unmounted.new / name).write_text("mine")
+    unmounted.fails("remote", "set", unmounted.mp, unmounted.new, saying="is not empty")
+    assert [p.name for p in unmounted.new.iterdir()] == [name]
+    unmounted.ok("sync", unmounted.mp)
+
+
+def test_what_lies_beside_the_vaults_own_store_does_not_matter(unmounted):
+    (unmounted.store / "README.txt").write_text("mine")
+    unmounted.ok("remote", "set", unmounted.mp, unmounted.store)
+
+
 def test_a_mounted_folder_is_to_be_unmounted_first(synced):
     synced.fails("remote", "set", synced.mp, synced.root / "new", saying=("is mounted", "unmount it"))
     assert not (synced.root / "new").exists()
