@@ -37,6 +37,7 @@ struct archiver {
 	struct archive *archive;
 	struct archive_entry *entry; /* reused */
 	bool tar;
+	int fd;              /* what must be safe in the end: the stream, or a folder on the disk that is written to, which is ours */
 	bool open;           /* an entry is under way */
 	bool regular;
 	uint64_t at;         /* tar: bytes of it that were written */
@@ -64,6 +65,8 @@ archiver_free(struct archiver *a)
 		lib.archive_entry_free(a->entry);
 	if (a->archive != NULL)
 		(void)lib.archive_write_free(a->archive);
+	if (!a->tar && a->fd >= 0)
+		(void)close(a->fd);
 	free(a);
 }
 
@@ -118,6 +121,7 @@ make(struct archive *archive, bool tar, struct archiver **out)
 	}
 	a->archive = archive;
 	a->tar = tar;
+	a->fd = -1;
 	a->entry = lib.archive_entry_new();
 	if (a->entry == NULL)
 		return -ENOMEM;
@@ -134,8 +138,13 @@ archiver_new_folder(bool owners, struct archiver **out)
 
 	if (err == 0)
 		err = make(lib.archive_write_disk_new(), false, out);
-	return err != 0 ? err : translate(*out, lib.archive_write_disk_set_options((*out)->archive, owners ?
-	    flags | ARCHIVE_EXTRACT_OWNER : flags));
+	if (err != 0)
+		return err;
+	/* Before anything is written: it is told what goes wrong from then on. */
+	(*out)->fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if ((*out)->fd < 0)
+		return -errno;
+	return translate(*out, lib.archive_write_disk_set_options((*out)->archive, owners ? flags | ARCHIVE_EXTRACT_OWNER : flags));
 }
 
 err_t
@@ -152,8 +161,19 @@ archiver_new_tar(int fd, struct archiver **out)
 	    (err = translate(a, lib.archive_write_set_bytes_in_last_block(a->archive, 1))) != 0 ||
 	    (err = translate(a, lib.archive_write_open_fd(a->archive, fd))) != 0)
 		return err;
+	a->fd = fd;
 	*out = STEAL(a);
 	return 0;
+}
+
+/* libarchive closes files without a look at what close(2) says, which for some file systems is the first to know that a disk is full. */
+static err_t
+make_safe(const struct archiver *a)
+{
+	if (!a->tar)
+		return syncfs(a->fd) == 0 ? 0 : -errno;
+	/* A pipe, or a device without a disk. */
+	return fsync(a->fd) == 0 || errno == EINVAL || errno == EROFS || errno == ENOTSUP ? 0 : -errno;
 }
 
 err_t
@@ -162,7 +182,9 @@ archiver_finish(struct archiver *a)
 	const struct timespec times[2] = { { 0, UTIME_OMIT }, a->top_mtime };
 	err_t err = translate(a, lib.archive_write_close(a->archive));
 
-	return err == 0 && a->has_top && utimensat(AT_FDCWD, ".", times, 0) != 0 ? -errno : err;
+	if (err == 0 && a->has_top && utimensat(AT_FDCWD, ".", times, 0) != 0)
+		err = -errno;
+	return err == 0 ? make_safe(a) : err;
 }
 
 /* Entries. */

@@ -45,7 +45,7 @@ struct archiver;
  */
 MUST_CHECK err_t archiver_new_folder(bool owners, struct archiver **out);
 MUST_CHECK err_t archiver_new_tar(int fd, struct archiver **out);
-/* Of folders: sets what of them had to wait.  0, or why what was written is not whole. */
+/* Of folders: sets what of them had to wait.  0: all is on the disk, or in the pipe; else why what was written is not whole. */
 MUST_CHECK err_t archiver_finish(struct archiver *a);
 void archiver_free(struct archiver *a);
 void archiver_free_ptr(struct archiver **a);
