@@ -191,6 +191,15 @@ class Vault:
                 shutil.rmtree(self.root)
 
 
+def small_disk(path, size):
+    """A new disk of that size there, which whoever asks unmounts; skips where nothing may be mounted."""
+    path.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", path], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    return path
+
+
 def new_root(where=None):
     """By the name that the table of mounts has."""
     root = os.path.realpath(tempfile.mkdtemp(prefix="snugfs-test-", dir=where))

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 import trees
+from conftest import small_disk
 
 
 def make_tree(top):
@@ -133,9 +134,7 @@ def test_behind_a_damaged_commit_the_state_before_it_is_exported_and_that_is_sai
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes a small disk of its own")
 def test_a_full_disk_is_told_and_nothing_is_said_to_be_exported(synced, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", disk], check=True)
+    disk = small_disk(tmp_path / "disk", "1M")
     try:
         done = export(synced, disk / "out", tmp=tmp_path / "tmp", check=False)
     finally:

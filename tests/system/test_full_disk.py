@@ -25,10 +25,7 @@ class OnSmallDisk(test_main_job.Computers):
         vault = super()._new()
         if vault is self.all[0]:
             return vault
-        disk = vault.root / "disk"
-        disk.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", disk], check=True)
-        vault.dir = disk / "vault"
+        vault.dir = conftest.small_disk(vault.root / "disk", DISK) / "vault"
         return vault
 
     def clean_up(self):
