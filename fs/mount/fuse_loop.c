@@ -5,6 +5,8 @@
  * So as a rule one thread reads and serves, message after message, and the others are parked.  Another one is called to read when
  * the message in hand may take long, or waits for the disk while others than its sender are at work, too; when messages are found
  * to be queueing; and by the steward, a thread that looks every TICK_MS while there is traffic whether everybody is stuck.
+ *
+ * Who asks for one short thing after the other, alone, is served on its own processor: fuse_near.c.
  */
 #define FUSE_USE_VERSION 314
 #include "fuse_private.h"
@@ -254,6 +256,8 @@ stop_reading(struct worker *w, enum fuse_wire_cost cost, pid_t sender)
 	pthread_mutex_unlock(&l->lock);
 	disk_tell_wait(alone ? NULL : replace_reader);
 	fuse_wire_let_block(!alone);
+	if (alone && cost == FUSE_WIRE_SHORT && sender > 0)
+		fuse_wire_follow(sender);
 }
 
 /* Parks the thread while others read, or ends it if there are too many.  False: it is to end. */

@@ -119,6 +119,8 @@ enum fuse_wire_cost fuse_wire_inspect(const void *message, size_t len, pid_t *se
  * away from who is about to send it.
  */
 void fuse_wire_let_block(bool yes);
+/* Sees to it that the thread serves beside a sender who is alone, as fuse_near_follow. */
+void fuse_wire_follow(pid_t sender);
 /* Is a sender a thread of this process? */
 bool fuse_wire_is_own(pid_t sender);
 /* Are more messages waiting to be read? */

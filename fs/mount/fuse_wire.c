@@ -4,6 +4,7 @@
  */
 #define FUSE_USE_VERSION 314
 #include "clock.h"
+#include "fuse_near.h"
 #include "fuse_private.h"
 
 #include <errno.h>
@@ -38,6 +39,7 @@ struct fuse_wire {
 	bool blocks;           /* reading the clone waits for a message */
 	bool expects_more;     /* the last message did not let itself be waited for */
 	bool kill_suidgid;     /* of the message being served */
+	struct fuse_near near;
 	uint64_t init_unique;  /* the INIT whose reply is to be amended; 0: none */
 	uint32_t init_offered; /* its flags */
 	char *reply;           /* FUSE_DATA_MAX bytes */
@@ -65,17 +67,21 @@ read_message(struct fuse_wire *w, void *buf, size_t len)
 {
 	struct pollfd p = { .fd = w->fd, .events = POLLIN };
 	int64_t begun = w->blocks ? 0 : clock_ns(CLOCK_MONOTONIC);
+	unsigned yields = 0;
 	ssize_t got;
 
 	if (w->blocks)
 		return read(w->fd, buf, len);
 	while ((got = read(w->fd, buf, len)) < 0 && errno == EAGAIN) {
-		if (w->expects_more && clock_ns(CLOCK_MONOTONIC) - begun < LOOK_NS)
+		if (w->expects_more && clock_ns(CLOCK_MONOTONIC) - begun < LOOK_NS) {
 			sched_yield();
-		else if (poll(&p, 1, -1) < 0)
+			yields++;
+		} else if (poll(&p, 1, -1) < 0) {
 			return -1;
+		}
 	}
 	w->expects_more = clock_ns(CLOCK_MONOTONIC) - begun < SOON_NS;
+	fuse_near_found(&w->near, yields);
 	return got;
 }
 
@@ -163,12 +169,23 @@ is_use(const struct fuse_in_header *header, const struct fuse_wire_counts *count
 	}
 }
 
+static enum fuse_wire_cost
+cost_of(const struct fuse_in_header *header, const void *body, size_t body_len)
+{
+	if (header->opcode == FUSE_FSYNC || header->opcode == FUSE_FSYNCDIR)
+		return FUSE_WIRE_FLUSH;
+	if (is_large(header, body, body_len))
+		return FUSE_WIRE_TRANSFER;
+	return copies(header->opcode) ? FUSE_WIRE_LONG : FUSE_WIRE_SHORT;
+}
+
 enum fuse_wire_cost
 fuse_wire_inspect(const void *message, size_t len, pid_t *sender_out)
 {
 	const struct fuse_in_header *header = message;
 	const void *body = header + 1;
 	size_t body_len = len - sizeof(*header);
+	enum fuse_wire_cost cost;
 
 	atomic_fetch_add_explicit(&self->counts->v[header->opcode < FUSE_WIRE_OPCODES ? header->opcode : 0], 1,
 	    memory_order_relaxed);
@@ -190,11 +207,10 @@ fuse_wire_inspect(const void *message, size_t len, pid_t *sender_out)
 		self->init_offered = in->flags;
 	}
 	*sender_out = (pid_t)header->pid;
-	if (header->opcode == FUSE_FSYNC || header->opcode == FUSE_FSYNCDIR)
-		return FUSE_WIRE_FLUSH;
-	if (is_large(header, body, body_len))
-		return FUSE_WIRE_TRANSFER;
-	return copies(header->opcode) ? FUSE_WIRE_LONG : FUSE_WIRE_SHORT;
+	cost = cost_of(header, body, body_len);
+	if (cost != FUSE_WIRE_SHORT || header->opcode == FUSE_READ)
+		fuse_near_start_over(&self->near);
+	return cost;
 }
 
 void
@@ -206,6 +222,12 @@ fuse_wire_let_block(bool yes)
 		self->blocks = yes;
 		self->expects_more = false;
 	}
+}
+
+void
+fuse_wire_follow(pid_t sender)
+{
+	fuse_near_follow(&self->near, sender);
 }
 
 bool

@@ -1,0 +1,27 @@
+/* fuse_near.h: serving on the processor of who waits for the answer. */
+#ifndef SNUGFS_FUSE_NEAR_H
+#define SNUGFS_FUSE_NEAR_H
+
+#include <sys/types.h>
+
+/* What a thread knows of where its sender is; zero at first. */
+struct fuse_near {
+	unsigned apart;    /* messages in a row that did not come when the thread gave way */
+	unsigned together; /* those that did, since the last look */
+	unsigned messages; /* since the last look, or the last time that it started over */
+	unsigned interval; /* messages from one look to the next, at least; 0: not known yet */
+};
+
+/* The processor that a thread, of any process, was on last; -1: not known. */
+int fuse_near_processor(pid_t tid);
+/* The calling thread gave way so often until its message was there. */
+void fuse_near_found(struct fuse_near *n, unsigned yields);
+/* Between messages that take longer than to wake somebody, nobody is followed. */
+void fuse_near_start_over(struct fuse_near *n);
+/*
+ * Moves the calling thread to the processor of a sender who waits for its answer while nobody else sends, if it may run there and
+ * they have come apart.  It does not stay bound to it.  Most calls only count.
+ */
+void fuse_near_follow(struct fuse_near *n, pid_t sender);
+
+#endif
