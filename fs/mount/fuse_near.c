@@ -25,6 +25,8 @@
 #define INTERVAL_MIN 16U
 #define INTERVAL_MAX 128U
 #define INTERVAL_REFUSED 4096U
+/* And before the first look at a sender: most programs that do much else, as compilers do, have ended by then. */
+#define INTERVAL_FIRST 256U
 #define MESSAGES_TOGETHER 16U
 
 /* The field of /proc/TID/stat, counted from the one after the name: that may contain anything. */
@@ -96,8 +98,12 @@ fuse_near_follow(struct fuse_near *n, pid_t sender)
 {
 	int processor;
 
-	if (n->interval == 0)
-		n->interval = INTERVAL_MIN;
+	if (sender != n->sender) {
+		n->sender = sender;
+		fuse_near_start_over(n);
+		if (n->interval < INTERVAL_FIRST)
+			n->interval = INTERVAL_FIRST;
+	}
 	if (++n->messages < n->interval || n->apart < MESSAGES_APART)
 		return;
 	if (n->together >= MESSAGES_TOGETHER)

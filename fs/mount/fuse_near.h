@@ -6,6 +6,7 @@
 
 /* What a thread knows of where its sender is; zero at first. */
 struct fuse_near {
+	pid_t sender;
 	unsigned apart;    /* messages in a row that did not come when the thread gave way */
 	unsigned together; /* those that did, since the last look */
 	unsigned messages; /* since the last look, or the last time that it started over */
