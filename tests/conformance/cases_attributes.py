@@ -5,7 +5,8 @@ import stat
 import time
 
 from calls import AT_FDCWD, AT_SYMLINK_NOFOLLOW, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, UTIME_NOW, UTIME_OMIT, call, times
-from suite import ALICE, BOB, NO_DIRS, NO_LINKS, TICK, TYPES, case, make, opened, read, write
+from suite import (ALICE, BOB, FILE_CLOCK, NO_DIRS, NO_LINKS, TICK, TYPES, await_tick, case, make, opened, read,
+                   write)
 
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 
@@ -452,8 +453,8 @@ def times_of_an_open_and_unlinked_file(t):
 @case
 def a_new_file_has_the_time_of_its_making(t):
     for kind in TYPES:
-        time.sleep(TICK)
-        early = time.time_ns() - 10 * 10**6
+        await_tick()
+        early = time.clock_gettime_ns(FILE_CLOCK)
         before = os.stat(".")
         make(kind, kind)
         late = time.time_ns()

@@ -6,11 +6,10 @@ import os
 import random
 import resource
 import signal
-import time
 
 from calls import (FALLOC_COLLAPSE_RANGE, FALLOC_INSERT_RANGE, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, call,
                    libc)
-from suite import ALICE, TICK, case, opened, read, write
+from suite import ALICE, await_tick, case, opened, read, write
 
 SEEK_DATA, SEEK_HOLE = 3, 4
 BLOCK = 4096
@@ -226,7 +225,7 @@ def mappings_and_calls_see_the_same(t):
         os.ftruncate(fd, BLOCK)
         with mmap.mmap(fd, BLOCK) as m:
             before = os.stat("g").st_mtime_ns
-            time.sleep(TICK)
+            await_tick()
             m[0:1] = b"x"
             m.flush()
         t.true("a store moves mtime", os.stat("g").st_mtime_ns > before)

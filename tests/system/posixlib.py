@@ -4,6 +4,7 @@ import ctypes
 import errno
 import os
 import subprocess
+import time
 import traceback
 
 import pytest
@@ -12,6 +13,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_longlong, ctypes.c_longlong]
 
 AT_FDCWD = -100
+CLOCK_REALTIME_COARSE = 5
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 FALLOC_FL_KEEP_SIZE = 1
@@ -25,6 +27,13 @@ BOB = 48102
 FRIENDS = 48200
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: acts as several users")
+
+
+def await_tick():
+    """Until a new time of a file differs from any old one: the kernel's clock for files ticks now and then."""
+    now = time.time_ns()
+    while now - 10**9 < time.clock_gettime_ns(CLOCK_REALTIME_COARSE) <= now:
+        time.sleep(0.001)
 
 
 def can_unshare(flag):

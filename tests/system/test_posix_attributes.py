@@ -3,12 +3,11 @@ import errno
 import os
 import socket
 import stat
-import time
 
 import pytest
 
-from posixlib import (ALICE, BOB, FRIENDS, RENAME_EXCHANGE, as_user, in_child, needs_root, opened, pattern, read_file, refused,
-                      rename2, write_file)
+from posixlib import (ALICE, BOB, FRIENDS, RENAME_EXCHANGE, as_user, await_tick, in_child, needs_root, opened, pattern, read_file,
+                      refused, rename2, write_file)
 
 
 def mode_of(path):
@@ -140,7 +139,7 @@ def test_a_time_that_was_set_survives_the_write_before_it(place):
 def later(path, field, change):
     """Runs change and tells whether that time of path moved on."""
     before = getattr(os.lstat(path), field)
-    time.sleep(0.02)
+    await_tick()
     change()
     return getattr(os.lstat(path), field) > before
 
