@@ -434,7 +434,7 @@ collect_locked(struct collecting *b)
 	err = take_structural(b);
 	if (err == -EAGAIN) {
 		/* Nothing now: settle again first. */
-		b->out->unsettled = true;
+		b->out->unsettled = b->out->blocked = true;
 		changes_free(b->c);
 		b->c = NULL;
 		return changes_new(&b->c);

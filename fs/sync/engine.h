@@ -249,6 +249,7 @@ struct collected {
 	bool unsettled; /* something was left out since it was written to meanwhile; from next_ino on nothing counts */
 	bool too_large; /* something was left out since no commit can carry it; `path` names it */
 	bool damaged;   /* ... since it is damaged or gone here, and is nowhere else */
+	bool blocked;   /* nothing was taken: it is in the place of a folder, and the two can't be parted */
 	char path[512];
 };
 /* partial: files that are being written are not left out; what of them is settled is taken. */

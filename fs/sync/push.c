@@ -338,6 +338,13 @@ make_room(struct sync *s)
 	s->swept = false;
 }
 
+static const char *
+rest_of(const struct collected *found)
+{
+	return found->blocked ? "it has taken the place of a folder, so that nothing else is sent until it has another name or is gone" :
+	    "all else is synced";
+}
+
 static err_t
 push_rounds(struct sync *s, bool follow, bool *pushed_out)
 {
@@ -364,11 +371,11 @@ push_rounds(struct sync *s, bool follow, bool *pushed_out)
 	if (pushed)
 		report_save(s);
 	if (found.too_large)
-		return report_why(s, -EFBIG, "\"%s\" is too large to be sent to the store; it stays on this computer only; all else "
-		    "is synced", found.path);
+		return report_why(s, -EFBIG, "\"%s\" is too large to be sent to the store; it stays on this computer only; %s", found.path,
+		    rest_of(&found));
 	if (found.damaged)
 		return report_why(s, -EIO, "\"%s\" can't be sent to the store: some of what it needs is damaged or gone on this computer, "
-		    "and is not in the store; all else is synced; copy what can still be read of it, then delete it", found.path);
+		    "and is not in the store; %s; copy what can still be read of it, then delete it", found.path, rest_of(&found));
 	if (is_idle(s)) {
 		sweep(s);
 		pthread_mutex_lock(&s->lock);

@@ -93,7 +93,7 @@ upload_one(struct sync *s, const struct segment *seg, bool here, struct bytes *b
 		if (err != -EBADMSG || is_sound(seg, b))
 			return report_store(s, err);
 	}
-	if (err != -ENODATA && err != -EBADMSG && err != -ENOENT)
+	if (err != -ENODATA && err != -EBADMSG && err != -ENOENT && err != -EIO)
 		return err;
 	/* What points into it stays here, unpushed; the rest goes on. */
 	tell_unsound(s, seg);

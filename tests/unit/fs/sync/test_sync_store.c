@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "disk.h"
 #include "engine.h"
 #include "sides.h"
 
@@ -421,6 +422,13 @@ __wrap_log_error(const char *fmt, ...)
 	told_damaged += strstr(fmt, "is damaged: what is in it can't be sent") != NULL;
 }
 
+/* Sixteen bytes of the first file in each. */
+static void
+damage_segments(const struct side *s)
+{
+	shell("for p in '%s'/segments/*; do printf xxxxxxxxxxxxxxxx | dd of=\"$p\" bs=1 seek=1000 conv=notrunc status=none; done", s->dir);
+}
+
 static void
 what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is(void **state)
 {
@@ -433,7 +441,7 @@ what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is(void **state
 	    .error = -EACCES });
 	sync_fails(&f->a, -EACCES);
 	no_fault(&f->a);
-	shell("for p in '%s'/segments/*; do printf xxxxxxxxxxxxxxxx | dd of=\"$p\" bs=1 seek=1000 conv=notrunc status=none; done", f->a.dir);
+	damage_segments(&f->a);
 	make_text(&f->a, "answer", "dear a");
 	told_damaged = 0;
 	for (unsigned k = 0; k < 3; k++)
@@ -445,6 +453,60 @@ what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is(void **state
 	shell("[ $(find '%s/s' -type f | wc -l) = 2 ]", f->store); /* of the letter and the answer */
 }
 
+static err_t
+fail_reads(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	(void)ctx; (void)fd; (void)name; (void)data; (void)off;
+	return strcmp(operation, "pread") == 0 && len > 2000 ? -EIO : 0;
+}
+
+static void
+what_the_disk_does_not_give_back_is_not_sent_and_the_rest_is(void **state)
+{
+	struct fixture *f = *state;
+
+	make_text(&f->a, "letter", "dear b");
+	sync_ok(&f->a);
+	make_random(&f->a, INODE_ROOT, "file", 3000);
+	fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_PUT, .prefix = "s/",
+	    .error = -EACCES });
+	sync_fails(&f->a, -EACCES);
+	no_fault(&f->a);
+	disk_watch(fail_reads, NULL);
+	make_text(&f->a, "answer", "dear a");
+	sync_fails(&f->a, -EIO);
+	assert_non_null(strstr(status_of(&f->a).problem_text, "\"file\" can't be sent"));
+	disk_watch(NULL, NULL);
+	join_side(f, &f->b);
+	assert_text(&f->b, "answer", "dear a");
+	sync_ok(&f->a); /* it was passing */
+	sync_ok(&f->b);
+	assert_same_tree(&f->a, &f->b);
+}
+
+static void
+what_is_damaged_in_the_place_of_a_folder_is_told_to_hold_up_the_rest(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)make_dir(&f->a, INODE_ROOT, "place");
+	sync_ok(&f->a);
+	make_random(&f->a, INODE_ROOT, "file", 30000);
+	assert_int_equal(meta_sync(f->a.v->meta), 0);
+	damage_segments(&f->a);
+	assert_int_equal(vfs_rmdir(f->a.fs, INODE_ROOT, "place"), 0);
+	assert_int_equal(vfs_rename(f->a.fs, INODE_ROOT, "file", INODE_ROOT, "place", 0), 0);
+	make_text(&f->a, "answer", "dear a");
+	sync_fails(&f->a, -EIO);
+	assert_non_null(strstr(status_of(&f->a).problem_text, "nothing else is sent until"));
+	assert_int_equal(vfs_rename(f->a.fs, INODE_ROOT, "place", INODE_ROOT, "elsewhere", 0), 0);
+	sync_fails(&f->a, -EIO);
+	assert_non_null(strstr(status_of(&f->a).problem_text, "\"elsewhere\" can't be sent"));
+	assert_non_null(strstr(status_of(&f->a).problem_text, "all else is synced"));
+	join_side(f, &f->b);
+	assert_text(&f->b, "answer", "dear a");
+}
+
 static void
 what_is_damaged_here_before_it_was_settled_stays_here_and_the_rest_is_sent(void **state)
 {
@@ -453,7 +515,7 @@ what_is_damaged_here_before_it_was_settled_stays_here_and_the_rest_is_sent(void 
 	sync_ok(&f->a);
 	make_random(&f->a, INODE_ROOT, "file", 30000);
 	assert_int_equal(meta_sync(f->a.v->meta), 0);
-	shell("for p in '%s'/segments/*; do printf xxxxxxxxxxxxxxxx | dd of=\"$p\" bs=1 seek=1000 conv=notrunc status=none; done", f->a.dir);
+	damage_segments(&f->a);
 	make_text(&f->a, "answer", "dear a");
 	for (unsigned k = 0; k < 3; k++)
 		sync_fails(&f->a, -EIO);
@@ -624,6 +686,8 @@ main(void)
 		TEST(what_a_commit_names_whose_answer_was_lost_is_not_deleted),
 		TEST(when_the_file_that_a_full_store_did_not_get_is_deleted_nothing_of_it_is_left_here),
 		TEST(what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is),
+		TEST(what_is_damaged_in_the_place_of_a_folder_is_told_to_hold_up_the_rest),
+		TEST(what_the_disk_does_not_give_back_is_not_sent_and_the_rest_is),
 		TEST(what_is_damaged_here_before_it_was_settled_stays_here_and_the_rest_is_sent),
 		TEST(what_is_damaged_in_a_segment_is_never_read_and_the_rest_is),
 		TEST(a_segment_that_was_cut_or_has_grown_gives_what_is_left_of_it),
