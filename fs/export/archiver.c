@@ -117,6 +117,7 @@ make(struct archive *archive, bool tar, struct archiver **out)
 	if (a == NULL || archive == NULL) {
 		if (archive != NULL)
 			(void)lib.archive_write_free(archive);
+		free(STEAL(a));
 		return -ENOMEM;
 	}
 	a->archive = archive;

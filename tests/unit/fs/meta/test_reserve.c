@@ -151,6 +151,7 @@ what_two_fill_at_once_is_there_if_it_is_said_to_be(void **state)
 	free_len = UINT64_C(8) << 20;
 	shared = f->r;
 	reserve_fill(f->r);
+	assert_true(allocations > 0);
 	if (!second_ended)
 		pthread_join(second, NULL);
 	shared = NULL;
