@@ -63,6 +63,9 @@ settle_pending(struct vault *v, struct rng *r, unsigned percent)
 	for (size_t k = 0; k < count && !e; k++)
 		if (rng_chance(r, percent))
 			e = settle_inode(s, inos[k]);
+	/* What the disk does not give back is told as what is damaged is; the tree, looked at afterwards, shows which it was. */
+	if (e == -EBADMSG)
+		e = -EIO;
 	if (e) {
 		settle_abandon(s);
 		return e;
