@@ -262,6 +262,20 @@ nobody_looks_for_a_sender_whose_messages_come_when_the_thread_gives_way(void **s
 }
 
 static void
+nobody_looks_for_a_new_sender_before_it_has_sent_for_a_while(void **state)
+{
+	struct fuse_near n = { 0 };
+
+	(void)state;
+	serve(&n, FIRST - 1, FAR, INT_MAX);
+	assert_int_equal(n.messages, FIRST - 1);
+	serve(&n, FIRST - 1, FAR, INT_MAX - 1);
+	assert_int_equal(n.messages, FIRST - 1);
+	serve(&n, 1, FAR, INT_MAX - 1);
+	assert_int_equal(n.messages, 0);
+}
+
+static void
 nobody_looks_where_few_messages_lie_between_longer_ones(void **state)
 {
 	struct fuse_near n = { 0 };
@@ -309,6 +323,7 @@ main(void)
 		TEST(who_may_not_run_where_the_sender_is_stays),
 		TEST(who_is_on_the_senders_processor_stays),
 		TEST(nobody_looks_for_a_sender_whose_messages_come_when_the_thread_gives_way),
+		TEST(nobody_looks_for_a_new_sender_before_it_has_sent_for_a_while),
 		TEST(nobody_looks_where_few_messages_lie_between_longer_ones),
 		TEST(looks_in_vain_become_fewer_until_one_is_not),
 	};
