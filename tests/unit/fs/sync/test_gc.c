@@ -17,6 +17,17 @@
 
 #define DAY_S 86400
 
+void __real_merge_conflict_name(const char *name, const char *device, time_t now, unsigned n, char out[static NAME_LEN_MAX + 1]);
+void __wrap_merge_conflict_name(const char *name, const char *device, time_t now, unsigned n, char out[static NAME_LEN_MAX + 1]);
+
+/* It is the same day all the time, also at midnight. */
+void
+__wrap_merge_conflict_name(const char *name, const char *device, time_t now, unsigned n, char out[static NAME_LEN_MAX + 1])
+{
+	(void)now;
+	__real_merge_conflict_name(name, device, DAY_S, n, out);
+}
+
 /* As if nothing had been pointed into for that much longer already. */
 static err_t
 make_older(void *ctx, const struct segment *seg)
@@ -274,7 +285,7 @@ what_a_copy_of_a_file_still_needs_is_saved_from_a_collector(void **state)
 	{
 		char name[NAME_LEN_MAX + 1];
 
-		merge_conflict_name("file", "beta", time(NULL), 1, name);
+		merge_conflict_name("file", "beta", 0, 1, name);
 		assert_int_not_equal(lookup(&f->a, INODE_ROOT, name), 0);
 		assert_int_equal(vfs_read(f->a.fs, lookup(&f->a, INODE_ROOT, name), 2500000, sizeof(after), after, &n), 0);
 		assert_memory_equal(before, after, sizeof(before));
@@ -296,7 +307,7 @@ what_can_not_be_saved_from_a_collector_stays_here_and_is_told_once_and_all_else_
 	write_at(&f->b, ino, 10, "of B", 4);
 	write_anew(&f->a, ino, "of A");
 	assert_int_equal(collect_ok(&f->a, 0, true).dead.objects, 1);
-	merge_conflict_name("file", "beta", time(NULL), 1, name);
+	merge_conflict_name("file", "beta", 0, 1, name);
 	for (unsigned k = 0; k < 3; k++) {
 		char other[8];
 
