@@ -6,12 +6,10 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "disk.h"
 #include "engine.h"
 #include "sides.h"
 
@@ -412,176 +410,6 @@ a_segment_that_was_cut_or_has_grown_gives_what_is_left_of_it(void **state)
 	assert_same_tree(&f->a, &f->b);
 }
 
-/* Lines of the log that say so. */
-static unsigned told_damaged;
-
-__attribute__((format(printf, 1, 2))) void __wrap_log_error(const char *fmt, ...);
-void
-__wrap_log_error(const char *fmt, ...)
-{
-	told_damaged += strstr(fmt, "is damaged: what is in it can't be sent") != NULL;
-}
-
-/* Sixteen bytes of the first file in each. */
-static void
-damage_segments(const struct side *s)
-{
-	shell("for p in '%s'/segments/*; do printf xxxxxxxxxxxxxxxx | dd of=\"$p\" bs=1 seek=1000 conv=notrunc status=none; done", s->dir);
-}
-
-static void
-what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is(void **state)
-{
-	struct fixture *f = *state;
-
-	make_text(&f->a, "letter", "dear b");
-	sync_ok(&f->a);
-	make_random(&f->a, INODE_ROOT, "file", 3000);
-	fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_PUT, .prefix = "s/",
-	    .error = -EACCES });
-	sync_fails(&f->a, -EACCES);
-	no_fault(&f->a);
-	damage_segments(&f->a);
-	make_text(&f->a, "answer", "dear a");
-	told_damaged = 0;
-	for (unsigned k = 0; k < 3; k++)
-		sync_fails(&f->a, -EIO);
-	assert_int_equal(told_damaged, 1);
-	join_side(f, &f->b);
-	assert_text(&f->b, "answer", "dear a");
-	assert_int_equal(lookup(&f->b, INODE_ROOT, "file"), 0);
-	shell("[ $(find '%s/s' -type f | wc -l) = 2 ]", f->store); /* of the letter and the answer */
-}
-
-static err_t
-fail_reads(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
-{
-	(void)ctx; (void)fd; (void)name; (void)data; (void)off;
-	return strcmp(operation, "pread") == 0 && len > 2000 ? -EIO : 0;
-}
-
-static void
-what_the_disk_does_not_give_back_is_not_sent_and_the_rest_is(void **state)
-{
-	struct fixture *f = *state;
-
-	make_text(&f->a, "letter", "dear b");
-	sync_ok(&f->a);
-	make_random(&f->a, INODE_ROOT, "file", 3000);
-	fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_PUT, .prefix = "s/",
-	    .error = -EACCES });
-	sync_fails(&f->a, -EACCES);
-	no_fault(&f->a);
-	disk_watch(fail_reads, NULL);
-	make_text(&f->a, "answer", "dear a");
-	sync_fails(&f->a, -EIO);
-	assert_non_null(strstr(status_of(&f->a).problem_text, "\"file\" can't be sent"));
-	disk_watch(NULL, NULL);
-	join_side(f, &f->b);
-	assert_text(&f->b, "answer", "dear a");
-	sync_ok(&f->a); /* it was passing */
-	sync_ok(&f->b);
-	assert_same_tree(&f->a, &f->b);
-}
-
-static void
-what_is_damaged_in_the_place_of_a_folder_is_told_to_hold_up_the_rest(void **state)
-{
-	struct fixture *f = *state;
-
-	(void)make_dir(&f->a, INODE_ROOT, "place");
-	sync_ok(&f->a);
-	make_random(&f->a, INODE_ROOT, "file", 30000);
-	assert_int_equal(meta_sync(f->a.v->meta), 0);
-	damage_segments(&f->a);
-	assert_int_equal(vfs_rmdir(f->a.fs, INODE_ROOT, "place"), 0);
-	assert_int_equal(vfs_rename(f->a.fs, INODE_ROOT, "file", INODE_ROOT, "place", 0), 0);
-	make_text(&f->a, "answer", "dear a");
-	sync_fails(&f->a, -EIO);
-	assert_non_null(strstr(status_of(&f->a).problem_text, "nothing else is sent until"));
-	assert_int_equal(vfs_rename(f->a.fs, INODE_ROOT, "place", INODE_ROOT, "elsewhere", 0), 0);
-	sync_fails(&f->a, -EIO);
-	assert_non_null(strstr(status_of(&f->a).problem_text, "\"elsewhere\" can't be sent"));
-	assert_non_null(strstr(status_of(&f->a).problem_text, "all else is synced"));
-	join_side(f, &f->b);
-	assert_text(&f->b, "answer", "dear a");
-}
-
-static void
-what_is_damaged_here_before_it_was_settled_stays_here_and_the_rest_is_sent(void **state)
-{
-	struct fixture *f = *state;
-
-	sync_ok(&f->a);
-	make_random(&f->a, INODE_ROOT, "file", 30000);
-	assert_int_equal(meta_sync(f->a.v->meta), 0);
-	damage_segments(&f->a);
-	make_text(&f->a, "answer", "dear a");
-	for (unsigned k = 0; k < 3; k++)
-		sync_fails(&f->a, -EIO);
-	assert_non_null(strstr(status_of(&f->a).problem_text, "\"file\" can't be sent"));
-	join_side(f, &f->b);
-	assert_text(&f->b, "answer", "dear a");
-	assert_int_equal(lookup(&f->b, INODE_ROOT, "file"), 0);
-	write_anew(&f->a, lookup(&f->a, INODE_ROOT, "file"), "anew");
-	sync_ok(&f->b);
-	assert_text(&f->b, "file", "anew");
-}
-
-static unsigned
-count_segments(const struct side *s)
-{
-	char pattern[256];
-	unsigned count;
-	glob_t g;
-
-	snprintf(pattern, sizeof(pattern), "%s/segments/*", s->dir);
-	assert_int_equal(glob(pattern, 0, NULL, &g), 0);
-	count = (unsigned)g.gl_pathc;
-	globfree(&g);
-	return count;
-}
-
-static void
-what_a_full_store_did_not_get_is_given_up_here_when_its_file_is_deleted(void **state)
-{
-	struct fixture *f = *state;
-	unsigned before;
-
-	sync_ok(&f->a);
-	make_random(&f->a, INODE_ROOT, "file", 3000);
-	fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_PUT, .prefix = "s/", .error = -ENOSPC });
-	sync_fails(&f->a, -ENOSPC);
-	before = count_segments(&f->a);
-	assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "file"), 0);
-	make_random(&f->a, INODE_ROOT, "other", 3000);
-	sync_fails(&f->a, -ENOSPC);
-	assert_int_equal(count_segments(&f->a), before);
-	no_fault(&f->a);
-	sync_ok(&f->a);
-	join_side(f, &f->b);
-	assert_same_tree(&f->a, &f->b);
-}
-
-static void
-when_the_file_that_a_full_store_did_not_get_is_deleted_nothing_of_it_is_left_here(void **state)
-{
-	struct fixture *f = *state;
-	unsigned before;
-
-	sync_ok(&f->a);
-	make_random(&f->a, INODE_ROOT, "old", 3000);
-	sync_ok(&f->a);
-	before = count_segments(&f->a);
-	make_random(&f->a, INODE_ROOT, "file", 3000);
-	fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_PUT, .prefix = "s/", .error = -ENOSPC });
-	sync_fails(&f->a, -ENOSPC);
-	sync_fails(&f->a, -ENOSPC);
-	assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "file"), 0);
-	sync_ok(&f->a);
-	assert_int_equal(count_segments(&f->a), before);
-}
-
 static void
 what_can_not_be_read_since_the_store_has_lost_it_is_told(void **state)
 {
@@ -603,59 +431,6 @@ what_can_not_be_read_since_the_store_has_lost_it_is_told(void **state)
 	}
 	assert_int_equal(message_count(&f->b, "\"f0\" can't be read"), 1);
 	assert_int_equal(message_count(&f->a, "can't be read"), 0);
-}
-
-static void
-what_a_full_store_got_for_nothing_is_deleted_by_who_sent_it(void **state)
-{
-	struct fixture *f = *state;
-
-	for (unsigned commits = 0; commits < 2; commits++) {
-		make_random(&f->a, INODE_ROOT, "file", 3000);
-		fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_CREATE, .prefix = "c/",
-		    .error = -ENOSPC });
-		sync_fails(&f->a, -ENOSPC);
-		assert_int_equal(count_objects(f, "s"), 1);
-		assert_int_equal(collect_ok(&f->a, 0, false).leftovers.objects, 0);
-		assert_int_equal(count_objects(f, "s"), 1);
-		assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "file"), 0);
-		make_dir(&f->a, INODE_ROOT, commits == 0 ? "folder" : "another");
-		sync_fails(&f->a, -ENOSPC);
-		assert_int_equal(collect_ok(&f->a, 0, false).leftovers.objects, 1);
-		assert_int_equal(count_objects(f, "s"), 0);
-		no_fault(&f->a);
-		sync_ok(&f->a);
-	}
-	make_random(&f->a, INODE_ROOT, "file", 3000);
-	fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_CREATE, .prefix = "c/", .error = -ENOSPC });
-	sync_fails(&f->a, -ENOSPC);
-	no_fault(&f->a);
-	assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "file"), 0);
-	sync_ok(&f->a); /* there is room all the same */
-	assert_int_equal(collect_ok(&f->a, 0, false).leftovers.objects, 1);
-	assert_int_equal(count_objects(f, "s"), 0);
-	assert_store_is_whole(f, &f->a);
-}
-
-/* The store says that it is full, and has the commit all the same; before that is known, what it names is given up here. */
-static void
-what_a_commit_names_whose_answer_was_lost_is_not_deleted(void **state)
-{
-	struct fixture *f = *state;
-
-	for (unsigned commits = 0; commits < 2; commits++) {
-		make_random(&f->a, INODE_ROOT, "file", 3000);
-		fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_AFTER, .ops = STORE_OP_CREATE, .prefix = "c/",
-		    .error = -ENOSPC });
-		sync_fails(&f->a, -ENOSPC);
-		no_fault(&f->a);
-		assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "file"), 0);
-		assert_int_equal(upload_sweep(f->a.sync), 0);
-		assert_int_equal(collect_ok(&f->a, 30 * 86400, false).leftovers.objects, 0);
-		assert_int_equal(count_objects(f, "s"), commits + 1);
-		sync_ok(&f->a);
-		assert_store_is_whole(f, &f->a);
-	}
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -680,15 +455,7 @@ main(void)
 		TEST(a_store_of_another_vault_is_left_alone),
 		TEST(a_lost_marker_is_written_anew),
 		TEST(of_a_missing_segment_only_its_files_are_affected),
-		TEST(what_a_full_store_did_not_get_is_given_up_here_when_its_file_is_deleted),
 		TEST(what_can_not_be_read_since_the_store_has_lost_it_is_told),
-		TEST(what_a_full_store_got_for_nothing_is_deleted_by_who_sent_it),
-		TEST(what_a_commit_names_whose_answer_was_lost_is_not_deleted),
-		TEST(when_the_file_that_a_full_store_did_not_get_is_deleted_nothing_of_it_is_left_here),
-		TEST(what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is),
-		TEST(what_is_damaged_in_the_place_of_a_folder_is_told_to_hold_up_the_rest),
-		TEST(what_the_disk_does_not_give_back_is_not_sent_and_the_rest_is),
-		TEST(what_is_damaged_here_before_it_was_settled_stays_here_and_the_rest_is_sent),
 		TEST(what_is_damaged_in_a_segment_is_never_read_and_the_rest_is),
 		TEST(a_segment_that_was_cut_or_has_grown_gives_what_is_left_of_it),
 	};
