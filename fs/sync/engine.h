@@ -100,6 +100,8 @@ struct sync {
 	struct settings settings;
 	struct sync_status status; /* times, busy, bytes and problem; the rest is computed */
 	char why[512];            /* why the running round failed, if a place knew better than its errno */
+	err_t left;               /* the last push had to leave something here; of no account when nothing is pending */
+	char left_why[512];       /* changed by the round only */
 	char **messages;
 	size_t message_count;
 	pthread_t thread;
@@ -131,12 +133,21 @@ err_t engine_round_end(struct sync *s, err_t err);
 bool engine_round_try(struct sync *s);
 /* A round that somebody waits for pushes again what came meanwhile, but not for ever. */
 #define ENGINE_PUSH_PASSES 5u
-/* [round] Pulls, pushes what is pending at most `passes` times, and writes a base when due. */
+/*
+ * [round] Pulls, pushes what is pending at most `passes` times, and writes a base when due.  That something had to stay here since only a
+ * person can help it is no error: report_left.
+ */
 MUST_CHECK err_t engine_exchange(struct sync *s, unsigned passes, bool *news_out);
 
 /* report.c.  The first two say why and hand the error on. */
 err_t report_store(struct sync *s, err_t err);
 __attribute__((format(printf, 3, 4))) err_t report_why(struct sync *s, err_t err, const char *fmt, ...);
+/* Something stays here that no other push will take, either: -EFBIG, or -EIO when it can't be read, and why.  It is in the status until then. */
+__attribute__((format(printf, 3, 4))) void report_leave(struct sync *s, err_t err, const char *fmt, ...);
+/* The last push left nothing. */
+void report_leave_nothing(struct sync *s);
+/* What the last push left, for who waits for all of it; 0: nothing. */
+err_t report_left(struct sync *s);
 /* The running round ended: what stands of it in the status.  Logs a new problem. */
 void report_end(struct sync *s, err_t err);
 /* To be shown to a person; kept. */
@@ -271,7 +282,7 @@ size_t describe_chunk_cost(const struct chunk *chunk);
  */
 bool push_interlude_is_due(struct sync *s);
 MUST_CHECK err_t push_interlude(struct sync *s);
-/* follow: what is made meanwhile, too, as far as it goes; else that is left to the next push. */
+/* follow: what is made meanwhile, too, as far as it goes; else that is left to the next push.  What can't go: report_left. */
 MUST_CHECK err_t push_all(struct sync *s, bool follow, bool *pushed_out);
 /* Makes c the next commit, sealed under s->fresh if there is one, and applies it here.  -EEXIST: pull and collect again. */
 MUST_CHECK err_t push_commit(struct sync *s, struct changes *c);

@@ -345,6 +345,19 @@ rest_of(const struct collected *found)
 	    "all else is synced";
 }
 
+static void
+report_rest(struct sync *s, const struct collected *found)
+{
+	if (found->too_large)
+		report_leave(s, -EFBIG, "\"%s\" is too large to be sent to the store; it stays on this computer only; %s", found->path,
+		    rest_of(found));
+	else if (found->damaged)
+		report_leave(s, -EIO, "\"%s\" can't be sent to the store: some of what it needs is damaged or gone on this computer, "
+		    "and is not in the store; %s; copy what can still be read of it, then delete it", found->path, rest_of(found));
+	else
+		report_leave_nothing(s);
+}
+
 static err_t
 push_rounds(struct sync *s, bool follow, bool *pushed_out)
 {
@@ -370,19 +383,14 @@ push_rounds(struct sync *s, bool follow, bool *pushed_out)
 	pushed = pushed || s->interlude.pushed;
 	if (pushed)
 		report_save(s);
-	if (found.too_large)
-		return report_why(s, -EFBIG, "\"%s\" is too large to be sent to the store; it stays on this computer only; %s", found.path,
-		    rest_of(&found));
-	if (found.damaged)
-		return report_why(s, -EIO, "\"%s\" can't be sent to the store: some of what it needs is damaged or gone on this computer, "
-		    "and is not in the store; %s; copy what can still be read of it, then delete it", found.path, rest_of(&found));
+	*pushed_out = pushed;
+	report_rest(s, &found);
 	if (is_idle(s)) {
 		sweep(s);
 		pthread_mutex_lock(&s->lock);
 		numset_clear(&s->uploaded); /* commits name them all, or they are given up */
 		pthread_mutex_unlock(&s->lock);
 	}
-	*pushed_out = pushed;
 	return 0;
 }
 
@@ -392,6 +400,7 @@ push_all(struct sync *s, bool follow, bool *pushed_out)
 	err_t err;
 
 	if (is_idle(s)) {
+		report_leave_nothing(s);
 		*pushed_out = false;
 		return 0;
 	}

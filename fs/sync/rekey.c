@@ -334,6 +334,18 @@ rekey_some(struct sync *s, unsigned *rest_ms_out)
 
 /* For somebody. */
 
+/* What can't go would be waited for without end. */
+static err_t
+send_all(struct sync *s)
+{
+	bool news;
+	err_t err = engine_exchange(s, ENGINE_PUSH_PASSES, &news), left;
+
+	if (err != 0 || (left = report_left(s)) == 0)
+		return err;
+	return report_why(s, left, "%s", s->left_why);
+}
+
 static err_t
 run_some(struct rekey *r, const struct rekey_options *o, struct rekey_report *out, unsigned *rest_ms_out)
 {
@@ -348,7 +360,7 @@ run_some(struct rekey *r, const struct rekey_options *o, struct rekey_report *ou
 	if (atomic_load(&s->hold) == SETTINGS_OFFLINE)
 		err = report_why(s, -ENETDOWN, "this folder is offline, as was asked for: \"snugfs resume\" ends that");
 	else
-		err = r->counted ? pull_all(s, &news) : engine_exchange(s, ENGINE_PUSH_PASSES, &news);
+		err = r->counted ? pull_all(s, &news) : send_all(s);
 	if (err == 0 && atomic_load(&r->wanted))
 		err = advance(r, rest_ms_out);
 	out->bytes += r->bytes - before;

@@ -27,6 +27,43 @@ report_why(struct sync *s, err_t err, const char *fmt, ...)
 	return err;
 }
 
+void
+report_leave(struct sync *s, err_t err, const char *fmt, ...)
+{
+	va_list ap;
+
+	pthread_mutex_lock(&s->lock);
+	s->left = err;
+	va_start(ap, fmt);
+	vsnprintf(s->left_why, sizeof(s->left_why), fmt, ap);
+	va_end(ap);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void
+report_leave_nothing(struct sync *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->left = 0;
+	pthread_mutex_unlock(&s->lock);
+}
+
+err_t
+report_left(struct sync *s)
+{
+	struct meta_pending_summary sum;
+	err_t left;
+
+	meta_pending_summary(s->v->meta, &sum);
+	pthread_mutex_lock(&s->lock);
+	/* Whoever deletes a file that was never sent leaves nothing to push. */
+	if (sum.inode_count == 0 && sum.dentry_count == 0)
+		s->left = 0;
+	left = s->left;
+	pthread_mutex_unlock(&s->lock);
+	return left;
+}
+
 err_t
 report_store(struct sync *s, err_t err)
 {
@@ -66,13 +103,14 @@ void
 report_end(struct sync *s, err_t err)
 {
 	char line[sizeof(s->status.problem_text)] = "";
+	bool left = err == 0 && (err = report_left(s)) != 0;
 
 	pthread_mutex_lock(&s->lock);
 	if (err != 0 && err != -ECANCELED) {
 		char text[sizeof(s->status.problem_text)];
 
-		if (s->why[0] != '\0')
-			snprintf(text, sizeof(text), "%s", s->why);
+		if (left || s->why[0] != '\0')
+			snprintf(text, sizeof(text), "%s", left ? s->left_why : s->why);
 		else
 			describe(err, text, sizeof(text));
 		if (strcmp(text, s->status.problem_text) != 0)

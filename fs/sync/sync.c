@@ -177,6 +177,16 @@ check_online(struct sync *s)
 	return report_why(s, -ENETDOWN, "this folder is offline, as was asked for: \"snugfs resume\" ends that");
 }
 
+/* Whoever waits for all to be in the store hears what is not. */
+static err_t
+end_exchange(struct sync *s, err_t err)
+{
+	err_t left = err == 0 ? report_left(s) : 0;
+
+	err = engine_round_end(s, err);
+	return err != 0 ? err : left;
+}
+
 err_t
 sync_once(struct sync *s)
 {
@@ -186,7 +196,7 @@ sync_once(struct sync *s)
 	engine_round_begin(s, true);
 	if ((err = check_online(s)) == 0)
 		err = engine_exchange(s, ENGINE_PUSH_PASSES, &news);
-	return engine_round_end(s, err);
+	return end_exchange(s, err);
 }
 
 err_t
@@ -198,7 +208,7 @@ sync_push(struct sync *s)
 	engine_round_begin(s, true);
 	if ((err = check_online(s)) == 0)
 		err = engine_exchange(s, 1, &news);
-	return engine_round_end(s, err);
+	return end_exchange(s, err);
 }
 
 err_t

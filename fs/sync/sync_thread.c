@@ -109,12 +109,13 @@ look(struct background *b)
 	note_pending(s, b->view.pending);
 }
 
+/* What had to stay here is for who waits to hear, and no reason to ask for news less often. */
 static err_t
 act(struct background *b, enum schedule_action action)
 {
 	struct sync *s = b->s;
 	bool news = false;
-	err_t err;
+	err_t err, left = 0;
 
 	engine_round_begin(s, b->view.kicked || b->view.wanted);
 	if (engine_is_interrupted(s))
@@ -124,18 +125,20 @@ act(struct background *b, enum schedule_action action)
 		err = engine_exchange(s, b->view.kicked ? ENGINE_PUSH_PASSES : 1, &news);
 	else if ((err = pull_poll(s, &news)) == 0)
 		err = members_withdraw_expired(s);
+	if (err == 0 && action == SCHEDULE_PUSH)
+		left = report_left(s);
 	err = engine_round_end(s, err);
 	schedule_ended(&b->schedule, clock_ms(CLOCK_BOOTTIME), action, err, news, err != 0 ? store_wait_ms(s->store) : 0);
-	return err;
+	return err != 0 ? err : left;
 }
 
-/* Chores, when nobody has done anything here for a while. */
+/* Chores, when nobody has done anything here for a while: what is pending and can't go keeps nobody from them. */
 static void
 be_idle(struct background *b, uint64_t use, uint64_t change)
 {
 	int64_t now = b->view.now_ms;
 
-	if (b->view.use != use || b->view.change != change || b->view.pending || b->quiet_ms == 0)
+	if (b->view.use != use || b->view.change != change || (b->view.pending && !b->schedule.stuck) || b->quiet_ms == 0)
 		b->quiet_ms = now;
 	if (b->view.held || now - b->quiet_ms < IDLE_MS || now < b->next_idle_ms)
 		return;

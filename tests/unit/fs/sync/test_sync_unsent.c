@@ -13,7 +13,9 @@
 
 #include "disk.h"
 #include "engine.h"
+#include "schedule.h"
 #include "sides.h"
+#include "witness.h"
 
 /* Lines of the log that say so. */
 static unsigned told_damaged;
@@ -129,6 +131,76 @@ what_is_damaged_here_before_it_was_settled_stays_here_and_the_rest_is_sent(void 
 	write_anew(&f->a, lookup(&f->a, INODE_ROOT, "file"), "anew");
 	sync_ok(&f->b);
 	assert_text(&f->b, "file", "anew");
+}
+
+/* What the next look at the schedule goes by. */
+static _Atomic(unsigned) rounds_well, rounds_failed;
+
+void __real_schedule_ended(struct schedule *s, int64_t now_ms, enum schedule_action action, err_t err, bool news, unsigned busy_ms);
+void __wrap_schedule_ended(struct schedule *s, int64_t now_ms, enum schedule_action action, err_t err, bool news, unsigned busy_ms);
+void
+__wrap_schedule_ended(struct schedule *s, int64_t now_ms, enum schedule_action action, err_t err, bool news, unsigned busy_ms)
+{
+	(*(err == 0 ? &rounds_well : &rounds_failed))++;
+	__real_schedule_ended(s, now_ms, action, err, news, busy_ms);
+}
+
+/* It can't be read any more before it was settled. */
+static void
+make_damaged(struct side *s, const char *name)
+{
+	make_random(s, INODE_ROOT, name, 30000);
+	assert_int_equal(meta_sync(s->v->meta), 0);
+	damage_segments(s);
+}
+
+static void
+what_is_damaged_here_does_not_keep_a_round_from_its_end(void **state)
+{
+	struct fixture *f = *state;
+	struct witness_status st;
+	char url[160], *why = NULL;
+
+	sync_ok(&f->a);
+	snprintf(url, sizeof(url), "dir:%s/witness", f->top);
+	shell("mkdir '%s/witness'", f->top);
+	assert_int_equal(witness_set(f->a.sync, url, &why), 0);
+	make_damaged(&f->a, "file");
+	make_text(&f->a, "answer", "dear b");
+	sync_fails(&f->a, -EIO);
+	witness_get_status(f->a.sync, &st);
+	assert_string_equal(st.problem, "");
+	assert_int_equal(st.written, head_of(&f->a));
+}
+
+static void
+what_is_damaged_here_does_not_make_news_wait(void **state)
+{
+	struct fixture *f = *state;
+
+	sync_ok(&f->a);
+	make_damaged(&f->a, "file");
+	rounds_well = rounds_failed = 0;
+	assert_int_equal(sync_start(f->a.sync), 0);
+	assert_int_equal(sync_drain(f->a.sync), -EIO); /* whoever waits for all to be there hears of it */
+	sync_stop(f->a.sync);
+	assert_true(rounds_well > 0);
+	assert_int_equal(rounds_failed, 0);
+}
+
+static void
+what_is_damaged_here_stands_in_the_status_until_it_is_deleted(void **state)
+{
+	struct fixture *f = *state;
+
+	sync_ok(&f->a);
+	make_damaged(&f->a, "file");
+	sync_fails(&f->a, -EIO);
+	assert_int_equal(sync_pull(f->a.sync), 0);
+	assert_non_null(strstr(status_of(&f->a).problem_text, "\"file\" can't be sent"));
+	assert_int_equal(vfs_unlink(f->a.fs, INODE_ROOT, "file"), 0);
+	sync_ok(&f->a);
+	assert_int_equal(status_of(&f->a).problem, 0);
 }
 
 static unsigned
@@ -248,6 +320,9 @@ main(void)
 		TEST(what_the_disk_does_not_give_back_is_not_sent_and_the_rest_is),
 		TEST(what_is_damaged_in_the_place_of_a_folder_is_told_to_hold_up_the_rest),
 		TEST(what_is_damaged_here_before_it_was_settled_stays_here_and_the_rest_is_sent),
+		TEST(what_is_damaged_here_does_not_keep_a_round_from_its_end),
+		TEST(what_is_damaged_here_does_not_make_news_wait),
+		TEST(what_is_damaged_here_stands_in_the_status_until_it_is_deleted),
 		TEST(what_a_full_store_did_not_get_is_given_up_here_when_its_file_is_deleted),
 		TEST(when_the_file_that_a_full_store_did_not_get_is_deleted_nothing_of_it_is_left_here),
 		TEST(what_a_full_store_got_for_nothing_is_deleted_by_who_sent_it),
