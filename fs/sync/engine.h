@@ -75,6 +75,7 @@ struct sync {
 	bool head_checked;        /* the same: c/<head> was read and is what we know */
 	uint8_t head_start[ENVELOPE_HEADER_LEN]; /* if so: how it begins */
 	unsigned polls;           /* since our head was last looked at */
+	bool put_back_told;       /* by this process: the vault's directory is older than what this device has sent */
 	struct bytes opening;     /* the statement of epoch 0, once its key box is in the store */
 	uint64_t next_ino;        /* numbers of this computer from here on are left to the next push */
 	uint64_t full_bytes;      /* so much was pending when the store was last full; UINT64_MAX: it was not */

@@ -183,6 +183,18 @@ is_ours(const struct vault *v, const struct admitted *a)
 	return false;
 }
 
+/* By is_ours nothing else can have done that: what is on its way is on the disk before it is sent. */
+static void
+tell_put_back(struct sync *s, const struct admitted *a, uint64_t seq)
+{
+	if (s->joining || s->put_back_told || memcmp(a->opened->env.author, s->v->my_id, sizeof(s->v->my_id)) != 0)
+		return;
+	s->put_back_told = true;
+	report_message(s, "%s was put back to an older state, as from a backup: what this device had sent to the store since then (from commit %"
+	    PRIu64 " on) comes back from there, and what was changed here since is kept beside it. If nobody has put it back, a copy of it is "
+	    "in use on another computer: let that one join by itself.", s->v->dir, seq);
+}
+
 /* The kernel's dirty pages are pending changes, too: they must be known before the merge decides. */
 static void
 flush_kernel(struct sync *s, const struct changes *c)
@@ -283,6 +295,8 @@ pull_apply(struct sync *s, uint64_t seq, const uint8_t *object, size_t len)
 	merge_give_back(&mc);
 	if (drops_finish(s, &left) != 0)
 		log_warn("files of segments that nobody needs any more stay on the disk until the next start");
+	if (!l.ours)
+		tell_put_back(s, &a, seq);
 	if (!s->joining)
 		report_members(s, before, s->v->trust);
 	return 0;

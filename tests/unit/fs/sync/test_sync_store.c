@@ -50,6 +50,7 @@ a_commit_of_ours_that_a_crash_made_us_forget_is_known_again(void **state)
 	assert_false(f->a.v->has_head);
 	write_at(&f->a, lookup(&f->a, INODE_ROOT, "hello.txt"), 0, "J", 1);
 	sync_ok(&f->a);
+	assert_int_equal(message_count(&f->a, "was put back"), 0);
 	assert_int_equal(head_of(&f->a), 1);
 	join_side(f, &f->b);
 	assert_same_tree(&f->a, &f->b);
@@ -84,7 +85,7 @@ the_same_again_for_a_later_commit(void **state)
 }
 
 static void
-a_directory_that_was_put_back_to_an_older_state_catches_up(void **state)
+a_directory_that_was_put_back_to_an_older_state_catches_up_and_says_so(void **state)
 {
 	struct fixture *f = *state;
 	char copy[300];
@@ -105,7 +106,9 @@ a_directory_that_was_put_back_to_an_older_state_catches_up(void **state)
 	strcpy(f->a.dir, copy);
 	open_side(&f->a, f->store);
 	sync_ok(&f->a); /* what it had not pushed then is kept beside what it made of it later */
+	assert_int_equal(message_count(&f->a, "was put back to an older state"), 1);
 	sync_ok(&f->b);
+	assert_int_equal(message_count(&f->b, "was put back to an older state"), 0);
 	assert_same_tree(&f->a, &f->b);
 	assert_text(&f->a, "pending", "NOT pushed when the backup was made");
 	assert_int_not_equal(make_text(&f->a, "now", "now"), lookup(&f->a, INODE_ROOT, "later"));
@@ -442,7 +445,7 @@ main(void)
 		TEST(a_lost_answer_to_a_commit_is_settled),
 		TEST(a_commit_of_ours_that_a_crash_made_us_forget_is_known_again),
 		TEST(the_same_again_for_a_later_commit),
-		TEST(a_directory_that_was_put_back_to_an_older_state_catches_up),
+		TEST(a_directory_that_was_put_back_to_an_older_state_catches_up_and_says_so),
 		TEST(a_store_that_fails_now_and_then_is_asked_again),
 		TEST(a_store_that_answers_twice_does_no_harm),
 		TEST(a_full_store_and_a_read_only_one_say_so_and_lose_nothing),
