@@ -163,6 +163,11 @@ recover(struct db *db, const char *path)
 		e = journal_read(db->journal, generation, &rows, &count);
 	if (!e)
 		e = db_write(db, rows, count);
+	if (e == -ENOSPC) {
+		db_end_reading(db);
+		journal_give_room_back(db->journal);
+		e = db_write_in_slices(db, rows, count);
+	}
 	if (!e)
 		journal_discard(db->journal);
 	db_end_reading(db);

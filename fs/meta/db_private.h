@@ -80,5 +80,11 @@ MUST_CHECK err_t db_writer_new(const char *path, bool create, struct db_writer *
 void db_writer_free(struct db_writer *w);
 /* The sessions that rows of the file were sealed in, into db->rs. */
 MUST_CHECK err_t db_load_sessions(struct db *db);
+/*
+ * As db_write, for rows that the journal has, while nobody reads: not in one transaction but in many, after each of which the WAL is
+ * emptied, so that it takes little room.  What is cut short is to be done again from the journal, which stays what it is until the last
+ * of them.
+ */
+MUST_CHECK err_t db_write_in_slices(struct db *db, struct db_row *rows, size_t count);
 
 #endif

@@ -230,14 +230,14 @@ put_generation(struct db *db, struct bytes *sealed)
 
 /* Within a transaction. */
 static err_t
-write_rows(struct db *db, const struct db_row *rows, size_t count)
+write_rows(struct db *db, const struct db_row *rows, size_t count, bool last)
 {
 	CLEANUP(bytes_clear) struct bytes sealed = {0};
 	err_t e = db->w->session == SESSION_STORED ? 0 : put_session(db);
 
 	for (size_t i = 0; i < count && !e; i++)
 		e = rows[i].data ? put_row(db, &rows[i], &sealed) : delete_row(db, &rows[i]);
-	return !e && journal_is_used(db->journal) ? put_generation(db, &sealed) : e;
+	return !e && last && journal_is_used(db->journal) ? put_generation(db, &sealed) : e;
 }
 
 /* The transaction is durable, or nobody knows. */
@@ -261,38 +261,76 @@ prepare_transaction(struct db_writer *w)
 	return e ? e : prepare(w, "ROLLBACK", &w->rollback);
 }
 
-err_t
-db_write(struct db *db, struct db_row *rows, size_t count)
+/* last: with these rows the database has all that the journal has. */
+static err_t
+write_transaction(struct db *db, const struct db_row *rows, size_t count, bool last)
 {
-	if (count == 0)
-		return 0;
+	err_t e = run(db, db->w->begin);
+
+	if (e)
+		return e;
+	e = write_rows(db, rows, count, last);
+	if (!e)
+		e = run(db, db->w->commit);
+	if (!e) {
+		db->w->session = SESSION_STORED;
+		atomic_fetch_add_explicit(&db->rows_written, count, memory_order_relaxed);
+		atomic_fetch_add_explicit(&db->commits, 1, memory_order_relaxed);
+	} else if (!sqlite3_get_autocommit(db->w->conn)) {
+		/* SQLite has rolled back by itself after some errors; after others a failing rollback changes nothing. */
+		(void)run(db, db->w->rollback);
+	}
+	if (e || last)
+		after_write(db, e);
+	return e;
+}
+
+static err_t
+prepare_write(struct db *db, struct db_row *rows, size_t count)
+{
 	for (size_t i = 0; i < count; i++)
 		assert((unsigned)rows[i].table < TABLE_COUNT && db_is_key(rows[i].a, rows[i].b));
 	qsort(rows, count, sizeof(*rows), compare_rows);
 
 	err_t e = start_session(db);
 
+	return e ? e : prepare_transaction(db->w);
+}
+
+err_t
+db_write(struct db *db, struct db_row *rows, size_t count)
+{
+	if (count == 0)
+		return 0;
+
+	err_t e = prepare_write(db, rows, count);
+
+	return e ? e : write_transaction(db, rows, count, true);
+}
+
+/* What a slice of them needs in the WAL goes back to the disk with the next checkpoint. */
+#define SLICE 128
+
+static err_t
+empty_wal(struct db *db)
+{
+	return db_error(db->w->conn, sqlite3_wal_checkpoint_v2(db->w->conn, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL));
+}
+
+err_t
+db_write_in_slices(struct db *db, struct db_row *rows, size_t count)
+{
+	err_t e = prepare_write(db, rows, count);
+
 	if (!e)
-		e = prepare_transaction(db->w);
-	if (!e)
-		e = run(db, db->w->begin);
-	if (e)
-		return e;
-	e = write_rows(db, rows, count);
-	if (!e)
-		e = run(db, db->w->commit);
-	if (e) {
-		/* SQLite has rolled back by itself after some errors; after others a failing rollback changes nothing. */
-		if (!sqlite3_get_autocommit(db->w->conn))
-			(void)run(db, db->w->rollback);
-		after_write(db, e);
-		return e;
+		e = empty_wal(db);
+	for (size_t i = 0, n; i < count && !e; i += n) {
+		n = count - i < SLICE ? count - i : SLICE;
+		e = write_transaction(db, &rows[i], n, i + n == count);
+		if (!e)
+			e = empty_wal(db);
 	}
-	after_write(db, 0);
-	db->w->session = SESSION_STORED;
-	atomic_fetch_add_explicit(&db->rows_written, count, memory_order_relaxed);
-	atomic_fetch_add_explicit(&db->commits, 1, memory_order_relaxed);
-	return 0;
+	return e;
 }
 
 /* What is unused. */

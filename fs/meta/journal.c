@@ -19,8 +19,9 @@
 #include "rowdiff.h"
 
 #define BLOCK_LEN 4096u
-#define LEN_MIN (512u << 10)
-#define LEN_MAX (16u << 20)
+/* Half of it is for records; the other half is room that the disk must have when they are put into the database. */
+#define LEN_MIN (1u << 20)
+#define LEN_MAX (32u << 20)
 
 /* A record: generation, number, length of what follows (a count of rows, and the rows, sealed). */
 #define HEAD_LEN (8 + 8 + 4)
@@ -310,7 +311,7 @@ make_record(struct journal *j, const struct db_row *rows, size_t count)
 size_t
 journal_room(const struct journal *j)
 {
-	uint64_t left = j->len - j->at;
+	uint64_t left = j->at < j->len / 2 ? j->len / 2 - j->at : 0;
 
 	return j->running && left > RECORD_OVERHEAD ? (size_t)(left - RECORD_OVERHEAD) : 0;
 }
@@ -322,7 +323,7 @@ journal_append(struct journal *j, const struct db_row *rows, size_t count)
 
 	err_t e = make_record(j, rows, count);
 
-	if (!e && j->sealed.len > j->len - j->at)
+	if (!e && j->at + j->sealed.len > j->len / 2)
 		e = -ENOSPC;
 	if (!e) {
 		j->used = true;
@@ -423,7 +424,7 @@ journal_make_room(struct journal *j)
 bool
 journal_is_short(struct journal *j)
 {
-	if (!j->running || j->len >= LEN_MAX || j->at <= j->len / 2 || j->told == j->len)
+	if (!j->running || j->len >= LEN_MAX || j->at <= j->len / 4 || j->told == j->len)
 		return false;
 	j->told = j->len;
 	return true;
@@ -542,6 +543,23 @@ read_file(struct journal *j, struct bytes *out)
 	return e;
 }
 
+void
+journal_give_room_back(struct journal *j)
+{
+	struct stat st;
+	int fd = -1;
+	err_t e = disk_open_write(j->dirfd, j->name, &fd);
+
+	if (!e && fstat(fd, &st))
+		e = -errno;
+	if (!e && (uint64_t)st.st_size > j->at)
+		e = disk_punch(fd, j->at, (uint64_t)st.st_size - j->at);
+	if (fd >= 0)
+		(void)close(fd);
+	if (e && e != -ENOENT)
+		log_warn("the journal keeps the room that it does not need: %s", strerror(-e));
+}
+
 static err_t
 list_known(struct journal *j, struct db_row **rows_out, size_t *count_out)
 {
@@ -571,9 +589,9 @@ journal_read(struct journal *j, uint64_t generation, struct db_row **rows_out, s
 
 	j->generation = generation;
 	j->number = 0;
-	do
-		e = take_record(j, &c);
-	while (!e);
+	j->at = 0;
+	while (!(e = take_record(j, &c)))
+		j->at = file.len - c.len;
 	if (e != -ENOENT)
 		return e;
 	j->used = j->number > 0;

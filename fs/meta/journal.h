@@ -34,6 +34,12 @@ void journal_free(struct journal *j);
  */
 MUST_CHECK err_t journal_read(struct journal *j, uint64_t generation, struct db_row **rows_out, size_t *count_out);
 
+/*
+ * After journal_read: the part of the file that has no records goes back to the disk, for whoever needs room to put them into the
+ * database.  It is at least as long as what they take: records go into the first half of a journal only.
+ */
+void journal_give_room_back(struct journal *j);
+
 /* Removes the file.  A power cut that brings it back does no harm if the database names another generation by now. */
 void journal_discard(struct journal *j);
 
@@ -47,7 +53,7 @@ void journal_suspend(struct journal *j);
 
 /* Makes the file, or makes it longer, up to a limit.  Takes some milliseconds. */
 MUST_CHECK err_t journal_make_room(struct journal *j);
-/* More than half of it is taken, so that it had better be made longer before it is full.  Says so once of each length and generation. */
+/* More than half of what records may take is taken, so that it had better be made longer before it is full.  Says so once of each length and generation. */
 bool journal_is_short(struct journal *j);
 /* Bytes of rows (their data and DB_JOURNAL_ROW_OVERHEAD each) that one record could have now; 0: none. */
 size_t journal_room(const struct journal *j);

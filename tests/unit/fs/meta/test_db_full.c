@@ -1,0 +1,198 @@
+/* A database on a disk that is full, where whoever wrote it was killed. */
+#include "db_fixture.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+
+#include "disk.h"
+#include "secmem.h"
+
+#define DISK "size=12m"
+#define COMMITS 300
+#define ROWS 350
+#define ROW_LEN 2000
+/* What the disk has left: less than the rows take, and nearly nothing. */
+#define LITTLE (512u << 10)
+#define NEXT_TO_NOTHING (16u << 10)
+
+static char text[ROW_LEN + 1];
+
+/* A WAL of some MiB, all of the same few pages, and a journal full of rows that are in no page yet. */
+static err_t
+write_much(struct fixture *f)
+{
+	struct db_row rows[ROWS];
+	err_t e = 0;
+
+	for (unsigned i = 0; i < COMMITS && !e; i++) {
+		struct db_row row = text_row(DB_KV, 1, 0, i % 2 ? "odd" : "even");
+
+		e = db_write(f->db, &row, 1);
+		if (!e && db_journal_room(f->db) < ROWS * (ROW_LEN + DB_JOURNAL_ROW_OVERHEAD))
+			e = db_journal_make_room(f->db); /* there with the next */
+	}
+	for (unsigned i = 0; i < ROWS; i++)
+		rows[i] = text_row(DB_INODE, 100 + i, 0, text);
+	return e ? e : db_journal(f->db, rows, ROWS);
+}
+
+static void
+make_and_be_killed(struct fixture *f)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		err_t e = db_open(f->path, true, f->rs, &f->db);
+
+		_exit(e || write_much(f) ? 1 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void
+fill(const char *dir, uint64_t left)
+{
+	char name[64];
+	struct statvfs st;
+
+	(void)snprintf(name, sizeof(name), "%s/other", dir);
+	assert_int_equal(statvfs(dir, &st), 0);
+
+	int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_true((uint64_t)st.f_bavail * st.f_frsize > left);
+	assert_int_equal(fallocate(fd, 0, 0, (off_t)(st.f_bavail * st.f_frsize - left)), 0);
+	assert_int_equal(close(fd), 0);
+}
+
+static int
+setup_on_small_disk(void **state)
+{
+	if (setup(state))
+		return -1;
+
+	struct fixture *f = *state;
+
+	memset(text, 'x', ROW_LEN);
+	db_close(f->db);
+	f->db = NULL;
+	remove_with_wal(f->path);
+	if (mount("none", f->dir, "tmpfs", 0, DISK))
+		print_message("skipped: no file system can be mounted here (%s)\n", strerror(errno));
+	else
+		make_and_be_killed(f);
+	return 0;
+}
+
+static int
+teardown_small_disk(void **state)
+{
+	struct fixture *f = *state;
+
+	disk_watch(NULL, NULL);
+	db_close(f->db);
+	rowseal_free(f->rs);
+	(void)umount2(f->dir, MNT_DETACH);
+
+	int r = rmdir(f->dir);
+
+	free(f);
+	return r;
+}
+
+/* -1: there is no small disk. */
+static int
+open_with(struct fixture *f, uint64_t left)
+{
+	if (wal_len(f->path) < 0)
+		return -1;
+	assert_true(wal_len(f->path) > 2 * LITTLE);
+	fill(f->dir, left);
+	return db_open(f->path, false, f->rs, &f->db);
+}
+
+static void
+expect_all_rows(struct fixture *f)
+{
+	for (unsigned i = 0; i < ROWS; i++)
+		assert_row(f->db, DB_INODE, 100 + i, 0, text);
+}
+
+static void
+the_journal_comes_back_where_the_disk_has_less_room_than_it(void **state)
+{
+	struct fixture *f = *state;
+	int e = open_with(f, LITTLE);
+
+	if (e == -1)
+		skip();
+	assert_int_equal(e, 0);
+	expect_all_rows(f);
+}
+
+/* Its own unused half is what there is. */
+static void
+the_journal_comes_back_on_a_full_disk(void **state)
+{
+	struct fixture *f = *state;
+	int e = open_with(f, NEXT_TO_NOTHING);
+
+	if (e == -1)
+		skip();
+	assert_int_equal(e, 0);
+	expect_all_rows(f);
+}
+
+static err_t
+fail_to_punch(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	(void)ctx;
+	(void)fd;
+	(void)name;
+	(void)data;
+	(void)off;
+	(void)len;
+	return strcmp(operation, "punch") ? 0 : -EIO;
+}
+
+static void
+a_journal_that_came_back_in_part_comes_back_whole_with_more_room(void **state)
+{
+	struct fixture *f = *state;
+	char name[64];
+
+	disk_watch(fail_to_punch, NULL);
+
+	int e = open_with(f, LITTLE);
+
+	if (e == -1)
+		skip();
+	assert_int_equal(e, -ENOSPC);
+	disk_watch(NULL, NULL);
+	(void)snprintf(name, sizeof(name), "%s/other", f->dir);
+	assert_int_equal(unlink(name), 0);
+	assert_int_equal(db_open(f->path, false, f->rs, &f->db), 0);
+	expect_all_rows(f);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(the_journal_comes_back_where_the_disk_has_less_room_than_it, setup_on_small_disk,
+		    teardown_small_disk),
+		cmocka_unit_test_setup_teardown(the_journal_comes_back_on_a_full_disk, setup_on_small_disk, teardown_small_disk),
+		cmocka_unit_test_setup_teardown(a_journal_that_came_back_in_part_comes_back_whole_with_more_room, setup_on_small_disk,
+		    teardown_small_disk),
+	};
+
+	if (secmem_init())
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
