@@ -325,7 +325,7 @@ what_was_interrupted_is_taken_up_again(void **state)
 
 enum { MOUNTS_SEEN, MOUNTS_MISSED, MOUNTS_NOT_PERMITTED };
 
-/* In a table of mounts of its own. */
+/* In a table of mounts of its own, to which nothing comes that others mount meanwhile. */
 static int
 watch_mounts(void)
 {
@@ -333,10 +333,12 @@ watch_mounts(void)
 
 	if (unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
 		return MOUNTS_NOT_PERMITTED;
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+		return MOUNTS_NOT_PERMITTED;
 	fd = netwatch_open_mounts();
 	if (netwatch_has_new_mounts(fd))
 		return MOUNTS_MISSED;
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount("none", "/tmp", "tmpfs", 0, NULL) != 0)
+	if (mount("none", "/tmp", "tmpfs", 0, NULL) != 0)
 		return MOUNTS_NOT_PERMITTED;
 	return netwatch_has_new_mounts(fd) && !netwatch_has_new_mounts(fd) ? MOUNTS_SEEN : MOUNTS_MISSED;
 }
