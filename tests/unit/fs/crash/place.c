@@ -18,9 +18,7 @@ place_make(void)
 {
 	const char *where = getenv("SNUGFS_CRASH_DIR");
 
-	if (!where)
-		where = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
-	snprintf(top, sizeof(top), "%s/test_crash.XXXXXX", where);
+	snprintf(top, sizeof(top), "%s/test_crash.XXXXXX", where ? where : tempdir_quick());
 	if (!mkdtemp(top)) {
 		perror(top);
 		abort();

@@ -1,5 +1,5 @@
 /*
- * place.h: a directory for these tests' vaults: in memory where that can be had, since real flushes would only take time; or in
+ * place.h: a directory for these tests' vaults: in memory where there is enough, since real flushes would only take time; or in
  * $SNUGFS_CRASH_DIR, to see them on a file system that has what memory has not.
  */
 #ifndef CRASH_PLACE_H

@@ -11,6 +11,8 @@
 #include "extents.h"
 #include "secmem.h"
 
+#include "../../tempdir.h"
+
 static void
 open_meta(struct replica *r, bool create)
 {
@@ -51,8 +53,6 @@ void
 world_open(struct world *w, size_t count)
 {
 	static const char *const names[REPLICAS_MAX] = {"ada", "bob", "cleo"};
-	const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-
 	OK(secmem_init());
 	*w = (struct world){.count = count, .clock = 1000};
 	for (size_t k = 0; k < count; k++) {
@@ -61,7 +61,7 @@ world_open(struct world *w, size_t count)
 		r->world = w;
 		r->member = (uint32_t)k;
 		snprintf(r->name, sizeof(r->name), "%s", names[k]);
-		snprintf(r->dir, sizeof(r->dir), "%s/test_merge.XXXXXX", base);
+		snprintf(r->dir, sizeof(r->dir), "%s/test_merge.XXXXXX", tempdir_quick());
 		assert_non_null(mkdtemp(r->dir));
 		open_meta(r, true);
 		make_root(r);
