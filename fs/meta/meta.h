@@ -168,7 +168,10 @@ void meta_xattrs_dirty(struct meta *m, struct inode *i);
 
 /* Bytes of a hot segment that nothing current points at any more: released once the change is durable. [L] */
 MUST_CHECK err_t meta_release(struct meta *m, uint64_t seg, uint64_t off, uint32_t len);
-/* The same for all bytes in hot segments that a chunk's list `before` maps and `after`, which takes its place, does not. [L] */
+/*
+ * The same for all bytes in hot segments that a chunk's list `before` maps and `after`, which takes its place, does not; on error for
+ * none. [L]
+ */
 MUST_CHECK err_t meta_release_gone(struct meta *m, const struct extent_list *before, const struct extent_list *after);
 
 /* Segments. [L]  There may be millions: only rows that were asked for are in memory, and not for ever. */

@@ -281,8 +281,11 @@ err_t
 meta_release_gone(struct meta *m, const struct extent_list *before, const struct extent_list *after)
 {
 	struct releasing r = { m, 0 };
+	size_t known = m->releases.count;
 
 	extent_list_gone(before, after, 0, UINT64_MAX, release_if_hot, &r);
+	if (r.err != 0)
+		m->releases.count = known; /* whoever tries again begins with the first */
 	return r.err;
 }
 

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sys/stat.h>
 
+#include "extents.h"
 #include "secmem.h"
 
 /* A hook that fails as often as it is told, and counts. */
@@ -95,6 +96,59 @@ neighbours_are_given_back_as_one(void **state)
 	meta_unlock(f->meta);
 	assert_int_equal(meta_sync(f->meta), 0);
 	assert_int_equal(h.releases, 2);
+}
+
+static unsigned fail_realloc; /* the one with that number from now on */
+
+void *__real_realloc(void *p, size_t len);
+void *__wrap_realloc(void *p, size_t len);
+void *
+__wrap_realloc(void *p, size_t len)
+{
+	return fail_realloc != 0 && --fail_realloc == 0 ? NULL : __real_realloc(p, len);
+}
+
+#define FRAMES 65u /* one more than the list of what is to be given back has room for at first */
+
+static void
+each_frame_once(void *ctx, uint64_t seg, uint64_t off, uint32_t len)
+{
+	struct hook *h = ctx;
+
+	assert_int_equal(seg, 9);
+	assert_int_equal(off, 5000 * h->releases);
+	assert_int_equal(len, 4112);
+	h->releases++;
+}
+
+static void
+what_could_not_be_given_back_for_want_of_memory_is_given_back_once_later(void **state)
+{
+	struct fixture *f = *state;
+	struct hook h = { 0 };
+	struct meta_hooks hooks = { .ctx = &h, .before_commit = before, .on_release = each_frame_once };
+	struct extent_list list = { 0 }, nothing = { 0 };
+	err_t err;
+
+	for (uint64_t k = 0; k < FRAMES; k++) {
+		struct extent x = { .off = 4096 * k, .len = 4096, .x_off = 4096 * k, .x_len = 4096, .x_id = { (uint8_t)k }, .seg = 9,
+			.seg_off = 5000 * k, .stored_len = 4112 };
+
+		assert_int_equal(extent_list_append(&list, &x), 0);
+	}
+	meta_set_hooks(f->meta, &hooks);
+	meta_lock(f->meta);
+	assert_int_equal(meta_segment_put(f->meta, &(struct segment){ .id = 9, .kind = SEGMENT_HOT }), 0);
+	make_inode(f, S_IFREG);
+	fail_realloc = 2;
+	err = meta_release_gone(f->meta, &list, &nothing);
+	fail_realloc = 0;
+	assert_int_equal(err, -ENOMEM);
+	assert_int_equal(meta_release_gone(f->meta, &list, &nothing), 0);
+	meta_unlock(f->meta);
+	assert_int_equal(meta_sync(f->meta), 0);
+	assert_int_equal(h.releases, FRAMES);
+	extent_list_clear(&list);
 }
 
 static void
@@ -324,6 +378,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_failed_commit_is_told_and_nothing_is_lost_by_it),
 		T(neighbours_are_given_back_as_one),
+		T(what_could_not_be_given_back_for_want_of_memory_is_given_back_once_later),
 		T(a_sync_with_nothing_to_do_writes_nothing),
 		T(a_flush_survives_without_a_commit_of_the_database),
 		T(a_sync_puts_into_the_database_what_a_flush_has_made_durable),
