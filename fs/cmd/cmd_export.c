@@ -41,7 +41,7 @@ struct run {
 	struct sync_reading *reading;
 	struct archiver *archiver;
 	struct remote_keys keys;
-	char scratch[64];   /* a folder of our own; "": not made */
+	char *scratch;      /* a folder of our own; NULL: not made */
 	char passphrase[2 * SCRATCH_KEY_LEN + 1];
 };
 
@@ -51,8 +51,9 @@ run_clear(struct run *r)
 	sync_reading_close(r->reading);
 	archiver_free(r->archiver);
 	remote_keys_clear(&r->keys);
-	if (r->scratch[0] != '\0')
+	if (r->scratch != NULL)
 		(void)rmdir(r->scratch);
+	free(r->scratch);
 	explicit_bzero(r->passphrase, sizeof(r->passphrase));
 }
 
@@ -113,39 +114,50 @@ static err_t
 make_scratch(struct run *r)
 {
 	const char *tmp = getenv("TMPDIR");
+	CLEANUP(free_ptr) char *where = realpath(tmp != NULL ? tmp : "/tmp", NULL); /* it is left for another folder */
+	CLEANUP(free_ptr) char *scratch = NULL;
 	uint8_t key[SCRATCH_KEY_LEN];
-	err_t err = random_bytes(key, sizeof(key));
+	err_t err = where == NULL ? -errno : random_bytes(key, sizeof(key));
 
 	if (err != 0)
 		return err;
 	hex_format(key, sizeof(key), r->passphrase);
 	explicit_bzero(key, sizeof(key));
-	if ((size_t)snprintf(r->scratch, sizeof(r->scratch), "%s/snugfs-export-XXXXXX", tmp != NULL ? tmp : "/tmp") >=
-	    sizeof(r->scratch))
-		(void)snprintf(r->scratch, sizeof(r->scratch), "/tmp/snugfs-export-XXXXXX");
-	if (mkdtemp(r->scratch) == NULL) {
-		err = -errno;
-		r->scratch[0] = '\0';
+	if (asprintf(&scratch, "%s/snugfs-export-XXXXXX", where) < 0) {
+		scratch = NULL;
+		return -ENOMEM;
 	}
-	return err;
+	if (mkdtemp(scratch) == NULL)
+		return -errno;
+	r->scratch = STEAL(scratch);
+	return 0;
 }
 
 static int
 open_reading(struct run *r, struct store *store, const uint8_t key[static RECOVERY_KEY_LEN])
 {
-	char dir[sizeof(r->scratch) + 8];
-	struct vault_create_params p = { .dir = dir, .device_name = "export", .root_uid = geteuid(), .root_gid = getegid(),
+	CLEANUP(free_ptr) char *dir = NULL;
+	struct vault_create_params p = { .device_name = "export", .root_uid = geteuid(), .root_gid = getegid(),
 		.lock = { .passphrase = r->passphrase }, .temporary = true };
 	char *why = NULL;
 	err_t err = make_scratch(r);
 
+	if (err == 0 && asprintf(&dir, "%s/vault", r->scratch) < 0) {
+		dir = NULL;
+		err = -ENOMEM;
+	}
 	if (err != 0)
 		return tell_failure("no room for temporary files: %s; set TMPDIR to a folder that has some", tell_reason(err));
 	p.lock.passphrase_len = strlen(r->passphrase);
-	snprintf(dir, sizeof(dir), "%s/vault", r->scratch);
+	p.dir = dir;
 	progress_show(&r->bar, "reading the vault's commits", 0, 0, PROGRESS_COUNT);
 	err = sync_reading_open(&p, store, key, &r->reading, &why);
 	progress_end(&r->bar);
+	if (err == -ENOSPC || err == -EDQUOT) { /* nothing is written to the store */
+		free(why);
+		return tell_failure("%.*s has no room for what an export keeps there meanwhile (%s): make room there, or set TMPDIR to a folder on "
+		    "another disk", (int)(strrchr(r->scratch, '/') - r->scratch), r->scratch, tell_reason(err));
+	}
 	return err != 0 ? tell_why(why, store->url, err) : 0;
 }
 

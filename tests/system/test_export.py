@@ -143,6 +143,16 @@ def test_a_full_disk_is_told_and_nothing_is_said_to_be_exported(synced, tmp_path
     assert "Exported" not in done.stdout
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes a small disk of its own")
+def test_a_full_disk_for_temporary_files_is_named(synced, tmp_path):
+    disk = small_disk(tmp_path / "disk", "20K")
+    try:
+        done = export(synced, tmp_path / "out", tmp=disk, check=False)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert done.returncode == 1 and f"{disk} has no room" in done.stderr and "TMPDIR" in done.stderr, done.stderr
+
+
 def test_a_wrong_key_and_a_folder_with_something_in_it_are_refused(synced, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("mine")
