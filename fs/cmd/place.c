@@ -206,6 +206,22 @@ place_check_apart(const struct place *p, const char *remote)
 	return status;
 }
 
+/* ENOENT is what mkdir(2) says behind a link that leads nowhere, too, and where nothing can be made at all. */
+static int
+tell_not_made(const struct place *p, err_t err)
+{
+	CLEANUP(free_ptr) char *above = strdup(p->mountpoint);
+	struct stat st = { 0 };
+	char *slash;
+
+	while (above != NULL && lstat(above, &st) != 0 && (slash = strrchr(above, '/')) != NULL && slash > above)
+		*slash = '\0';
+	if (err != -ENOENT || above == NULL)
+		return tell_failure("the folder %s cannot be made: %s", p->mountpoint, tell_reason(err));
+	return tell_failure("the folder %s cannot be made, since %s %s: choose another place", p->mountpoint, above,
+	    S_ISLNK(st.st_mode) ? "is a link that leads nowhere" : "is in a file system that takes no new folders");
+}
+
 int
 place_make_mountpoint(const struct place *p)
 {
@@ -218,7 +234,7 @@ place_make_mountpoint(const struct place *p)
 		return errno == ENOTCONN ? 0 :
 		    tell_failure("%s cannot be mounted on: %s", p->mountpoint, tell_reason(-errno));
 	err = paths_make_dirs(p->mountpoint);
-	return err == 0 ? 0 : tell_failure("the folder %s cannot be made: %s", p->mountpoint, tell_reason(err));
+	return err == 0 ? 0 : tell_not_made(p, err);
 }
 
 int

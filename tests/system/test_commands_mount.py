@@ -29,6 +29,12 @@ def test_a_mount_point_that_is_missing_or_a_file_is_refused(made):
     made.fails("up", made.mp, saying=[str(made.mp), "not a folder"])
 
 
+def test_a_folder_that_cannot_be_made_is_refused_and_why_is_said(cli):
+    cli.fails("up", "/proc/some/folder", "--no-passphrase", saying=["/proc is in a file system that takes no new folders"])
+    (cli.root / "link").symlink_to(cli.root / "nothing")
+    cli.fails("up", cli.root / "link" / "folder", "--no-passphrase", saying=[f"{cli.root}/link is a link that leads nowhere"])
+
+
 def test_a_mounted_mount_point_is_not_mounted_again(made):
     made.ok("mount", made.mp)
     made.fails("mount", made.mp, saying=[str(made.mp), "mounted already"])
