@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,7 +14,8 @@
 #include "tell.h"
 
 #define GREETING_TIMEOUT_MS 20000
-/* A last commit that takes longer is told about, not waited for. */
+/* A last commit that takes so long is told about; for longer it is not waited for. */
+#define PATIENCE_MS 5000
 #define END_TIMEOUT_MS 300000
 #define EXIT_TIMEOUT_MS 10000
 
@@ -78,6 +80,18 @@ closing_tell_to_end(const struct closing *e)
 	return kill(pid, SIGTERM) == 0 ? 0 : -errno;
 }
 
+/* What the daemon has to say when it has saved all that it could. */
+static err_t
+hear_last_word(const struct place *p, const struct closing *e, json_t **out)
+{
+	err_t err = control_receive(e->connection, PATIENCE_MS, out);
+
+	if (err != -ETIMEDOUT)
+		return err;
+	fprintf(stderr, "snugfs: the last changes in %s are being saved in %s...\n", p->mountpoint, p->vault_dir);
+	return control_receive(e->connection, END_TIMEOUT_MS - PATIENCE_MS, out);
+}
+
 int
 closing_hear_end(const struct place *p, const struct closing *e)
 {
@@ -89,8 +103,7 @@ closing_hear_end(const struct place *p, const struct closing *e)
 
 	if (e->connection < 0)
 		return 0;
-	err = control_receive(e->connection, END_TIMEOUT_MS, &answer);
-
+	err = hear_last_word(p, e, &answer);
 	if (err == -ETIMEDOUT)
 		return tell_failure("%s is unmounted, and its last changes are still being saved in %s: wait before you switch off",
 		    p->mountpoint, p->vault_dir);
@@ -99,7 +112,8 @@ closing_hear_end(const struct place *p, const struct closing *e)
 		    p->mountpoint);
 	if (!control_is_ok(answer, &text))
 		return tell_failure("%s is unmounted, but %s", p->mountpoint, text);
-	/* All is saved: only for the sake of who looks for the process. */
-	(void)poll(&end, 1, EXIT_TIMEOUT_MS);
-	return 0;
+	if (poll(&end, 1, EXIT_TIMEOUT_MS) != 0)
+		return 0;
+	return tell_failure("%s is unmounted, all is saved and the keys are wiped, but its background process (%d) has not ended: look what keeps "
+	    "it, or end it with \"kill -9 %d\"", p->mountpoint, (int)control_peer(e->connection), (int)control_peer(e->connection));
 }
