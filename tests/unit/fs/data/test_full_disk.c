@@ -1,5 +1,6 @@
 /* test_full_disk.c: what only the store has is read on a disk that has no room for it. */
 #include "cache.h"
+#include "clock.h"
 #include "fetcher_steps.h"
 
 #include <unistd.h>
@@ -116,6 +117,48 @@ where_nothing_may_go_a_file_is_read_all_the_same_and_not_kept(void **state)
 	s.k.requests = 0;
 	shelf_assert_file(&s.k, s.here, 1, 0, 10 * MIB);
 	assert_int_equal(s.k.requests, 0);
+	end(&s);
+}
+
+static _Atomic int64_t now_ns; /* 0: as it is */
+static _Atomic unsigned looked;
+
+int64_t __real_clock_ns(clockid_t clock);
+int64_t __wrap_clock_ns(clockid_t clock);
+int64_t
+__wrap_clock_ns(clockid_t clock)
+{
+	return now_ns != 0 && clock == CLOCK_MONOTONIC ? now_ns : __real_clock_ns(clock);
+}
+
+bool __real_cache_make_room(const struct cache_place *p, uint64_t len);
+bool __wrap_cache_make_room(const struct cache_place *p, uint64_t len);
+bool
+__wrap_cache_make_room(const struct cache_place *p, uint64_t len)
+{
+	looked++;
+	return __real_cache_make_room(p, len);
+}
+
+static void
+what_may_go_is_not_looked_for_again_in_vain_for_five_seconds(void **state)
+{
+	struct scene s;
+
+	begin(*state, &s, true);
+	s.disk.room = taken(*state); /* not even for the last, short piece */
+	now_ns = 1000000000000;
+	looked = 0;
+	for (unsigned n = 0; n < 3; n++)
+		shelf_assert_file(&s.k, s.away, 2, n * MIB, MIB);
+	assert_int_equal(looked, 1);
+	now_ns += 4999999999;
+	shelf_assert_file(&s.k, s.away, 2, 3 * MIB, MIB);
+	assert_int_equal(looked, 1);
+	now_ns++;
+	shelf_assert_file(&s.k, s.away, 2, 4 * MIB, MIB);
+	assert_int_equal(looked, 2);
+	now_ns = 0;
 	end(&s);
 }
 
@@ -318,6 +361,7 @@ main(void)
 		TEST(what_is_cached_goes_when_the_disk_is_full_and_something_else_is_read),
 		TEST(what_is_pinned_takes_the_place_of_what_is_cached),
 		TEST(where_nothing_may_go_a_file_is_read_all_the_same_and_not_kept),
+		TEST(what_may_go_is_not_looked_for_again_in_vain_for_five_seconds),
 		TEST(a_read_is_answered_partly_from_the_disk_and_partly_from_memory),
 		TEST(several_read_at_once_on_a_full_disk),
 		TEST(nothing_comes_ahead_that_the_disk_has_no_room_for),
