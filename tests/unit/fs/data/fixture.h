@@ -1,5 +1,6 @@
 /*
- * fixture.h: a vault directory under /tmp with all of meta/ and data/ open, to be closed, opened again, copied.
+ * fixture.h: a vault directory with all of meta/ and data/ open, to be closed, opened again, copied.  It is under /tmp, or where
+ * FIXTURE_PLACE says, if that is defined before this is included.
  */
 #ifndef SNUGFS_TEST_FIXTURE_H
 #define SNUGFS_TEST_FIXTURE_H
@@ -26,6 +27,10 @@
 #include "secmem.h"
 #include "segstore.h"
 #include "settle.h"
+
+#ifndef FIXTURE_PLACE
+#define FIXTURE_PLACE "/tmp"
+#endif
 
 static const uint8_t LOCAL_KEY[32] = {1, 2, 3};
 static const uint8_t EPOCH_KEYS[3][32] = {{0}, {11}, {22}}; /* by epoch */
@@ -94,7 +99,7 @@ static inline void
 fixture_new(struct fixture *f)
 {
 	memset(f, 0, sizeof(*f));
-	strcpy(f->dir, "/tmp/snugfs-data-XXXXXX");
+	snprintf(f->dir, sizeof(f->dir), "%s/snugfs-data-XXXXXX", FIXTURE_PLACE);
 	assert_non_null(mkdtemp(f->dir));
 	fixture_open(f, true);
 }

@@ -1,4 +1,8 @@
 /* Files in very many pieces: their maps are kept in parts, and nobody but the disk can tell. */
+#include "../../tempdir.h"
+
+#define FIXTURE_PLACE tempdir_quick() /* thousands of flushes, which may take 50 ms each on a slow disk */
+
 #include "content_internal.h"
 #include "fixture.h"
 #include "meta_internal.h" /* what is in memory can't be asked for otherwise */
