@@ -30,6 +30,8 @@ segstore_alloc(struct meta *meta)
 	ss->dirfd = -1;
 	(void)pthread_mutex_init(&ss->sweep_lock, NULL);
 	(void)pthread_mutex_init(&ss->begin_lock, NULL);
+	(void)pthread_mutex_init(&ss->ahead_lock, NULL);
+	segstore_init_ahead(ss);
 	lock_init(&ss->lock);
 	(void)pthread_mutex_init(&ss->save_lock, NULL);
 	(void)pthread_mutex_init(&ss->make_lock, NULL);
@@ -68,6 +70,7 @@ segstore_open(const char *dir, struct meta *meta, struct segstore **out)
 		.before_commit = segstore_before_commit,
 		.after_commit = segstore_after_commit,
 		.on_release = segstore_on_release,
+		.give_room = segstore_give_room,
 	};
 
 	meta_set_hooks(meta, &hooks);
@@ -92,6 +95,7 @@ segstore_free(struct segstore *ss)
 
 	if (!ss)
 		return;
+	(void)segstore_give_room(ss);
 	HASH_ITER (hh, ss->hots, h, next) {
 		HASH_DEL(ss->hots, h);
 		hot_free(ss, h);
@@ -112,6 +116,7 @@ segstore_free(struct segstore *ss)
 	pthread_mutex_destroy(&ss->make_lock);
 	pthread_mutex_destroy(&ss->save_lock);
 	pthread_mutex_destroy(&ss->lock);
+	pthread_mutex_destroy(&ss->ahead_lock);
 	pthread_mutex_destroy(&ss->begin_lock);
 	pthread_mutex_destroy(&ss->sweep_lock);
 	free(ss);
@@ -214,6 +219,31 @@ reserve_blocks(struct hot *h, uint32_t len, uint64_t *off_out)
 	*off_out = off;
 }
 
+/* [lock] A short one between long ones does not end it, many do. */
+static void
+note_run(struct segstore *ss, uint32_t len, bool blocks)
+{
+	if (!blocks)
+		ss->run /= 2;
+	else if (ss->run < SEGSTORE_HOT_LEN)
+		ss->run += len;
+}
+
+static bool
+is_full(err_t e)
+{
+	return e == -ENOSPC || e == -EDQUOT;
+}
+
+/* Where the disk is full, with what was kept for later appends. */
+static err_t
+write_at(struct segstore *ss, int fd, const uint8_t *data, size_t len, uint64_t off)
+{
+	err_t e = disk_pwrite(fd, data, len, off);
+
+	return is_full(e) && segstore_give_room(ss) ? disk_pwrite(fd, data, len, off) : e;
+}
+
 static err_t
 reserve(struct segstore *ss, uint32_t len, bool blocks, struct segstore_place *out)
 {
@@ -231,6 +261,7 @@ reserve(struct segstore *ss, uint32_t len, bool blocks, struct segstore_place *o
 				reserve_blocks(h, len, &out->off);
 			else
 				h->end += len;
+			note_run(ss, len, blocks);
 			ss->in_flight[ss->generation]++;
 			pthread_mutex_unlock(&ss->lock);
 			return 0;
@@ -239,7 +270,7 @@ reserve(struct segstore *ss, uint32_t len, bool blocks, struct segstore_place *o
 
 		err_t e = begin_next(ss, h);
 
-		if (e)
+		if (e && !(is_full(e) && segstore_give_room(ss)))
 			return e;
 	}
 }
@@ -262,13 +293,13 @@ static err_t
 write_blocks(struct segstore *ss, struct segfile *f, const uint8_t *data, size_t len, uint64_t off)
 {
 	int direct = segfiles_direct_fd(ss->files, f);
-	err_t e = direct < 0 ? 0 : disk_pwrite(direct, data, len, off);
+	err_t e = direct < 0 ? 0 : write_at(ss, direct, data, len, off);
 
 	if (direct >= 0 && e != -EINVAL)
 		return e;
 	if (e)
 		segfiles_refuse_direct(ss->files);
-	return disk_pwrite(segfile_fd(f), data, len, off);
+	return write_at(ss, segfile_fd(f), data, len, off);
 }
 
 err_t
@@ -280,7 +311,7 @@ segstore_write_file(struct segstore *ss, struct segfile *f, const uint8_t *data,
 
 	/* What is left of a block is not made whole: the file would be longer than what it holds. */
 	if (!e && whole < len)
-		e = disk_pwrite(segfile_fd(f), data + whole, len - whole, off + whole);
+		e = write_at(ss, segfile_fd(f), data + whole, len - whole, off + whole);
 	return e;
 }
 
@@ -292,7 +323,7 @@ segstore_append(struct segstore *ss, const uint8_t *data, uint32_t len, uint64_t
 
 	if (e)
 		return e;
-	e = disk_pwrite(segfile_fd(p.file), data, len, p.off);
+	e = write_at(ss, segfile_fd(p.file), data, len, p.off);
 	if (!e) {
 		*seg_out = p.seg;
 		*off_out = p.off;
@@ -316,9 +347,10 @@ segstore_fill(struct segstore *ss, const struct segstore_place *p, uint8_t *data
 	assert((uintptr_t)data % SEGSTORE_BLOCK_LEN == 0);
 	if (p->blocks) {
 		memset(data + p->len, 0, whole - p->len);
+		segstore_make_ahead(ss, p);
 		e = write_blocks(ss, p->file, data, whole, p->off);
 	} else {
-		e = disk_pwrite(segfile_fd(p->file), data, p->len, p->off);
+		e = write_at(ss, segfile_fd(p->file), data, p->len, p->off);
 	}
 	complete(ss, p, e != 0);
 	return e;

@@ -9,6 +9,8 @@
  * there are fewer than SEGSTORE_REDO_MAX new bytes, by handing those out to ride there (one flush instead of two).  A commit
  * of the database flushes the files.  At opening segstore_apply_redo writes back what was in the journal.
  *
+ * While long pieces are appended one after the other, an open segment has room ahead of them (segstore_ahead.c).
+ *
  * Space: what meta releases is given back with hole punching, block by block; a full hot segment of which all bytes were
  * released goes altogether.  Hot segments of earlier runs are never appended to; segstore_sweep removes them.
  * Uses disk.h, segfiles.h, meta.h (numbers, rows).
@@ -89,7 +91,8 @@ struct hot_segment {
 	bool tidied;
 	bool full;           /* of small things, as its row says */
 	uint64_t live;       /* bytes that extents map; of an earlier run perhaps a little wrong */
-	uint64_t allocated;  /* bytes on the disk */
+	uint64_t allocated;  /* bytes on the disk, without ... */
+	uint64_t ahead;      /* ... room that was made ahead of appends */
 	uint64_t first_ino;  /* only inodes in that range have extents in it; 0: none has */
 	uint64_t last_ino;
 	uint64_t *owners;    /* if not NULL: these alone (or others, after moves), some perhaps more than once; malloc'ed */
@@ -216,7 +219,11 @@ MUST_CHECK err_t segstore_count_kept(struct segstore *ss, struct meta_segment_to
 /* Segments that more than their rows is known of just now, for tests. */
 size_t segstore_parts_in_memory(struct segstore *ss);
 
-/* Bytes on the local disk used by segments. */
+/* Room on the disk that was made ahead of appends: in a full one it is given back. */
+uint64_t segstore_ahead_len(struct segstore *ss);
+/* For tests, right after opening: after so many bytes in long pieces at most so many are made ahead, on whatever disk. */
+void segstore_set_ahead(struct segstore *ss, uint64_t from, uint64_t most);
+/* Bytes on the local disk used by segments, without such room. */
 MUST_CHECK err_t segstore_usage(struct segstore *ss, uint64_t *bytes_out);
 
 #endif

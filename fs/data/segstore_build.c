@@ -375,6 +375,9 @@ segstore_usage(struct segstore *ss, uint64_t *bytes_out)
 		if (!fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode))
 			bytes += (uint64_t)st.st_blocks * 512;
 	}
-	*bytes_out = bytes;
+
+	uint64_t ahead = segstore_ahead_len(ss);
+
+	*bytes_out = bytes > ahead ? bytes - ahead : 0;
 	return 0;
 }

@@ -197,6 +197,7 @@ end_batch(struct segstore *ss)
 			segstore_remove_dead(ss, h);
 	}
 	ss->batch_count = 0;
+	(void)segstore_cut_ahead(ss);
 }
 
 /* Lets the bytes ride if they fit; otherwise flushes them. */

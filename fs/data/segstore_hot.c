@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "log.h"
+
 /* Owners. */
 
 static int
@@ -140,6 +142,7 @@ add_count(struct segstore *ss, struct hot_segment *s)
 		return;
 	s->live = less(h->earlier ? s->live : h->end, h->released);
 	s->open = h == ss->current;
+	s->ahead = segstore_room_of(h);
 	s->tidied = h->earlier ? s->tidied : h->tidied;
 	if (h->earlier || h->crowded)
 		return;
@@ -155,9 +158,12 @@ add_allocated(struct segstore *ss, struct hot_segment *s)
 	char name[SEGFILES_NAME_LEN];
 	struct stat st;
 
+	/* The next run tries again. */
+	if (s->earlier && !s->tidied && segstore_cut_earlier(ss, s->seg))
+		log_warn("room behind segment %016llx was not given back", (unsigned long long)s->seg);
 	segfiles_name(s->seg, name);
 	if (!fstatat(ss->dirfd, name, &st, AT_SYMLINK_NOFOLLOW))
-		s->allocated = (uint64_t)st.st_blocks * 512;
+		s->allocated = less((uint64_t)st.st_blocks * 512, s->ahead);
 }
 
 static int
@@ -226,6 +232,7 @@ segstore_roll(struct segstore *ss)
 	pthread_mutex_lock(&ss->lock);
 	ss->current = NULL;
 	pthread_mutex_unlock(&ss->lock);
+	(void)segstore_cut_ahead(ss);
 }
 
 err_t

@@ -37,6 +37,7 @@ struct hot {
 	/* segstore's lock */
 	struct segfile *file; /* NULL when not held */
 	uint64_t end;         /* appended or being appended */
+	uint64_t ahead_end;   /* the disk was asked for room up to there; 0: it was not */
 	uint64_t released;    /* bytes */
 	struct deadmap dead;  /* released bytes by block */
 	bool held;            /* in the batch of the commit under way, which removes it at its end if all of it was released */
@@ -103,10 +104,18 @@ struct segstore {
 
 	pthread_mutex_t begin_lock; /* held by the one that begins the next hot segment; taken before the meta lock */
 
+	pthread_mutex_t ahead_lock; /* held by the one that makes room ahead, or cuts it off; taken before `lock` */
+	/* constant */
+	uint64_t ahead_from;
+	uint64_t ahead_most;
+	bool ahead_anywhere;
+
 	pthread_mutex_t lock; /* the innermost of all; no I/O under it */
 	/* under lock */
 	struct hot *hots;
 	struct hot *current;
+	uint64_t run;       /* bytes of long pieces that were appended in a row, about */
+	bool ahead_refused; /* once, in this run */
 	unsigned generation; /* 0 or 1: appends count in one of two counters, so that a commit can wait for the older ones */
 	unsigned in_flight[2];
 	pthread_cond_t drained;
@@ -151,6 +160,18 @@ struct segstore {
 
 /* segstore.c.  Bytes of a file, past the kernel's cache if that is worth while and data and off permit it. */
 MUST_CHECK err_t segstore_write_file(struct segstore *ss, struct segfile *f, const uint8_t *data, size_t len, uint64_t off);
+
+/* segstore_ahead.c */
+void segstore_init_ahead(struct segstore *ss);
+/* Before a long piece is written, [no lock]. */
+void segstore_make_ahead(struct segstore *ss, const struct segstore_place *p);
+/* Gives back what was made ahead in segments that take no appends; false: there was none.  Not with `lock` or ahead_lock held. */
+bool segstore_cut_ahead(struct segstore *ss);
+uint64_t segstore_room_of(const struct hot *h); /* [lock] how much that is */
+/* The disk is full: in the one that takes appends, too, after which the next append begins another.  ctx: the segstore. */
+bool segstore_give_room(void *ctx);
+/* What an earlier run made ahead in one of its hot segments, and could not give back. */
+MUST_CHECK err_t segstore_cut_earlier(struct segstore *ss, uint64_t seg);
 
 /* segstore_commit.c: meta's hooks. */
 err_t segstore_before_commit(void *ctx, size_t room, struct meta_redo **redo_out, size_t *redo_count_out);

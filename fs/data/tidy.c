@@ -300,7 +300,7 @@ roll(struct pass *t)
 	for (size_t k = 0; k < t->count; k++) {
 		struct hot_segment *h = &t->all[k];
 
-		if (!h->open || (h->live == 0 && waste_of(h) <= WASTE_MIN))
+		if (!h->open || (h->live == 0 && waste_of(h) <= WASTE_MIN && !h->ahead))
 			continue;
 		segstore_roll(t->p->segments);
 		h->open = false;

@@ -270,18 +270,31 @@ disk_punch(int fd, uint64_t off, uint64_t len)
 }
 
 err_t
-disk_allocate(int fd, uint64_t len)
+disk_allocate(int fd, uint64_t off, uint64_t len)
 {
-	err_t e = watched("allocate", fd, NULL, NULL, 0, len);
+	err_t e = watched("allocate", fd, NULL, NULL, off, len);
 
 	if (e)
 		return e;
-	while (fallocate(fd, 0, 0, (off_t)len)) {
+	while (fallocate(fd, 0, (off_t)off, (off_t)len)) {
 		if (is_unsupported(errno))
 			return -EOPNOTSUPP;
 		if (errno != EINTR)
 			return -errno;
 	}
+	return 0;
+}
+
+err_t
+disk_truncate(int fd, uint64_t len)
+{
+	err_t e = watched("truncate", fd, NULL, NULL, 0, len);
+
+	if (e)
+		return e;
+	while (ftruncate(fd, (off_t)len))
+		if (errno != EINTR)
+			return -errno;
 	return 0;
 }
 

@@ -36,7 +36,8 @@ void disk_read_ahead(int fd, uint64_t len);
 MUST_CHECK err_t disk_flush(int fd);        /* fdatasync */
 MUST_CHECK err_t disk_flush_dir(int dirfd); /* fsync */
 MUST_CHECK err_t disk_punch(int fd, uint64_t off, uint64_t len); /* keeps the size; -EOPNOTSUPP is no error */
-MUST_CHECK err_t disk_allocate(int fd, uint64_t len); /* room up to there, and that size; -EOPNOTSUPP */
+MUST_CHECK err_t disk_allocate(int fd, uint64_t off, uint64_t len); /* room for those bytes, and at least that size; -EOPNOTSUPP */
+MUST_CHECK err_t disk_truncate(int fd, uint64_t len); /* what is behind goes */
 MUST_CHECK err_t disk_unlink(int dirfd, const char *name);
 /* A folder and all in it, as far as that can be done: what resists stays. */
 void disk_remove_tree(const char *path);

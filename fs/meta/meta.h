@@ -46,6 +46,8 @@ struct meta_hooks {
 	void (*after_commit)(void *ctx, err_t result);
 	/* Those bytes of a segment are needed no more (not the lock; a commit may be under way). */
 	void (*on_release)(void *ctx, uint64_t seg, uint64_t off, uint32_t len);
+	/* The disk is full: gives back what was only kept for later.  false: there was nothing. */
+	bool (*give_room)(void *ctx);
 };
 
 /* Opens (or makes) DIR/meta.db.  Errors as db_open.  db is owned from success on. */

@@ -134,16 +134,35 @@ spend_reserve(struct meta *m)
 	return spent;
 }
 
-/* [lock, given up meanwhile; committing] On a full disk, once more with what was kept back. */
+/* [lock, given up meanwhile] */
+static bool
+give_room(struct meta *m)
+{
+	bool given;
+
+	if (m->hooks.give_room == NULL)
+		return false;
+	pthread_mutex_unlock(&m->lock);
+	given = m->hooks.give_room(m->hooks.ctx);
+	pthread_mutex_lock(&m->lock);
+	return given;
+}
+
+/* [lock, given up meanwhile; committing] On a full disk, once more with what was kept for later, then with what was kept back. */
 static err_t
 write_changes_at_last(struct meta *m, struct batch *b, bool to_journal)
 {
 	err_t err = write_changes(m, b, to_journal);
 
-	if (err != -ENOSPC || !spend_reserve(m))
-		return err;
-	batch_clear(b);
-	return write_changes(m, b, false);
+	if (err == -ENOSPC && give_room(m)) {
+		batch_clear(b);
+		err = write_changes(m, b, false);
+	}
+	if (err == -ENOSPC && spend_reserve(m)) {
+		batch_clear(b);
+		err = write_changes(m, b, false);
+	}
+	return err;
 }
 
 /* [lock, given up meanwhile] */

@@ -104,7 +104,7 @@ make(const struct reserve *r, uint64_t len)
 		return e;
 	e = disk_create(r->dirfd, NAME, &fd);
 	if (!e)
-		e = disk_allocate(fd, len);
+		e = disk_allocate(fd, 0, len);
 	if (e && fd >= 0 && disk_unlink(r->dirfd, NAME))
 		log_warn("an unfinished reserve was left behind");
 	return e;

@@ -365,8 +365,12 @@ vfs_setattr(struct vfs *v, uint64_t ino, const struct stat *attr, unsigned mask,
 err_t
 vfs_statfs(struct vfs *v, struct statvfs *out)
 {
+	uint64_t ahead = segstore_ahead_len(content_segments(v->content)); /* room for writes as well */
+
 	if (statvfs(v->space_dir, out) != 0)
 		return -errno;
+	out->f_bfree += ahead / out->f_frsize;
+	out->f_bavail += ahead / out->f_frsize;
 	out->f_namemax = NAME_LEN_MAX;
 	out->f_fsid = 0;
 	return 0;

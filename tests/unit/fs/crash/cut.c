@@ -94,6 +94,8 @@ fold_entry(struct image *base, const struct tape_entry *e)
 		image_write(base, e->off, e->data, e->len);
 	else if (e->kind == TAPE_TRUNCATE)
 		image_truncate(base, e->len);
+	else if (e->kind == TAPE_ALLOCATE)
+		image_truncate(base, e->off + e->len > base->size ? e->off + e->len : base->size);
 	else
 		image_punch(base, e->off, e->len);
 }
@@ -180,6 +182,7 @@ step(struct disk *d, size_t at)
 	case TAPE_WRITE:
 	case TAPE_TRUNCATE:
 	case TAPE_PUNCH:
+	case TAPE_ALLOCATE:
 		remember(&f->pending, &f->count, &f->cap, at);
 		break;
 	case TAPE_NAME:
@@ -308,6 +311,17 @@ grow(int fd, uint64_t size)
 		MUST(!ftruncate(fd, (off_t)size));
 }
 
+/* Much room is perhaps made in several steps, too. */
+static void
+put_room(struct disk *d, const struct luck *l, int fd, const struct tape_entry *e)
+{
+	uint64_t len = e->len;
+
+	if (d->model != CUT_KILL && rng_chance(&d->rng, l->torn))
+		len = rng_below(&d->rng, len / IMAGE_PAGE + 1) * IMAGE_PAGE;
+	grow(fd, e->off + len);
+}
+
 static void
 put_file(struct disk *d, const struct luck *l, const struct disk_file *f, const char *path)
 {
@@ -325,6 +339,8 @@ put_file(struct disk *d, const struct luck *l, const struct disk_file *f, const 
 		} else if (metadata_survives(d, l, f->pending[k])) {
 			if (e->kind == TAPE_TRUNCATE)
 				MUST(!ftruncate(fd, (off_t)e->len));
+			else if (e->kind == TAPE_ALLOCATE)
+				put_room(d, l, fd, e);
 			else
 				put_hole(d, l, fd, e);
 			end = 0;

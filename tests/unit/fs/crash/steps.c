@@ -10,6 +10,8 @@
 #include "meta_internal.h"
 
 #define OPEN_MAX 8
+#define AHEAD_FROM (256u << 10)
+#define AHEAD_MOST (1u << 20)
 
 static bool are_short, are_lost;
 static struct content *open_ones[OPEN_MAX];
@@ -77,6 +79,8 @@ __wrap_content_new(struct meta *meta, struct segstore *ss, struct keyring *keys,
 {
 	err_t e = __real_content_new(meta, ss, keys, out);
 
+	/* What is written at once is never so much that it would have room ahead by itself. */
+	segstore_set_ahead(ss, AHEAD_FROM, AHEAD_MOST);
 	if (e || !are_short)
 		return e;
 	(*out)->step = 1;

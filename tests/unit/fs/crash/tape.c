@@ -209,6 +209,19 @@ tape_read_step(const char *path)
 	return step(path, true, false);
 }
 
+void
+tape_excuse(void)
+{
+	struct tape *t = atomic_load(&running);
+
+	if (!t)
+		return;
+	pthread_mutex_lock(&t->lock);
+	if (t->fail_err == -ENOSPC)
+		t->failed = false;
+	pthread_mutex_unlock(&t->lock);
+}
+
 /* [lock] */
 static struct tape_entry *
 append(struct tape *t, enum tape_kind kind)

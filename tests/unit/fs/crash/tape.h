@@ -25,6 +25,7 @@ enum tape_kind {
 	TAPE_WRITE,        /* file, off, data, len */
 	TAPE_TRUNCATE,     /* file, len */
 	TAPE_PUNCH,        /* file, off, len */
+	TAPE_ALLOCATE,     /* file, off, len: nothing is in it, but the file is so long */
 	TAPE_FLUSH,        /* file */
 	TAPE_FLUSH_FAILED, /* file: the kernel may have dropped what was not on the disk, and will not say so again */
 	TAPE_NAME,         /* name leads to file (TAPE_NO_FILE: to nothing) from now on; a rename is two of them */
@@ -108,6 +109,8 @@ err_t tape_step(const char *path, bool matters);
 err_t tape_read_step(const char *path);
 bool tape_fails_reads(void);
 void tape_record(const char *path, enum tape_kind kind, uint64_t off, uint64_t len, const void *data);
+/* Room was given back on a disk that is full: nobody has to be told, unless it is so again. */
+void tape_excuse(void);
 void tape_record_name(const char *path, bool there); /* a new file, or nothing any more */
 void tape_record_rename(const char *from, const char *to);
 /* Where the tape is now: what a flush that begins now covers. */

@@ -82,6 +82,28 @@ on_flush(const char *path)
 	return e;
 }
 
+/* Room behind the end of a file.  A disk that is full may have given some. */
+static err_t
+on_allocate(const char *path, uint64_t off, uint64_t len)
+{
+	err_t e = tape_step(path, false);
+
+	tape_record(path, TAPE_ALLOCATE, off, e ? len / 2 : len, NULL);
+	return e;
+}
+
+static err_t
+on_truncate(const char *path, uint64_t len)
+{
+	err_t e = tape_step(path, false);
+
+	if (e)
+		return e;
+	tape_excuse();
+	tape_record(path, TAPE_TRUNCATE, 0, len, NULL);
+	return 0;
+}
+
 static err_t
 on_file(const char *operation, int fd, const void *data, uint64_t off, uint64_t len)
 {
@@ -94,6 +116,10 @@ on_file(const char *operation, int fd, const void *data, uint64_t off, uint64_t 
 		return on_write(path, data, off, len);
 	if (strcmp(operation, "flush") == 0)
 		return on_flush(path);
+	if (strcmp(operation, "allocate") == 0)
+		return on_allocate(path, off, len);
+	if (strcmp(operation, "truncate") == 0)
+		return on_truncate(path, len);
 	e = tape_step(path, strcmp(operation, "punch") != 0);
 	if (strcmp(operation, "flush_dir") == 0 && !e)
 		tape_record_flush_dir(path, tape_position());
@@ -122,19 +148,19 @@ on_read(const char *operation, int fd, const char *name)
 
 /* Room that is kept back holds nothing, and takes too long to get in memory. */
 static bool
-is_reserve(const char *operation, const char *name)
+is_reserve(const char *name)
 {
-	return strcmp(operation, "allocate") == 0 || (name && strcmp(name, "reserve") == 0);
+	return name && strcmp(name, "reserve") == 0;
 }
 
 static err_t
 on_operation(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
 {
 	static const char *const NAMES[] = {"create", "unlink", "rename"};
-	static const char *const FILES[] = {"pwrite", "flush", "flush_dir", "punch"};
+	static const char *const FILES[] = {"pwrite", "flush", "flush_dir", "punch", "allocate", "truncate"};
 
 	(void)ctx;
-	if (is_reserve(operation, name))
+	if (is_reserve(name))
 		return -EOPNOTSUPP;
 	if (strcmp(operation, "make_dir") == 0)
 		return access(name, F_OK) ? tape_step(name, true) : 0;

@@ -78,13 +78,23 @@ cut_tape(const struct work *w, const struct tape *t, enum cut_model model, uint6
 	return broken;
 }
 
+static size_t
+count_kind(const struct tape *t, enum tape_kind kind)
+{
+	size_t count = 0;
+
+	for (size_t k = 0; k < t->count; k++)
+		count += t->v[k].kind == kind;
+	return count;
+}
+
 static void
 after_a_power_cut_the_vault_is_a_prefix_of_history_with_all_that_was_fsynced(void **state)
 {
 	unsigned first = place_setting("SNUGFS_CRASH_FIRST", 1), seeds = place_setting("SNUGFS_CRASH_SEEDS", 8);
 	unsigned cuts = place_setting("SNUGFS_CRASH_CUTS", 100);
 	unsigned broken = 0;
-	size_t entries = 0;
+	size_t entries = 0, rooms = 0;
 
 	(void)state;
 	for (unsigned seed = first; seed < first + seeds; seed++) {
@@ -95,10 +105,13 @@ after_a_power_cut_the_vault_is_a_prefix_of_history_with_all_that_was_fsynced(voi
 		broken += cut_tape(&w, &t, CUT_ORDERED, seed, cuts, true);
 		broken += cut_tape(&w, &t, CUT_HARSH, seed, cuts, true);
 		entries += t.count;
+		rooms += count_kind(&t, TAPE_ALLOCATE);
 		forget(&w, &t);
 	}
-	print_message("%u cuts of %u workloads with %zu disk operations\n", 2 * seeds * cuts, seeds, entries);
+	print_message("%u cuts of %u workloads with %zu disk operations, %zu of which made room ahead\n", 2 * seeds * cuts, seeds, entries,
+	    rooms);
 	assert_int_equal(broken, 0);
+	assert_true(rooms > 0);
 }
 
 static void
@@ -258,6 +271,15 @@ give_back_space_before_the_commit(struct tape *t)
 	}
 }
 
+/* As if what is on its way was forgotten when room is given back. */
+static void
+cut_too_much(struct tape *t)
+{
+	for (size_t k = 0; k < t->count; k++)
+		if (t->v[k].kind == TAPE_TRUNCATE && is_of(t, &t->v[k], "segments/"))
+			t->v[k].len /= 2;
+}
+
 /* One thread made the recording: each flush covers all that is before it, wherever that is now. */
 static void
 cover_what_is_before(struct tape *t)
@@ -298,6 +320,7 @@ the_test_notices_what_would_lose_data(void **state)
 	assert_true(breaks(drop_flushes_of_folders, CUT_HARSH));
 	assert_true(breaks(flush_data_after_the_commit, CUT_ORDERED));
 	assert_true(breaks(give_back_space_before_the_commit, CUT_ORDERED));
+	assert_true(breaks(cut_too_much, CUT_ORDERED));
 }
 
 int

@@ -34,8 +34,8 @@ static bool second_ended;
 
 int __real_fstatvfs64(int fd, struct statvfs *st);
 int __wrap_fstatvfs64(int fd, struct statvfs *st);
-err_t __real_disk_allocate(int fd, uint64_t len);
-err_t __wrap_disk_allocate(int fd, uint64_t len);
+err_t __real_disk_allocate(int fd, uint64_t off, uint64_t len);
+err_t __wrap_disk_allocate(int fd, uint64_t off, uint64_t len);
 
 int
 __wrap_fstatvfs64(int fd, struct statvfs *st)
@@ -58,10 +58,10 @@ fill_too(void *arg)
 }
 
 err_t
-__wrap_disk_allocate(int fd, uint64_t len)
+__wrap_disk_allocate(int fd, uint64_t off, uint64_t len)
 {
 	if (!shared)
-		return __real_disk_allocate(fd, len);
+		return __real_disk_allocate(fd, off, len);
 	if (allocations++ > 0)
 		return -ENOSPC;
 
@@ -70,7 +70,7 @@ __wrap_disk_allocate(int fd, uint64_t len)
 	assert_int_equal(pthread_create(&second, NULL, fill_too, shared), 0);
 	/* Who has to wait for the first is not waited for. */
 	second_ended = pthread_clockjoin_np(second, NULL, CLOCK_MONOTONIC, &until) == 0;
-	return __real_disk_allocate(fd, len);
+	return __real_disk_allocate(fd, off, len);
 }
 
 static int
