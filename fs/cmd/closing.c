@@ -17,7 +17,7 @@
 /* A last commit that takes so long is told about; for longer it is not waited for. */
 #define PATIENCE_MS 5000
 #define END_TIMEOUT_MS 300000
-#define EXIT_TIMEOUT_MS 10000
+#define EXIT_TIMEOUT_MS 60000 /* to wipe and free takes moments, where the computer is not starved */
 
 void
 closing_clear(struct closing *e)
