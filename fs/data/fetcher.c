@@ -130,7 +130,7 @@ next_job(struct fetcher *f)
 
 /* The object's bytes; where it is shorter than it was, zeros, which will not authenticate. */
 static err_t
-transfer(struct fetcher *f, struct job *j, fetcher_source_fn *fn, void *ctx, enum urgency urgency, struct bytes *b)
+transfer(struct fetcher *f, struct job *j, fetcher_source_fn *fn, void *ctx, bool ahead, struct bytes *b)
 {
 	unsigned first = 0;
 	size_t len = (size_t)pieces_bytes(j->row.size, j->mask);
@@ -151,12 +151,7 @@ transfer(struct fetcher *f, struct job *j, fetcher_source_fn *fn, void *ctx, enu
 		if (!e)
 			memset(rest, 0, missing);
 	}
-	if (!e)
-		e = fetcher_keep(f, j, off, b->data, len, urgency == AHEAD);
-	/* Who waits for it, or reads on to it, need not wait for the disk. */
-	if (!e && !j->lent && urgency != LATER)
-		segstore_keep_copy(f->ss, j->row.id, off, b);
-	return e;
+	return e ? e : fetcher_keep(f, j, off, b->data, len, ahead);
 }
 
 /* [lock, given up meanwhile] */
@@ -173,16 +168,14 @@ run(struct fetcher *f, struct job *j, struct bytes *b)
 	f->running[urgency]++;
 	pthread_mutex_unlock(&f->lock);
 
-	err_t e = transfer(f, j, fn, ctx, urgency, b);
+	err_t e = transfer(f, j, fn, ctx, urgency == AHEAD, b);
 
 	pthread_mutex_lock(&f->lock);
 	f->running[urgency]--;
-	f->copies = true;
-	f->ended_ms = clock_ms(CLOCK_MONOTONIC);
 	f->stats.transfers++;
 	f->stats.failed += e != 0;
 	f->stats.bytes += e ? 0 : pieces_bytes(j->row.size, j->mask);
-	f->quick = !e && (int64_t)pieces_bytes(j->row.size, j->mask) >= (f->ended_ms - began) * QUICK_PER_MS;
+	f->quick = !e && (int64_t)pieces_bytes(j->row.size, j->mask) >= (clock_ms(CLOCK_MONOTONIC) - began) * QUICK_PER_MS;
 	DL_DELETE(f->jobs, j);
 	f->job_count--;
 	tell_waiters(f, j->row.id, j->mask, e, j->lent);
@@ -204,33 +197,21 @@ run(struct fetcher *f, struct job *j, struct bytes *b)
 
 /* [lock, given up meanwhile] */
 static void
-await_work(struct fetcher *f, struct bytes *b, struct timespec *until)
+await_work(struct fetcher *f, struct bytes *b, const struct timespec *until)
 {
-	int timed = 0;
-
 	f->idle++;
-	if (b->data || f->copies)
-		timed = pthread_cond_timedwait(&f->work, &f->lock, until);
-	else
+	if (!b->data)
 		pthread_cond_wait(&f->work, &f->lock);
+	else if (pthread_cond_timedwait(&f->work, &f->lock, until) == ETIMEDOUT)
+		bytes_clear(b);
 	f->idle--;
-	if (timed != ETIMEDOUT)
-		return;
-	*until = clock_deadline(KEEP_MS);
-	bytes_clear(b);
-	if (!f->copies || f->job_count || clock_ms(CLOCK_MONOTONIC) - f->ended_ms < KEEP_MS)
-		return;
-	f->copies = false;
-	pthread_mutex_unlock(&f->lock);
-	segstore_forget_copies(f->ss);
-	pthread_mutex_lock(&f->lock);
 }
 
 static void *
 fetch_main(void *arg)
 {
 	CLEANUP(bytes_clear) struct bytes b = {0};
-	struct timespec until = clock_deadline(KEEP_MS);
+	struct timespec until = {0};
 	struct fetcher *f = arg;
 
 	pthread_mutex_lock(&f->lock);

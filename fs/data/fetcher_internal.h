@@ -85,8 +85,6 @@ struct fetcher {
 	unsigned thread_count;
 	struct stream streams[STREAMS];
 	bool quick;             /* the last transfer was */
-	bool copies;            /* of what came may be in memory ... */
-	int64_t ended_ms;       /* ... when the last of it came, on CLOCK_MONOTONIC */
 	uint64_t tick;
 	struct fetcher_stats stats;
 };

@@ -101,7 +101,6 @@ segstore_free(struct segstore *ss)
 		hot_free(ss, h);
 	}
 	segstore_free_parts(ss);
-	segstore_forget_copies(ss); /* and their memory */
 	segfiles_free(ss->files);
 	if (ss->dirfd >= 0)
 		(void)close(ss->dirfd);
@@ -420,11 +419,9 @@ segstore_read_here(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len
 err_t
 segstore_read(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *out)
 {
-	err_t e = segstore_read_lent(ss, seg, off, len, true, out);
+	err_t e = segstore_read_here(ss, seg, off, len, out);
 
-	if (e == -ENODATA)
-		e = segstore_read_here(ss, seg, off, len, out);
-	return e == -ENODATA ? segstore_read_lent(ss, seg, off, len, false, out) : e;
+	return e == -ENODATA ? segstore_read_lent(ss, seg, off, len, out) : e;
 }
 
 /* Bytes of blocks that are read past the cache.  A system that does not want to is asked in the other way. */
@@ -445,19 +442,16 @@ segstore_read_blocks(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t l
 {
 	struct segfile *f;
 	struct part *p;
-	err_t e = segstore_read_lent(ss, seg, off, len, true, buf);
-	bool in_memory = e != -ENODATA;
+	err_t e = open_here(ss, seg, off, len, &p, &f);
 
 	assert((uintptr_t)buf % SEGSTORE_BLOCK_LEN == 0);
-	if (!in_memory)
-		e = open_here(ss, seg, off, len, &p, &f);
-	if (!in_memory && e == -ENODATA) {
-		e = segstore_read_lent(ss, seg, off, len, false, buf);
-		in_memory = true;
+	if (e == -ENODATA) {
+		e = segstore_read_lent(ss, seg, off, len, buf);
+		if (!e)
+			*at_out = buf;
+		return e;
 	}
-	if (in_memory && !e)
-		*at_out = buf;
-	if (in_memory || e)
+	if (e)
 		return e;
 	e = len < SEGSTORE_DIRECT_MIN ? -EINVAL : read_direct(ss, f, off, len, buf, at_out);
 	if (e == -EINVAL) {

@@ -160,13 +160,6 @@ MUST_CHECK err_t segstore_put_pieces(struct segstore *ss, uint64_t seg, uint64_t
  * They are not here: neither missing() nor the counts know of them.  -ENOSPC: nobody holds it, or too much is lent; -EINVAL as above.
  */
 MUST_CHECK err_t segstore_lend_pieces(struct segstore *ss, uint64_t seg, uint64_t off, const uint8_t *data, size_t len);
-/*
- * A copy of pieces that were put: *data is taken, and exchanged for memory that nobody uses, or none.  They are read from there until
- * each byte was read, more such come than there is to be memory for, they are put again or given up, or segstore_forget_copies.  What
- * can't be kept is none, silently.
- */
-void segstore_keep_copy(struct segstore *ss, uint64_t seg, uint64_t off, struct bytes *data);
-void segstore_forget_copies(struct segstore *ss);
 /* Who is told when the first bytes are read of pieces that came ahead; with a file's lock held, perhaps. */
 typedef void segstore_ahead_fn(void *ctx, uint64_t seg, uint64_t mask);
 void segstore_set_on_ahead(struct segstore *ss, segstore_ahead_fn *fn, void *ctx);

@@ -14,7 +14,6 @@
 #define SNUGFS_SEGSTORE_INTERNAL_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 
 /* Running out of memory shows as hh.tbl == NULL. */
 #define HASH_NONFATAL_OOM 1
@@ -28,8 +27,6 @@
 #define HOT_BLOCK_COUNT (SEGSTORE_HOT_LEN / HOT_BLOCK_LEN)
 
 #define HOT_OWNERS_MAX 4096u
-
-#define SPARES 8u
 
 struct hot {
 	uint64_t seg;
@@ -54,19 +51,12 @@ struct hot {
 	UT_hash_handle hh;
 };
 
-/* Pieces in memory: alone, for those who use their part; or as on the disk, for who reads them for the first time. */
+/* Pieces that are in memory alone, for those who use their part. */
 struct lent {
-	struct part *part;
 	uint64_t off;
-	struct bytes data; /* stays as it is while somebody reads it */
-	bool copy;         /* as on the disk */
-	/* pieces_lock */
-	uint64_t unread;   /* bytes */
-	unsigned readers;
-	bool gone;         /* in no list any more: freed by the last reader */
-	struct lent *next; /* of the part */
-	struct lent *older; /* of all copies */
-	struct lent *newer;
+	size_t len;
+	struct lent *next;
+	uint8_t data[];
 };
 
 /* What is here of a settled segment (or that it is a hot one). */
@@ -90,8 +80,8 @@ struct part {
 	uint64_t ahead;  /* ... that came before anybody wanted them, and that nobody has read yet */
 	uint64_t puts;   /* moves on with every piece that is put */
 	uint64_t used;   /* when it was last read, in segstore's ticks; 0: not in this run */
-	struct lent *lent;    /* the newest first; without users only copies */
-	uint64_t lent_pieces; /* ... that they have */
+	struct lent *lent;    /* none without users; what is in the list stays as it is */
+	uint64_t lent_pieces; /* ... that it has */
 	UT_hash_handle hh;
 };
 
@@ -138,11 +128,7 @@ struct segstore {
 	size_t parts_next; /* when there are so many, some may go */
 	uint64_t tick;
 	uint64_t brought; /* bytes of pieces that were put, in this run */
-	size_t lent_len;  /* bytes of all that is lent, but for copies */
-	struct lent *copies; /* the oldest first ... */
-	size_t copies_len;   /* ... and the bytes of their memory, and of what is spare */
-	struct bytes spare[SPARES]; /* memory for those who bring, of copies that are gone */
-	atomic_uint lents;   /* of all parts; to be changed under pieces_lock */
+	size_t lent_len;  /* bytes of all that is lent */
 	pthread_cond_t pieces_moved;
 	segstore_ahead_fn *on_ahead;
 	void *on_ahead_ctx;
@@ -215,13 +201,9 @@ void segstore_lost(struct segstore *ss, struct part *p, uint64_t off, uint32_t l
 void segstore_cut_torn(struct segstore *ss, struct part *p);
 /* segstore_read of what is in its file.  -ENODATA: not all of it is. */
 MUST_CHECK err_t segstore_read_here(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *out);
-/*
- * segstore_lent.c.  segstore_read, where some is in memory; or all, without the disk.  -ENODATA: not all of it is here even so, or in
- * memory.
- */
-MUST_CHECK err_t segstore_read_lent(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, bool all, uint8_t *out);
-void segstore_drop_lent(struct segstore *ss, struct part *p);   /* [pieces_lock] What is in memory alone. */
-void segstore_drop_copies(struct segstore *ss, struct part *p, uint64_t mask); /* [pieces_lock] What has any of these pieces. */
+/* segstore_lent.c.  segstore_read, where some is in memory alone.  -ENODATA: not all of it is here even so. */
+MUST_CHECK err_t segstore_read_lent(struct segstore *ss, uint64_t seg, uint64_t off, uint32_t len, uint8_t *out);
+void segstore_drop_lent(struct segstore *ss, struct part *p); /* [pieces_lock] */
 /* The row is gone. */
 void segstore_forget_part(struct segstore *ss, uint64_t seg);
 void segstore_free_parts(struct segstore *ss);

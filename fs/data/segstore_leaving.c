@@ -28,7 +28,6 @@ mark_leaving(struct segstore *ss, struct segstore_leaving *l)
 	p->fresh &= ~l->mask;
 	p->ahead &= ~l->mask;
 	p->whole = false;
-	segstore_drop_copies(ss, p, l->mask);
 	l->size = p->size;
 	l->part = p;
 	return 0;
@@ -159,7 +158,6 @@ segstore_drop(struct segstore *ss, uint64_t seg)
 		p->here = p->fresh = p->ahead = 0;
 		p->whole = p->has_file = false;
 		p->outrun = true;
-		segstore_drop_copies(ss, p, UINT64_MAX);
 		pthread_mutex_unlock(&ss->pieces_lock);
 	}
 	if (e && e != -ENODATA)

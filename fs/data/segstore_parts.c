@@ -22,7 +22,7 @@ segstore_find_part(struct segstore *ss, uint64_t seg)
 static bool
 is_as_its_row(const struct part *p)
 {
-	return !p->users && !p->lent && !p->leaving && !p->outrun && !p->fresh && !p->ahead && p->here == p->row_here &&
+	return !p->users && !p->leaving && !p->outrun && !p->fresh && !p->ahead && p->here == p->row_here &&
 	    p->whole == p->row_whole && p->has_file == (p->whole || p->here);
 }
 
@@ -119,21 +119,13 @@ segstore_lock_part(struct segstore *ss, uint64_t seg, struct part **out)
 	return *out ? 0 : -ENOMEM;
 }
 
-/* [pieces_lock] */
-static void
-part_free(struct segstore *ss, struct part *p)
-{
-	segstore_drop_copies(ss, p, UINT64_MAX);
-	free(p);
-}
-
 void
 segstore_leave_part(struct segstore *ss, struct part *p)
 {
 	if (--p->users == 0)
 		segstore_drop_lent(ss, p);
 	if (p->users == 0 && p->removed)
-		part_free(ss, p);
+		free(p);
 	pthread_cond_broadcast(&ss->pieces_moved);
 }
 
@@ -195,7 +187,7 @@ segstore_forget_part(struct segstore *ss, uint64_t seg)
 		HASH_DEL(ss->parts, p);
 		p->removed = true;
 		if (!p->users)
-			part_free(ss, p);
+			free(p);
 	}
 	pthread_mutex_unlock(&ss->pieces_lock);
 }
@@ -207,7 +199,7 @@ segstore_free_parts(struct segstore *ss)
 
 	HASH_ITER (hh, ss->parts, p, next) {
 		HASH_DEL(ss->parts, p);
-		part_free(ss, p);
+		free(p);
 	}
 }
 

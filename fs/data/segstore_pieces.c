@@ -220,7 +220,6 @@ segstore_put_pieces(struct segstore *ss, uint64_t seg, uint64_t off, const uint8
 	pthread_mutex_lock(&ss->pieces_lock);
 	if (!e) {
 		ss->brought += pieces_bytes(p->size, mask & ~p->here);
-		segstore_drop_copies(ss, p, mask);
 		p->here |= mask;
 		p->fresh |= mask;
 		p->puts++;
