@@ -143,6 +143,19 @@ load_generation(struct db *db, uint64_t *out)
 	return e == -ENOENT ? 0 : e;
 }
 
+/* Of a journal that was read whole. */
+static err_t
+put_back(struct db *db, struct db_row *rows, size_t count)
+{
+	err_t e = db_write(db, rows, count);
+
+	if (e != -ENOSPC)
+		return e;
+	db_end_reading(db);
+	journal_give_room_back(db->journal);
+	return db_write_in_slices(db, rows, count);
+}
+
 /* What is in the journal only comes into the database; redo rows, too: segstore_apply_redo finds them there. */
 static err_t
 recover(struct db *db, const char *path)
@@ -162,12 +175,7 @@ recover(struct db *db, const char *path)
 	if (!e)
 		e = journal_read(db->journal, generation, &rows, &count);
 	if (!e)
-		e = db_write(db, rows, count);
-	if (e == -ENOSPC) {
-		db_end_reading(db);
-		journal_give_room_back(db->journal);
-		e = db_write_in_slices(db, rows, count);
-	}
+		e = put_back(db, rows, count);
 	if (!e)
 		journal_discard(db->journal);
 	db_end_reading(db);

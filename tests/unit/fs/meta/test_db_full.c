@@ -150,6 +150,31 @@ the_journal_comes_back_on_a_full_disk(void **state)
 }
 
 static err_t
+fail_to_read(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	(void)ctx;
+	(void)fd;
+	(void)data;
+	(void)off;
+	(void)len;
+	return strcmp(operation, "open_read") == 0 && strstr(name, ".journal") ? -ENOSPC : 0;
+}
+
+static void
+a_journal_that_could_not_be_read_is_not_given_back_to_the_disk(void **state)
+{
+	struct fixture *f = *state;
+
+	if (wal_len(f->path) < 0)
+		skip();
+	disk_watch(fail_to_read, NULL);
+	assert_int_equal(db_open(f->path, false, f->rs, &f->db), -ENOSPC);
+	disk_watch(NULL, NULL);
+	assert_int_equal(db_open(f->path, false, f->rs, &f->db), 0);
+	expect_all_rows(f);
+}
+
+static err_t
 fail_to_punch(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
 {
 	(void)ctx;
@@ -188,6 +213,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(the_journal_comes_back_where_the_disk_has_less_room_than_it, setup_on_small_disk,
 		    teardown_small_disk),
 		cmocka_unit_test_setup_teardown(the_journal_comes_back_on_a_full_disk, setup_on_small_disk, teardown_small_disk),
+		cmocka_unit_test_setup_teardown(a_journal_that_could_not_be_read_is_not_given_back_to_the_disk, setup_on_small_disk,
+		    teardown_small_disk),
 		cmocka_unit_test_setup_teardown(a_journal_that_came_back_in_part_comes_back_whole_with_more_room, setup_on_small_disk,
 		    teardown_small_disk),
 	};
