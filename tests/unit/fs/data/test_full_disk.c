@@ -316,6 +316,15 @@ what_is_half_lent_and_half_lost_is_told_as_lost(void **state)
 	clear(&s);
 }
 
+/* To a few blocks: the file system's own change when it writes what it had in memory. */
+static void
+assert_taken(const struct fixture *f, uint64_t expected)
+{
+	uint64_t now = taken(f);
+
+	assert_in_range(now, expected - MIB / 64, expected + MIB / 64);
+}
+
 /* What fits is written before the disk tells that it is full. */
 static err_t
 fill_up(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
@@ -340,7 +349,7 @@ what_came_by_halves_leaves_nothing_on_the_disk(void **state)
 
 	shelf_assert_file(&s.k, s.away, 2, MIB + 5000, 2000);
 	assert_true(s.disk.refused > 0);
-	assert_int_equal(taken(*state), before);
+	assert_taken(*state, before);
 
 	/* Beside pieces that are here. */
 	s.disk.room += 2 * MIB;
@@ -349,7 +358,7 @@ what_came_by_halves_leaves_nothing_on_the_disk(void **state)
 	uint64_t here = shelf_here(&s.k, 0);
 
 	assert_true(here != 0 && here != pieces_all(s.k.rows[0].size));
-	assert_int_equal(taken(*state), before + pieces_bytes(s.k.rows[0].size, here));
+	assert_taken(*state, before + pieces_bytes(s.k.rows[0].size, here));
 	shelf_assert_file(&s.k, s.away, 2, 0, 6 * MIB);
 	end(&s);
 }

@@ -150,9 +150,9 @@ released_bytes_are_punched_once_the_commit_is_durable_and_their_neighbours_stay(
 	uint64_t before = blocks_of(f, seg);
 
 	release(f, seg, off[1], MIB - 100);
-	assert_int_equal(blocks_of(f, seg), before);
+	assert_true(blocks_of(f, seg) + 64 * KIB / 512 > before);
 	commit(f);
-	assert_true(blocks_of(f, seg) <= before - (MIB - 2 * 4096) / 512);
+	assert_true(blocks_of(f, seg) <= before - (MIB - 64 * KIB) / 512);
 	assert_stored(f, seg, off[0], data, MIB - 100);
 	assert_stored(f, seg, off[2], data, MIB - 100);
 	assert_stored(f, seg, off[3], data, MIB - 100);
