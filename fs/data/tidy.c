@@ -219,11 +219,12 @@ static err_t
 tidy_range(struct pass *t, const struct range *r)
 {
 	uint64_t numbers[NUMBERS];
-	size_t count = NUMBERS;
+	uint64_t from = r->first;
+	size_t count;
 
 	if (r->first == r->last)
 		return tidy_inode(t, r->first);
-	for (uint64_t from = r->first; count == NUMBERS && from <= r->last; from = numbers[count - 1] + 1) {
+	do {
 		meta_lock(t->p->meta);
 
 		err_t e = meta_inode_numbers(t->p->meta, from, r->last, numbers, NUMBERS, &count);
@@ -233,7 +234,8 @@ tidy_range(struct pass *t, const struct range *r)
 			e = tidy_inode(t, numbers[k]);
 		if (e)
 			return e;
-	}
+		from = count ? numbers[count - 1] + 1 : from;
+	} while (count == NUMBERS && from <= r->last);
 	return 0;
 }
 

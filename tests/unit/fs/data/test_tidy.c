@@ -148,6 +148,23 @@ what_an_earlier_run_left_sparse_is_emptied_and_goes(void **state)
 }
 
 static void
+what_an_earlier_run_left_of_files_that_are_all_gone_goes(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t inos[] = {new_file(f), new_file(f)};
+	uint8_t *data = noise(16384, 1);
+
+	for (size_t k = 0; k < ARRAY_LEN(inos); k++)
+		write_file(f, inos[k], 0, data, 16384);
+	fixture_reopen(f, true);
+	for (size_t k = 0; k < ARRAY_LEN(inos); k++)
+		remove_file(f, inos[k]);
+	tidy_all(f, NULL, NULL);
+	assert_int_equal(segment_files(f), 0);
+	free(data);
+}
+
+static void
 a_file_that_grows_all_the_time_is_rewritten_a_bounded_number_of_times(void **state)
 {
 	enum { STEPS = 200, STEP = 9000 };
@@ -272,6 +289,7 @@ main(void)
 		TEST(text_takes_less_room_than_it_is_long),
 		TEST(holes_between_small_files_are_closed),
 		TEST(what_an_earlier_run_left_sparse_is_emptied_and_goes),
+		TEST(what_an_earlier_run_left_of_files_that_are_all_gone_goes),
 		TEST(a_file_that_grows_all_the_time_is_rewritten_a_bounded_number_of_times),
 		TEST(short_segments_are_put_together),
 		TEST(a_segment_of_very_many_small_pieces_is_known_to_be_full),
