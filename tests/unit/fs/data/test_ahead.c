@@ -1,142 +1,9 @@
 /* Room ahead of what is appended: when it is made, that nobody takes it for anything, and when it goes. */
-#include "segstore_steps.h"
+#include "ahead_steps.h"
 
-#include <fcntl.h>
-#include <linux/magic.h>
 #include <pthread.h>
-#include <sys/vfs.h>
 
 #include "tidy.h"
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
-#define BLOCK SEGSTORE_BLOCK_LEN
-#define PIECES 128
-
-/* What fstatfs answers. */
-static uint64_t free_len;
-static long fs_type;
-
-int __real_fstatfs64(int fd, struct statfs *st);
-int __wrap_fstatfs64(int fd, struct statfs *st);
-
-int
-__wrap_fstatfs64(int fd, struct statfs *st)
-{
-	int rc = __real_fstatfs64(fd, st);
-
-	st->f_type = fs_type;
-	st->f_bavail = free_len / (uint64_t)st->f_bsize;
-	return rc;
-}
-
-static int
-begin(void **state)
-{
-	free_len = UINT64_C(100) << 30;
-	fs_type = EXT4_SUPER_MAGIC;
-	return setup(state);
-}
-
-static int
-end(void **state)
-{
-	return teardown(state);
-}
-
-/* Long pieces, each filled with its number. */
-struct written {
-	struct segstore_place at[PIECES];
-	size_t count;
-};
-
-static uint8_t *
-new_piece(uint64_t seed)
-{
-	uint8_t *data = aligned_alloc(BLOCK, MIB);
-
-	assert_non_null(data);
-	fill(data, MIB, seed);
-	return data;
-}
-
-static err_t
-try_write(struct fixture *f, struct written *w)
-{
-	struct segstore_place *p = &w->at[w->count];
-	uint8_t *data = new_piece(w->count);
-	err_t e = segstore_reserve(f->ss, MIB, p);
-
-	assert_true(w->count < PIECES);
-	if (!e)
-		e = segstore_fill(f->ss, p, data);
-	w->count += !e;
-	free(data);
-	return e;
-}
-
-static void
-write_pieces(struct fixture *f, struct written *w, size_t count)
-{
-	while (count--)
-		assert_int_equal(try_write(f, w), 0);
-}
-
-static void
-assert_written(struct fixture *f, const struct written *w)
-{
-	for (size_t k = 0; k < w->count; k++) {
-		uint8_t *data = new_piece(k);
-
-		assert_stored(f, w->at[k].seg, w->at[k].off, data, MIB);
-		free(data);
-	}
-}
-
-static uint64_t
-end_of(const struct written *w, uint64_t seg)
-{
-	uint64_t len = 0;
-
-	for (size_t k = 0; k < w->count; k++)
-		if (w->at[k].seg == seg && w->at[k].off + MIB > len)
-			len = w->at[k].off + MIB;
-	return len;
-}
-
-static struct stat
-stat_of(const struct fixture *f, uint64_t seg)
-{
-	struct stat st;
-	char path[128];
-
-	segment_path(f, seg, path);
-	assert_int_equal(stat(path, &st), 0);
-	return st;
-}
-
-static void
-assert_no_room(const struct fixture *f, const struct written *w)
-{
-	for (size_t k = 0; k < w->count; k++) {
-		struct stat st = stat_of(f, w->at[k].seg);
-
-		assert_int_equal(st.st_size, end_of(w, w->at[k].seg));
-		/* The file system's own notes take some. */
-		assert_true((uint64_t)st.st_blocks * 512 <= (uint64_t)st.st_size + 64 * KIB);
-	}
-}
-
-static void
-assert_room(struct fixture *f, const struct written *w)
-{
-	const struct segstore_place *last = &w->at[w->count - 1];
-	struct stat st = stat_of(f, last->seg);
-	uint64_t len = segstore_ahead_len(f->ss);
-
-	assert_true(len > 0);
-	assert_int_equal(st.st_size, end_of(w, last->seg) + len);
-	assert_true((uint64_t)st.st_blocks * 512 >= (uint64_t)st.st_size);
-}
 
 static void
 long_pieces_in_a_row_have_as_much_room_ahead_as_they_are(void **state)
@@ -217,22 +84,15 @@ it_goes_when_the_segment_is_full_and_committed(void **state)
 {
 	struct fixture *f = *state;
 	struct written w = {.count = 0};
+	uint64_t seg = fill_a_segment(f, &w);
 
-	uint8_t *data = new_piece(0);
-	struct segstore_place p;
-
-	/* The last long piece is short of the end. */
-	assert_int_equal(segstore_reserve(f->ss, MIB / 2, &p), 0);
-	assert_int_equal(segstore_fill(f->ss, &p, data), 0);
-	write_pieces(f, &w, 63);
 	assert_int_equal(segstore_ahead_len(f->ss), MIB / 2);
 	write_pieces(f, &w, 1);
-	assert_true(w.at[63].seg != p.seg);
-	assert_int_equal(stat_of(f, p.seg).st_size, SEGSTORE_HOT_LEN);
+	assert_true(w.at[63].seg != seg);
+	assert_int_equal(stat_of(f, seg).st_size, SEGSTORE_HOT_LEN);
 	commit(f);
-	assert_int_equal(stat_of(f, p.seg).st_size, end_of(&w, p.seg));
+	assert_int_equal(stat_of(f, seg).st_size, end_of(&w, seg));
 	assert_written(f, &w);
-	free(data);
 }
 
 static void
@@ -358,146 +218,6 @@ tidying_gives_it_back_where_all_else_was_removed(void **state)
 	assert_true(bytes <= 64 * KIB);
 }
 
-/* A disk on which there is no room for something unless that which is ahead is given back. */
-struct full_disk {
-	const char *operation;
-	err_t error;
-	unsigned refused;
-	bool cut;
-};
-
-static err_t
-full_fn(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
-{
-	struct full_disk *d = ctx;
-
-	(void)fd, (void)name, (void)data, (void)off, (void)len;
-	d->cut |= strcmp(operation, "truncate") == 0;
-	if (d->cut || strcmp(operation, d->operation) != 0)
-		return 0;
-	d->refused++;
-	return d->error;
-}
-
-static void
-on_a_full_disk_a_write_has_what_was_made_ahead(void **state)
-{
-	static const err_t errors[] = {-ENOSPC, -EDQUOT};
-	struct fixture *f = *state;
-	struct written w = {.count = 0};
-	uint8_t data[5000];
-	uint64_t seg, off;
-
-	fill(data, sizeof(data), 1);
-	for (size_t k = 0; k < ARRAY_LEN(errors); k++) {
-		struct full_disk d = {.operation = "pwrite", .error = errors[k]};
-
-		write_pieces(f, &w, 8);
-		assert_true(segstore_ahead_len(f->ss) > 0);
-		disk_watch(full_fn, &d);
-		write_pieces(f, &w, 1);
-		assert_int_equal(d.refused, 1);
-		disk_watch(NULL, NULL);
-		write_pieces(f, &w, 8);
-		assert_true(segstore_ahead_len(f->ss) > 0);
-		d = (struct full_disk){.operation = "pwrite", .error = errors[k]};
-		disk_watch(full_fn, &d);
-		append(f, data, sizeof(data), &seg, &off);
-		disk_watch(NULL, NULL);
-		assert_int_equal(d.refused, 1);
-		assert_int_equal(segstore_ahead_len(f->ss), 0);
-		assert_stored(f, seg, off, data, sizeof(data));
-	}
-	assert_written(f, &w);
-}
-
-static void
-on_a_full_disk_the_next_segment_can_be_begun_with_it(void **state)
-{
-	struct full_disk d = {.operation = "create", .error = -ENOSPC};
-	struct fixture *f = *state;
-	struct written w = {.count = 0};
-
-	uint8_t *data = new_piece(0);
-	struct segstore_place p;
-
-	assert_int_equal(segstore_reserve(f->ss, MIB / 2, &p), 0);
-	assert_int_equal(segstore_fill(f->ss, &p, data), 0);
-	write_pieces(f, &w, 63);
-	assert_true(segstore_ahead_len(f->ss) > 0);
-	disk_watch(full_fn, &d);
-	write_pieces(f, &w, 1);
-	disk_watch(NULL, NULL);
-	assert_int_equal(d.refused, 1);
-	assert_true(w.at[63].seg != w.at[62].seg);
-	assert_written(f, &w);
-	free(data);
-}
-
-static void
-on_a_full_disk_a_commit_has_what_was_made_ahead(void **state)
-{
-	struct full_disk d = {.operation = "flush", .error = -ENOSPC};
-	struct fixture *f = *state;
-	struct written w = {.count = 0};
-
-	write_pieces(f, &w, 8);
-	assert_true(segstore_ahead_len(f->ss) > 0);
-	make_dirty(f);
-	disk_watch(full_fn, &d);
-	assert_int_equal(meta_sync(f->meta), 0);
-	disk_watch(NULL, NULL);
-	assert_int_equal(d.refused, 1);
-	assert_no_room(f, &w);
-	assert_written(f, &w);
-}
-
-/* Makes half of the room, and then says so. */
-struct refusing {
-	err_t error;
-	unsigned asked;
-};
-
-static err_t
-refuse_fn(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
-{
-	struct refusing *r = ctx;
-
-	(void)name, (void)data;
-	if (strcmp(operation, "allocate") != 0)
-		return 0;
-	r->asked++;
-	if (r->error == -ENOSPC || r->error == -EDQUOT)
-		assert_int_equal(fallocate(fd, 0, (off_t)off, (off_t)(len / 2)), 0);
-	return r->error;
-}
-
-static void
-where_none_can_be_had_writes_go_on_without_and_half_of_it_goes(void **state)
-{
-	static const err_t errors[] = {-EOPNOTSUPP, -ENOSPC, -EDQUOT, -EFBIG, -EIO};
-	struct fixture *f = *state;
-
-	for (size_t k = 0; k < ARRAY_LEN(errors); k++) {
-		struct refusing r = {.error = errors[k]};
-		struct written w = {.count = 0};
-
-		disk_watch(refuse_fn, &r);
-		while (!r.asked)
-			write_pieces(f, &w, 1);
-		assert_int_equal(segstore_ahead_len(f->ss), 0);
-		assert_no_room(f, &w);
-		write_pieces(f, &w, 15);
-		disk_watch(NULL, NULL);
-		assert_int_equal(r.asked, 1);
-		assert_no_room(f, &w);
-		assert_written(f, &w);
-		commit(f);
-		fixture_reopen(f, true);
-		assert_written(f, &w);
-	}
-}
-
 /* Several at once, while segments end and room is given back. */
 struct crowd {
 	struct fixture *f;
@@ -557,10 +277,6 @@ main(void)
 		TEST(on_a_disk_of_another_kind_nothing_is_cut_in_the_next_run),
 		TEST(tidying_does_not_take_it_for_waste_and_gives_it_back),
 		TEST(tidying_gives_it_back_where_all_else_was_removed),
-		TEST(on_a_full_disk_a_write_has_what_was_made_ahead),
-		TEST(on_a_full_disk_the_next_segment_can_be_begun_with_it),
-		TEST(on_a_full_disk_a_commit_has_what_was_made_ahead),
-		TEST(where_none_can_be_had_writes_go_on_without_and_half_of_it_goes),
 		TEST(several_write_while_it_is_made_and_given_back),
 	};
 
