@@ -34,11 +34,10 @@ damage_segments(const struct side *s)
 	shell("for p in '%s'/segments/*; do printf xxxxxxxxxxxxxxxx | dd of=\"$p\" bs=1 seek=1000 conv=notrunc status=none; done", s->dir);
 }
 
+/* The store has "letter" of the first side, but not "file", which is settled. */
 static void
-what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is(void **state)
+make_unsent(struct fixture *f)
 {
-	struct fixture *f = *state;
-
 	make_text(&f->a, "letter", "dear b");
 	sync_ok(&f->a);
 	make_random(&f->a, INODE_ROOT, "file", 3000);
@@ -46,6 +45,14 @@ what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is(void **state
 	    .error = -EACCES });
 	sync_fails(&f->a, -EACCES);
 	no_fault(&f->a);
+}
+
+static void
+what_is_damaged_here_before_it_was_sent_is_not_sent_and_the_rest_is(void **state)
+{
+	struct fixture *f = *state;
+
+	make_unsent(f);
 	damage_segments(&f->a);
 	make_text(&f->a, "answer", "dear a");
 	told_damaged = 0;
@@ -70,13 +77,7 @@ what_the_disk_does_not_give_back_is_not_sent_and_the_rest_is(void **state)
 {
 	struct fixture *f = *state;
 
-	make_text(&f->a, "letter", "dear b");
-	sync_ok(&f->a);
-	make_random(&f->a, INODE_ROOT, "file", 3000);
-	fault(&f->a, (struct store_fault_rule){ .kind = STORE_FAULT_BEFORE, .ops = STORE_OP_PUT, .prefix = "s/",
-	    .error = -EACCES });
-	sync_fails(&f->a, -EACCES);
-	no_fault(&f->a);
+	make_unsent(f);
 	disk_watch(fail_reads, NULL);
 	make_text(&f->a, "answer", "dear a");
 	sync_fails(&f->a, -EIO);
