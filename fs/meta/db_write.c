@@ -308,7 +308,7 @@ db_write(struct db *db, struct db_row *rows, size_t count)
 	return e ? e : write_transaction(db, rows, count, true);
 }
 
-/* What a slice of them needs in the WAL goes back to the disk with the next checkpoint. */
+/* What a slice of them needs in the WAL goes back to the disk with the next checkpoint.  Each may be in a page of its own. */
 #define SLICE 128
 
 static err_t
@@ -321,12 +321,18 @@ err_t
 db_write_in_slices(struct db *db, struct db_row *rows, size_t count)
 {
 	err_t e = prepare_write(db, rows, count);
+	size_t most = SLICE;
 
 	if (!e)
 		e = empty_wal(db);
 	for (size_t i = 0, n; i < count && !e; i += n) {
-		n = count - i < SLICE ? count - i : SLICE;
+		n = count - i < most ? count - i : most;
 		e = write_transaction(db, &rows[i], n, i + n == count);
+		if (e == -ENOSPC && n > 1) {
+			most = n / 2;
+			n = 0;
+			e = 0;
+		}
 		if (!e)
 			e = empty_wal(db);
 	}

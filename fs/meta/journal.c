@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* Running out of memory shows as hh.tbl == NULL. */
@@ -22,6 +23,7 @@
 /* Half of it is for records; the other half is room that the disk must have when they are put into the database. */
 #define LEN_MIN (1u << 20)
 #define LEN_MAX (32u << 20)
+#define FREE_SHARE 4 /* it grows by no more than such a part of what the disk has free */
 
 /* A record: generation, number, length of what follows (a count of rows, and the rows, sealed). */
 #define HEAD_LEN (8 + 8 + 4)
@@ -375,23 +377,21 @@ journal_suspend(struct journal *j)
 
 /* Room. */
 
-/* Zeros from the present end to len. */
+/* Zeros from the present end to len.  What the disk has no room for it has back. */
 static err_t
 lengthen(struct journal *j, uint64_t len)
 {
 	static const uint8_t zeros[65536];
+	err_t e = 0;
 
-	for (uint64_t off = j->len; off < len; off += sizeof(zeros)) {
-		err_t e = disk_pwrite(j->fd, zeros, sizeof(zeros), off);
-
-		if (e)
-			return e;
-	}
-
-	err_t e = disk_flush(j->fd);
-
+	for (uint64_t off = j->len; off < len && !e; off += sizeof(zeros))
+		e = disk_pwrite(j->fd, zeros, sizeof(zeros), off);
+	if (!e)
+		e = disk_flush(j->fd);
 	if (!e)
 		j->len = len;
+	else if (disk_truncate(j->fd, j->len))
+		log_warn("the journal keeps what it could not be made longer by");
 	return e;
 }
 
@@ -413,12 +413,21 @@ make_file(struct journal *j)
 	return e;
 }
 
+/* A disk that is nearly full needs its room for other things. */
+static bool
+can_spare(const struct journal *j, uint64_t len)
+{
+	struct statvfs st;
+
+	return fstatvfs(j->fd, &st) || (uint64_t)st.f_bavail * st.f_frsize / FREE_SHARE >= len;
+}
+
 err_t
 journal_make_room(struct journal *j)
 {
 	if (j->fd < 0)
 		return make_file(j);
-	return j->running && j->len < LEN_MAX ? lengthen(j, 2 * j->len) : 0;
+	return j->running && j->len < LEN_MAX && can_spare(j, j->len) ? lengthen(j, 2 * j->len) : 0;
 }
 
 bool

@@ -10,6 +10,7 @@
 #include "secmem.h"
 
 #define DISK "size=12m"
+#define LARGER_DISK "size=120m"
 #define COMMITS 300
 #define ROWS 350
 #define ROW_LEN 2000
@@ -17,7 +18,15 @@
 #define LITTLE (512u << 10)
 #define NEXT_TO_NOTHING (16u << 10)
 
+/* Of one table, and far apart in it: hardly two of those that change are in a page. */
+#define MANY 60000u
+#define SCATTERED 2650u
+#define APART 33u
+#define SHORT_LEN 159
+
 static char text[ROW_LEN + 1];
+static char short_text[SHORT_LEN + 1];
+static bool is_mounted;
 
 /* A WAL of some MiB, all of the same few pages, and a journal full of rows that are in no page yet. */
 static err_t
@@ -38,8 +47,55 @@ write_much(struct fixture *f)
 	return e ? e : db_journal(f->db, rows, ROWS);
 }
 
+static struct db_row
+scattered_row(unsigned i, uint64_t b)
+{
+	struct db_row row = text_row(DB_DENTRY, 100 + i, b, short_text);
+
+	row.hash = (int64_t)(i * 2654435761u);
+	return row;
+}
+
+/* A WAL of some MiB goes with it. */
+static err_t
+open_anew(struct fixture *f)
+{
+	db_close(f->db);
+	f->db = NULL;
+	rowseal_free(f->rs);
+	f->rs = new_rowseal(LOCAL_KEY);
+	return db_open(f->path, false, f->rs, &f->db);
+}
+
+static err_t
+write_scattered(struct fixture *f)
+{
+	struct db_row *rows = calloc(MANY, sizeof(*rows));
+	struct db_row one = text_row(DB_KV, 1, 0, "odd");
+	err_t e = rows ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; i < MANY && !e; i++)
+		rows[i] = scattered_row(i, 1);
+	if (!e)
+		e = db_write(f->db, rows, MANY);
+	if (!e)
+		e = open_anew(f);
+	if (!e)
+		e = db_journal_make_room(f->db); /* there with the next */
+	if (!e)
+		e = db_write(f->db, &one, 1);
+	if (!e)
+		e = db_checkpoint(f->db);
+	for (unsigned i = 0; i < SCATTERED && !e; i++)
+		rows[i] = scattered_row(i * APART % MANY, 2);
+	if (!e)
+		e = db_journal(f->db, rows, SCATTERED);
+	free(rows);
+	return e;
+}
+
 static void
-make_and_be_killed(struct fixture *f)
+make_and_be_killed(struct fixture *f, err_t (*write)(struct fixture *f))
 {
 	int status = 0;
 	pid_t pid = fork();
@@ -48,7 +104,7 @@ make_and_be_killed(struct fixture *f)
 	if (pid == 0) {
 		err_t e = db_open(f->path, true, f->rs, &f->db);
 
-		_exit(e || write_much(f) ? 1 : 0);
+		_exit(e || write(f) ? 1 : 0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
@@ -71,8 +127,9 @@ fill(const char *dir, uint64_t left)
 	assert_int_equal(close(fd), 0);
 }
 
+/* write: what was done there before the disk became full; NULL: nothing. */
 static int
-setup_on_small_disk(void **state)
+setup_disk(void **state, const char *size, err_t (*write)(struct fixture *f))
 {
 	if (setup(state))
 		return -1;
@@ -80,14 +137,34 @@ setup_on_small_disk(void **state)
 	struct fixture *f = *state;
 
 	memset(text, 'x', ROW_LEN);
+	memset(short_text, 'x', SHORT_LEN);
 	db_close(f->db);
 	f->db = NULL;
 	remove_with_wal(f->path);
-	if (mount("none", f->dir, "tmpfs", 0, DISK))
+	is_mounted = !mount("none", f->dir, "tmpfs", 0, size);
+	if (!is_mounted)
 		print_message("skipped: no file system can be mounted here (%s)\n", strerror(errno));
-	else
-		make_and_be_killed(f);
+	else if (write)
+		make_and_be_killed(f, write);
 	return 0;
+}
+
+static int
+setup_on_small_disk(void **state)
+{
+	return setup_disk(state, DISK, write_much);
+}
+
+static int
+setup_scattered(void **state)
+{
+	return setup_disk(state, LARGER_DISK, write_scattered);
+}
+
+static int
+setup_empty(void **state)
+{
+	return setup_disk(state, LARGER_DISK, NULL);
 }
 
 static int
@@ -110,7 +187,7 @@ teardown_small_disk(void **state)
 static int
 open_with(struct fixture *f, uint64_t left)
 {
-	if (wal_len(f->path) < 0)
+	if (!is_mounted)
 		return -1;
 	assert_true(wal_len(f->path) > 2 * LITTLE);
 	fill(f->dir, left);
@@ -165,7 +242,7 @@ a_journal_that_could_not_be_read_is_not_given_back_to_the_disk(void **state)
 {
 	struct fixture *f = *state;
 
-	if (wal_len(f->path) < 0)
+	if (!is_mounted)
 		skip();
 	disk_watch(fail_to_read, NULL);
 	assert_int_equal(db_open(f->path, false, f->rs, &f->db), -ENOSPC);
@@ -206,6 +283,72 @@ a_journal_that_came_back_in_part_comes_back_whole_with_more_room(void **state)
 	expect_all_rows(f);
 }
 
+static void
+a_journal_of_rows_far_apart_comes_back_on_a_full_disk(void **state)
+{
+	struct fixture *f = *state;
+
+	if (!is_mounted)
+		skip();
+	fill(f->dir, NEXT_TO_NOTHING);
+	assert_int_equal(db_open(f->path, false, f->rs, &f->db), 0);
+	for (unsigned i = 0; i < SCATTERED; i++)
+		assert_row(f->db, DB_DENTRY, 100 + i * APART % MANY, 2, short_text);
+}
+
+static uint64_t
+free_bytes(const struct fixture *f)
+{
+	struct statvfs st;
+
+	assert_int_equal(statvfs(f->dir, &st), 0);
+	return (uint64_t)st.f_bavail * st.f_frsize;
+}
+
+static err_t
+fail_far_out(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	(void)ctx;
+	(void)fd;
+	(void)name;
+	(void)data;
+	(void)len;
+	return strcmp(operation, "pwrite") == 0 && off >= (3u << 20) ? -ENOSPC : 0;
+}
+
+/* refuse: how the disk says so; NULL: it has little left. */
+static void
+expect_no_growth(struct fixture *f, uint64_t left, disk_watch_fn *refuse, err_t expected)
+{
+	struct db_row row = text_row(DB_KV, 1, 0, "odd");
+	uint64_t before;
+
+	if (!is_mounted)
+		skip();
+	assert_int_equal(db_open(f->path, true, f->rs, &f->db), 0);
+	assert_int_equal(db_journal_make_room(f->db), 0);
+	assert_int_equal(db_write(f->db, &row, 1), 0);
+	assert_int_equal(db_journal_make_room(f->db), 0);
+	fill(f->dir, left);
+	before = free_bytes(f);
+	disk_watch(refuse, NULL);
+	assert_int_equal(db_journal_make_room(f->db), expected);
+	disk_watch(NULL, NULL);
+	assert_int_equal(free_bytes(f), before);
+}
+
+static void
+a_journal_that_could_not_be_made_longer_has_taken_nothing(void **state)
+{
+	expect_no_growth(*state, 100u << 20, fail_far_out, -ENOSPC);
+}
+
+static void
+a_journal_is_not_made_longer_by_much_of_what_the_disk_has_left(void **state)
+{
+	expect_no_growth(*state, 5u << 20, NULL, 0);
+}
+
 int
 main(void)
 {
@@ -216,6 +359,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_journal_that_could_not_be_read_is_not_given_back_to_the_disk, setup_on_small_disk,
 		    teardown_small_disk),
 		cmocka_unit_test_setup_teardown(a_journal_that_came_back_in_part_comes_back_whole_with_more_room, setup_on_small_disk,
+		    teardown_small_disk),
+		cmocka_unit_test_setup_teardown(a_journal_of_rows_far_apart_comes_back_on_a_full_disk, setup_scattered, teardown_small_disk),
+		cmocka_unit_test_setup_teardown(a_journal_that_could_not_be_made_longer_has_taken_nothing, setup_empty, teardown_small_disk),
+		cmocka_unit_test_setup_teardown(a_journal_is_not_made_longer_by_much_of_what_the_disk_has_left, setup_empty,
 		    teardown_small_disk),
 	};
 
