@@ -70,7 +70,7 @@ segstore_open(const char *dir, struct meta *meta, struct segstore **out)
 		.before_commit = segstore_before_commit,
 		.after_commit = segstore_after_commit,
 		.on_release = segstore_on_release,
-		.give_room = segstore_give_room,
+		.give_room = segstore_give_room_for_commit,
 	};
 
 	meta_set_hooks(meta, &hooks);
@@ -95,7 +95,7 @@ segstore_free(struct segstore *ss)
 
 	if (!ss)
 		return;
-	(void)segstore_give_room(ss);
+	(void)segstore_give_room(ss, 0);
 	HASH_ITER (hh, ss->hots, h, next) {
 		HASH_DEL(ss->hots, h);
 		hot_free(ss, h);
@@ -238,9 +238,10 @@ is_full(err_t e)
 static err_t
 write_at(struct segstore *ss, int fd, const uint8_t *data, size_t len, uint64_t off)
 {
+	uint64_t cuts = atomic_load(&ss->cuts);
 	err_t e = disk_pwrite(fd, data, len, off);
 
-	return is_full(e) && segstore_give_room(ss) ? disk_pwrite(fd, data, len, off) : e;
+	return is_full(e) && segstore_give_room(ss, cuts) ? disk_pwrite(fd, data, len, off) : e;
 }
 
 static err_t
@@ -267,9 +268,10 @@ reserve(struct segstore *ss, uint32_t len, bool blocks, struct segstore_place *o
 		}
 		pthread_mutex_unlock(&ss->lock);
 
+		uint64_t cuts = atomic_load(&ss->cuts);
 		err_t e = begin_next(ss, h);
 
-		if (e && !(is_full(e) && segstore_give_room(ss)))
+		if (e && !(is_full(e) && segstore_give_room(ss, cuts)))
 			return e;
 	}
 }

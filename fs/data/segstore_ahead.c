@@ -89,8 +89,10 @@ affordable(const struct segstore *ss)
 static bool
 is_due(const struct segstore *ss, const struct hot *h)
 {
+	uint64_t most = ss->ahead_share ? ss->ahead_share : ss->ahead_most;
+
 	return h == ss->current && ss->run >= ss->ahead_from && h->ahead_end < SEGSTORE_HOT_LEN &&
-	    h->end + least(ss->run, ss->ahead_most) / LEFT_SHARE > h->ahead_end;
+	    h->end + least(ss->run, most) / LEFT_SHARE > h->ahead_end;
 }
 
 /* [ahead_lock] Where room is to be made; false: nowhere.  From then on it counts as made. */
@@ -101,6 +103,7 @@ choose(struct segstore *ss, const struct segstore_place *p, uint64_t most, uint6
 	bool due;
 
 	pthread_mutex_lock(&ss->lock);
+	ss->ahead_share = most;
 	due = most > 0 && is_due(ss, h);
 	if (due) {
 		/* What lies before p is there or on its way, and holes in it stay holes. */
@@ -136,7 +139,7 @@ segstore_make_ahead(struct segstore *ss, const struct segstore_place *p)
 	pthread_mutex_lock(&ss->lock);
 	ss->ahead_refused = true;
 	pthread_mutex_unlock(&ss->lock);
-	(void)segstore_give_room(ss);
+	(void)segstore_give_room(ss, 0);
 }
 
 /* [ahead_lock] Cuts it off one that takes no appends: what is on its way there still is before its end.  false: there is none. */
@@ -170,6 +173,7 @@ cut_one(struct segstore *ss)
 	}
 	if (e && e != -ENODATA)
 		log_warn("room behind segment %016llx was not given back: %s", (unsigned long long)seg, strerror(-e));
+	atomic_fetch_add(&ss->cuts, 1);
 	return true;
 }
 
@@ -186,16 +190,14 @@ segstore_cut_ahead(struct segstore *ss)
 }
 
 bool
-segstore_give_room(void *ctx)
+segstore_give_room(struct segstore *ss, uint64_t since)
 {
-	struct segstore *ss = ctx;
-
 	pthread_mutex_lock(&ss->lock);
 	if (ss->current && segstore_room_of(ss->current))
 		ss->current = NULL;
 	ss->run = 0;
 	pthread_mutex_unlock(&ss->lock);
-	return segstore_cut_ahead(ss);
+	return segstore_cut_ahead(ss) || atomic_load(&ss->cuts) != since;
 }
 
 uint64_t

@@ -218,6 +218,9 @@ segstore_before_commit(void *ctx, size_t room, struct meta_redo **redo_out, size
 {
 	struct segstore *ss = ctx;
 	uint64_t created;
+
+	atomic_store(&ss->cuts_before_commit, atomic_load(&ss->cuts));
+
 	err_t e = begin_batch(ss, &created);
 
 	if (e)
@@ -232,6 +235,14 @@ segstore_before_commit(void *ctx, size_t room, struct meta_redo **redo_out, size
 	*redo_out = ss->redo;
 	*redo_count_out = ss->redo_count;
 	return 0;
+}
+
+bool
+segstore_give_room_for_commit(void *ctx)
+{
+	struct segstore *ss = ctx;
+
+	return segstore_give_room(ss, atomic_load(&ss->cuts_before_commit));
 }
 
 void

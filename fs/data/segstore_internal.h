@@ -14,6 +14,7 @@
 #define SNUGFS_SEGSTORE_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* Running out of memory shows as hh.tbl == NULL. */
 #define HASH_NONFATAL_OOM 1
@@ -100,12 +101,16 @@ struct segstore {
 	uint64_t ahead_most;
 	bool ahead_anywhere;
 
+	_Atomic uint64_t cuts; /* how often room has gone back to the disk */
+	_Atomic uint64_t cuts_before_commit;
+
 	pthread_mutex_t lock; /* the innermost of all; no I/O under it */
 	/* under lock */
 	struct hot *hots;
 	struct hot *current;
 	uint64_t run;       /* bytes of long pieces that were appended in a row, about */
 	bool ahead_refused; /* once, in this run */
+	uint64_t ahead_share; /* how much the disk could spare when room was last made; 0: it was not asked */
 	unsigned generation; /* 0 or 1: appends count in one of two counters, so that a commit can wait for the older ones */
 	unsigned in_flight[2];
 	pthread_cond_t drained;
@@ -154,12 +159,16 @@ void segstore_make_ahead(struct segstore *ss, const struct segstore_place *p);
 /* Gives back what was made ahead in segments that take no appends; false: there was none.  Not with `lock` or ahead_lock held. */
 bool segstore_cut_ahead(struct segstore *ss);
 uint64_t segstore_room_of(const struct hot *h); /* [lock] how much that is */
-/* The disk is full: in the one that takes appends, too, after which the next append begins another.  ctx: the segstore. */
-bool segstore_give_room(void *ctx);
+/*
+ * The disk was full for what began when ss->cuts was `since`: in the one that takes appends, too, after which the next append begins
+ * another.  True also if others gave room back meanwhile; false: to try again is in vain.
+ */
+bool segstore_give_room(struct segstore *ss, uint64_t since);
 /* What an earlier run made ahead in one of its hot segments, and could not give back. */
 MUST_CHECK err_t segstore_cut_earlier(struct segstore *ss, uint64_t seg);
 
 /* segstore_commit.c: meta's hooks. */
+bool segstore_give_room_for_commit(void *ctx);
 err_t segstore_before_commit(void *ctx, size_t room, struct meta_redo **redo_out, size_t *redo_count_out);
 void segstore_after_commit(void *ctx, err_t result);
 

@@ -34,6 +34,19 @@ it_is_made_seldom(void **state)
 }
 
 static void
+it_is_made_seldom_on_a_disk_with_little_room_too(void **state)
+{
+	struct counter made = {.name = "allocate"};
+	struct written w = {.count = 0};
+
+	free_len = UINT64_C(1) << 30; /* 16 MiB at a time */
+	disk_watch(counter_fn, &made);
+	write_pieces(*state, &w, 100);
+	disk_watch(NULL, NULL);
+	assert_in_range(made.count, 6, 16);
+}
+
+static void
 a_few_long_pieces_and_many_short_ones_have_none(void **state)
 {
 	struct fixture *f = *state;
@@ -269,6 +282,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(long_pieces_in_a_row_have_as_much_room_ahead_as_they_are),
 		TEST(it_is_made_seldom),
+		TEST(it_is_made_seldom_on_a_disk_with_little_room_too),
 		TEST(a_few_long_pieces_and_many_short_ones_have_none),
 		TEST(on_a_disk_with_little_room_or_of_another_kind_there_is_none),
 		TEST(it_goes_when_the_segment_is_full_and_committed),

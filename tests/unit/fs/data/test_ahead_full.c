@@ -1,6 +1,8 @@
 /* Room ahead of what is appended, where the disk has none: it goes before anything is refused. */
 #include "ahead_steps.h"
 
+#include <pthread.h>
+
 /* A disk on which there is no room for something unless that which is ahead is given back. */
 struct full_disk {
 	const char *operation;
@@ -135,6 +137,70 @@ where_none_can_be_had_writes_go_on_without_and_half_of_it_goes(void **state)
 	}
 }
 
+/* The first write of each is refused when both are there. */
+struct meeting {
+	pthread_barrier_t both;
+	_Atomic unsigned refused;
+};
+
+static _Thread_local bool was_refused;
+
+static err_t
+refuse_both_fn(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	struct meeting *m = ctx;
+
+	(void)fd, (void)name, (void)data, (void)off, (void)len;
+	if (strcmp(operation, "pwrite") != 0 || was_refused)
+		return 0;
+	was_refused = true;
+	(void)pthread_barrier_wait(&m->both);
+	m->refused++;
+	return -ENOSPC;
+}
+
+struct writer {
+	struct fixture *f;
+	struct written w;
+	err_t result;
+};
+
+static void *
+write_one(void *arg)
+{
+	struct writer *w = arg;
+
+	w->result = try_write(w->f, &w->w);
+	return NULL;
+}
+
+static void
+what_is_given_back_for_one_is_there_for_others_that_were_refused(void **state)
+{
+	struct meeting m = {.refused = 0};
+	struct written w = {.count = 0};
+	struct writer both[2] = {0};
+	pthread_t threads[2];
+
+	assert_int_equal(pthread_barrier_init(&m.both, NULL, 2), 0);
+	write_pieces(*state, &w, 8);
+	assert_true(segstore_ahead_len(((struct fixture *)*state)->ss) > 0);
+	disk_watch(refuse_both_fn, &m);
+	for (size_t k = 0; k < 2; k++) {
+		both[k].f = *state;
+		assert_int_equal(pthread_create(&threads[k], NULL, write_one, &both[k]), 0);
+	}
+	for (size_t k = 0; k < 2; k++)
+		assert_int_equal(pthread_join(threads[k], NULL), 0);
+	disk_watch(NULL, NULL);
+	assert_int_equal(m.refused, 2);
+	for (size_t k = 0; k < 2; k++) {
+		assert_int_equal(both[k].result, 0);
+		assert_written(*state, &both[k].w);
+	}
+	pthread_barrier_destroy(&m.both);
+}
+
 int
 main(void)
 {
@@ -142,6 +208,7 @@ main(void)
 		TEST(on_a_full_disk_a_write_has_what_was_made_ahead),
 		TEST(on_a_full_disk_the_next_segment_can_be_begun_with_it),
 		TEST(on_a_full_disk_a_commit_has_what_was_made_ahead),
+		TEST(what_is_given_back_for_one_is_there_for_others_that_were_refused),
 		TEST(where_none_can_be_had_writes_go_on_without_and_half_of_it_goes),
 	};
 
