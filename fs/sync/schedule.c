@@ -58,10 +58,10 @@ static void
 note_change(struct schedule *s, const struct schedule_view *v)
 {
 	s->change = v->change;
-	s->stuck = s->hurry = false;
 	s->last_ms = s->active_ms = v->now_ms;
-	if (s->first_ms == 0)
+	if (s->first_ms == 0 || s->stuck) /* what stayed was tried */
 		s->first_ms = v->now_ms;
+	s->stuck = s->hurry = false;
 }
 
 static bool
@@ -72,7 +72,7 @@ push_is_due(const struct schedule *s, int64_t now)
 	if (s->hurry)
 		return true;
 	if (s->stuck)
-		return now - s->last_ms >= SCHEDULE_PATIENCE_MS;
+		return now - s->last_ms >= (s->hopeless ? SCHEDULE_HOPELESS_MS : SCHEDULE_PATIENCE_MS);
 	return now - s->last_ms >= SCHEDULE_QUIET_MS || now - s->first_ms >= SCHEDULE_PATIENCE_MS;
 }
 
@@ -142,8 +142,15 @@ schedule_ended(struct schedule *s, int64_t now_ms, enum schedule_action action, 
 		return;
 	s->hurry = false;
 	s->stuck = true; /* until there is another change; of no account if nothing is left */
+	s->hopeless = false;
 	s->first_ms = 0;
 	s->last_ms = now_ms;
+}
+
+void
+schedule_left(struct schedule *s)
+{
+	s->hopeless = true;
 }
 
 unsigned

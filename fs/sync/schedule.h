@@ -50,6 +50,7 @@ struct schedule {
 	int64_t first_ms;      /* first change that is not pushed; 0: none */
 	int64_t last_ms;       /* last change, or last try to push what could not go */
 	bool stuck;            /* what is pending was tried, and stayed */
+	bool hopeless;         /* ... for a reason that only a person can mend */
 	bool hurry;            /* it need not wait until all is quiet */
 	int64_t active_ms;     /* when somebody last did something, here or elsewhere */
 	int64_t next_poll_ms;
@@ -64,6 +65,9 @@ enum schedule_action schedule_next(struct schedule *s, const struct schedule_vie
  * so long (with an error).
  */
 void schedule_ended(struct schedule *s, int64_t now_ms, enum schedule_action action, err_t err, bool news, unsigned busy_ms);
+
+/* What was pushed now has left something behind that only a person can mend (after schedule_ended). */
+void schedule_left(struct schedule *s);
 
 /* How long nobody needs to look again. */
 unsigned schedule_sleep_ms(const struct schedule *s, const struct schedule_view *v);

@@ -129,6 +129,8 @@ act(struct background *b, enum schedule_action action)
 		left = report_left(s);
 	err = engine_round_end(s, err);
 	schedule_ended(&b->schedule, clock_ms(CLOCK_BOOTTIME), action, err, news, err != 0 ? store_wait_ms(s->store) : 0);
+	if (left != 0)
+		schedule_left(&b->schedule);
 	return err != 0 ? err : left;
 }
 

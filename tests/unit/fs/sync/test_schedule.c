@@ -24,6 +24,7 @@ struct world {
 	err_t answer;  /* of the store */
 	bool news;     /* commits of others come with each answer */
 	bool leaves;   /* what is pending cannot go */
+	bool hopeless; /* ... unless a person does something */
 	unsigned polls;
 	unsigned pushes;
 };
@@ -41,6 +42,8 @@ look(struct world *w)
 	if (action == SCHEDULE_PUSH && w->answer == 0 && !w->leaves)
 		w->v.pending = false;
 	schedule_ended(&w->s, w->v.now_ms, action, w->answer, w->news, 0);
+	if (w->hopeless)
+		schedule_left(&w->s);
 }
 
 static void
@@ -124,6 +127,25 @@ what_cannot_go_now_is_not_tried_all_the_time(void **state)
 	w.leaves = false;
 	change(&w);
 	assert_in_range(until_more(&w, &w.pushes, 60000), SCHEDULE_QUIET_MS, 2500);
+}
+
+static void
+what_a_push_leaves_for_a_person_is_tried_seldom_and_all_else_goes_as_ever(void **state)
+{
+	struct world w = quiet_world();
+
+	(void)state;
+	w.leaves = w.hopeless = true;
+	change(&w);
+	pass(&w, 18 * 60000);
+	assert_int_equal(w.pushes, 4);
+	assert_true(w.polls > 30);
+	change(&w);
+	assert_in_range(until_more(&w, &w.pushes, 60000), SCHEDULE_QUIET_MS, 2500);
+	w.hopeless = false;
+	change(&w);
+	assert_in_range(until_more(&w, &w.pushes, 60000), SCHEDULE_QUIET_MS, 2500);
+	assert_in_range(until_more(&w, &w.pushes, 60000), SCHEDULE_QUIET_MS, SCHEDULE_PATIENCE_MS + 1000);
 }
 
 static void
@@ -367,6 +389,7 @@ main(void)
 		cmocka_unit_test(a_change_goes_within_three_seconds_of_the_last_write),
 		cmocka_unit_test(writes_without_an_end_go_twice_a_minute),
 		cmocka_unit_test(what_cannot_go_now_is_not_tried_all_the_time),
+		cmocka_unit_test(what_a_push_leaves_for_a_person_is_tried_seldom_and_all_else_goes_as_ever),
 		cmocka_unit_test(the_store_is_asked_every_few_seconds_while_the_folder_is_used),
 		cmocka_unit_test(an_idle_day_costs_a_few_thousand_requests),
 		cmocka_unit_test(whoever_comes_back_sees_what_is_new_at_once),
