@@ -82,7 +82,8 @@ static err_t
 commit(struct sync *s, void *ctx)
 {
 	struct replacing *r = ctx;
-	err_t err = r->fresh != NULL ? sync_once(s) : 0;
+	/* A key that others may have is replaced, whatever is damaged here. */
+	err_t err = r->fresh != NULL ? sync_all_but_left(s) : 0;
 
 	if (err != 0 || (err = members_commit(s, say, r, &r->why, NULL)) != 0)
 		return err;

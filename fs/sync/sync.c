@@ -187,8 +187,8 @@ end_exchange(struct sync *s, err_t err)
 	return err != 0 ? err : left;
 }
 
-err_t
-sync_once(struct sync *s)
+static err_t
+exchange_all(struct sync *s)
 {
 	bool news;
 	err_t err;
@@ -196,7 +196,19 @@ sync_once(struct sync *s)
 	engine_round_begin(s, true);
 	if ((err = check_online(s)) == 0)
 		err = engine_exchange(s, ENGINE_PUSH_PASSES, &news);
-	return end_exchange(s, err);
+	return err;
+}
+
+err_t
+sync_once(struct sync *s)
+{
+	return end_exchange(s, exchange_all(s));
+}
+
+err_t
+sync_all_but_left(struct sync *s)
+{
+	return engine_round_end(s, exchange_all(s));
 }
 
 err_t

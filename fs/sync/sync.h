@@ -39,6 +39,8 @@ void sync_free(struct sync *s);
 
 /* One round: pull what is new, push what is pending, until neither is left; writes a base when due. */
 MUST_CHECK err_t sync_once(struct sync *s);
+/* The same, but what can't be sent (a damaged file) is no error: it stays pending, and the status has it. */
+MUST_CHECK err_t sync_all_but_left(struct sync *s);
 /* Settles, uploads and commits what is pending now. 0 also when there was nothing. */
 MUST_CHECK err_t sync_push(struct sync *s);
 /* Applies every commit that the store has beyond our head.  -EBADMSG: forged or damaged; -ESTALE: the store has lost or
