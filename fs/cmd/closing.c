@@ -99,6 +99,7 @@ closing_hear_end(const struct place *p, const struct closing *e)
 	/* Where a pidfd is refused, the end of the connection is the end of the process. */
 	struct pollfd end = { .fd = e->process >= 0 ? e->process : e->connection, .events = POLLIN };
 	const char *text;
+	pid_t pid;
 	err_t err;
 
 	if (e->connection < 0)
@@ -114,6 +115,10 @@ closing_hear_end(const struct place *p, const struct closing *e)
 		return tell_failure("%s is unmounted, but %s", p->mountpoint, text);
 	if (poll(&end, 1, EXIT_TIMEOUT_MS) != 0)
 		return 0;
+	pid = control_peer(e->connection);
+	if (pid <= 0) /* of another PID namespace */
+		return tell_failure("%s is unmounted, all is saved and the keys are wiped, but its background process has not ended: look what "
+		    "keeps it", p->mountpoint);
 	return tell_failure("%s is unmounted, all is saved and the keys are wiped, but its background process (%d) has not ended: look what keeps "
-	    "it, or end it with \"kill -9 %d\"", p->mountpoint, (int)control_peer(e->connection), (int)control_peer(e->connection));
+	    "it, or end it with \"kill -9 %d\"", p->mountpoint, (int)pid, (int)pid);
 }
