@@ -114,7 +114,7 @@ static err_t
 make_scratch(struct run *r)
 {
 	const char *tmp = getenv("TMPDIR");
-	CLEANUP(free_ptr) char *where = realpath(tmp != NULL ? tmp : "/tmp", NULL); /* it is left for another folder */
+	CLEANUP(free_ptr) char *where = realpath(tmp != NULL && *tmp != '\0' ? tmp : "/tmp", NULL); /* it is left for another folder */
 	CLEANUP(free_ptr) char *scratch = NULL;
 	uint8_t key[SCRATCH_KEY_LEN];
 	err_t err = where == NULL ? -errno : random_bytes(key, sizeof(key));

@@ -220,7 +220,7 @@ tidy_range(struct pass *t, const struct range *r)
 {
 	uint64_t numbers[NUMBERS];
 	uint64_t from = r->first;
-	size_t count;
+	size_t count = 0;
 
 	if (r->first == r->last)
 		return tidy_inode(t, r->first);

@@ -369,8 +369,10 @@ vfs_statfs(struct vfs *v, struct statvfs *out)
 
 	if (statvfs(v->space_dir, out) != 0)
 		return -errno;
-	out->f_bfree += ahead / out->f_frsize;
-	out->f_bavail += ahead / out->f_frsize;
+	if (out->f_frsize > 0) {
+		out->f_bfree += ahead / out->f_frsize;
+		out->f_bavail += ahead / out->f_frsize;
+	}
 	out->f_namemax = NAME_LEN_MAX;
 	out->f_fsid = 0;
 	return 0;
