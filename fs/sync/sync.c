@@ -187,40 +187,35 @@ end_exchange(struct sync *s, err_t err)
 	return err != 0 ? err : left;
 }
 
+/* A round, which is for the caller to end. */
 static err_t
-exchange_all(struct sync *s)
+exchange(struct sync *s, unsigned passes)
 {
 	bool news;
 	err_t err;
 
 	engine_round_begin(s, true);
 	if ((err = check_online(s)) == 0)
-		err = engine_exchange(s, ENGINE_PUSH_PASSES, &news);
+		err = engine_exchange(s, passes, &news);
 	return err;
 }
 
 err_t
 sync_once(struct sync *s)
 {
-	return end_exchange(s, exchange_all(s));
+	return end_exchange(s, exchange(s, ENGINE_PUSH_PASSES));
 }
 
 err_t
 sync_all_but_left(struct sync *s)
 {
-	return engine_round_end(s, exchange_all(s));
+	return engine_round_end(s, exchange(s, ENGINE_PUSH_PASSES));
 }
 
 err_t
 sync_push(struct sync *s)
 {
-	bool news;
-	err_t err;
-
-	engine_round_begin(s, true);
-	if ((err = check_online(s)) == 0)
-		err = engine_exchange(s, 1, &news);
-	return end_exchange(s, err);
+	return end_exchange(s, exchange(s, 1));
 }
 
 err_t
