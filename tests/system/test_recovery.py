@@ -1,4 +1,5 @@
 """Everything is lost but the store and a piece of paper, or some of the shares: the files come back."""
+import os
 import re
 import shutil
 
@@ -145,6 +146,25 @@ def test_a_new_recovery_key_opens_everything_and_the_old_one_nothing_new(lost):
     other.ok("mount", other.mp)
     assert (other.mp / "later").read_text() == "only for the new key"
     assert (other.mp / "folder" / "letter").read_text() == "dear reader"
+
+
+def test_a_file_that_was_damaged_here_before_it_was_sent_does_not_keep_the_old_recovery_key(lost):
+    cli, _, key = lost
+    cli.ok("pause", cli.mp)
+    (cli.mp / "unsent").write_bytes(os.urandom(4 << 20))
+    cli.ok("unmount", cli.mp)
+    long = [path for path in (cli.vault_dir() / "segments").iterdir() if path.stat().st_size > 2 << 20]
+    assert long
+    for path in long:
+        with open(path, "r+b") as f:
+            f.seek(path.stat().st_size // 2)
+            f.write(b"x" * 16)
+    fresh = new_key(cli, key)
+    check = ["recovery-key", "check", cli.mp, "--recovery-key-file"]
+    cli.ok(*check, fresh)
+    cli.fails(*check, key, saying="not the one of")
+    cli.ok("mount", cli.mp)
+    cli.fails("sync", cli.mp, saying='"unsent" can\'t be sent')
 
 
 def test_a_new_recovery_key_opens_everything_also_without_a_base(lost):
