@@ -110,7 +110,7 @@ struct segstore {
 	struct hot *current;
 	uint64_t run;       /* bytes of long pieces that were appended in a row, about */
 	bool ahead_refused; /* once, in this run */
-	uint64_t ahead_share; /* how much the disk could spare when room was last made; 0: it was not asked */
+	uint64_t ahead_share; /* how much the disk could spare when it was last asked; 0: nothing, or it was not */
 	unsigned generation; /* 0 or 1: appends count in one of two counters, so that a commit can wait for the older ones */
 	unsigned in_flight[2];
 	pthread_cond_t drained;

@@ -308,7 +308,10 @@ db_write(struct db *db, struct db_row *rows, size_t count)
 	return e ? e : write_transaction(db, rows, count, true);
 }
 
-/* What a slice of them needs in the WAL goes back to the disk with the next checkpoint.  Each may be in a page of its own. */
+/*
+ * What a slice of them needs in the WAL goes back to the disk with the next checkpoint.  Each may be in pages of its own, so that there
+ * may be no room for so many; then half as many are tried.
+ */
 #define SLICE 128
 
 static err_t

@@ -388,10 +388,15 @@ lengthen(struct journal *j, uint64_t len)
 		e = disk_pwrite(j->fd, zeros, sizeof(zeros), off);
 	if (!e)
 		e = disk_flush(j->fd);
-	if (!e)
+	if (!e) {
 		j->len = len;
-	else if (disk_truncate(j->fd, j->len))
-		log_warn("the journal keeps what it could not be made longer by");
+		return 0;
+	}
+
+	err_t kept = disk_truncate(j->fd, j->len);
+
+	if (kept)
+		log_warn("the journal keeps room that it has no use for: %s", strerror(-kept));
 	return e;
 }
 

@@ -36,7 +36,7 @@ MUST_CHECK err_t journal_read(struct journal *j, uint64_t generation, struct db_
 
 /*
  * After journal_read: the part of the file that has no records goes back to the disk, for whoever needs room to put them into the
- * database.  It is at least as long as what they take: records go into the first half of a journal only.
+ * database.  It is at least as long as they are, for they go into the first half of a journal only; all at once they may need more.
  */
 void journal_give_room_back(struct journal *j);
 
@@ -51,7 +51,10 @@ uint64_t journal_generation(const struct journal *j);
 /* What the database names is not known: no record until journal_restart. */
 void journal_suspend(struct journal *j);
 
-/* Makes the file, or makes it longer, up to a limit.  Takes some milliseconds. */
+/*
+ * Makes the file, or makes it longer, up to a limit, and not (0) where that would take much of what the disk has free; after an error
+ * it takes no more than before.  Takes some milliseconds.
+ */
 MUST_CHECK err_t journal_make_room(struct journal *j);
 /* More than half of what records may take is taken, so that it had better be made longer before it is full.  Says so once of each length and generation. */
 bool journal_is_short(struct journal *j);
