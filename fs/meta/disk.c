@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -160,6 +161,14 @@ void
 disk_tell_wait(disk_wait_fn *fn)
 {
 	tell_wait = fn;
+}
+
+long
+disk_blocks_read(void)
+{
+	struct rusage used;
+
+	return getrusage(RUSAGE_THREAD, &used) == 0 ? used.ru_inblock : 0;
 }
 
 /* What the kernel has in memory is read at once; of the rest it begins to read, and says that it would have to wait. */

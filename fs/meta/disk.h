@@ -29,6 +29,8 @@ MUST_CHECK err_t disk_pread(int fd, void *buf, size_t len, uint64_t off); /* jus
  */
 typedef void disk_wait_fn(void);
 void disk_tell_wait(disk_wait_fn *fn);
+/* Blocks that the disk has read for the calling thread so far, whatever asked for them; it has grown: the thread has waited. */
+long disk_blocks_read(void);
 /* Of a direct descriptor: at most len bytes, at least needed, else -ENODATA: the last block may lie behind the file's end. */
 MUST_CHECK err_t disk_pread_blocks(int fd, void *buf, size_t len, size_t needed, uint64_t off);
 /* The kernel begins to read a file's first bytes into its cache, as far as it wants to. */

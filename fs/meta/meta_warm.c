@@ -4,8 +4,7 @@
  * Reading a row that the kernel has takes less than that.  So only a thread whose reads have lately come from the disk does it: the
  * kernel counts them.
  */
-#include <sys/resource.h>
-
+#include "disk.h"
 #include "meta_internal.h"
 
 #define WARM_COUNT 64u /* rows, after each time that the disk was asked */
@@ -15,10 +14,10 @@ disk_was_asked(void)
 {
 	static _Thread_local long seen;
 	static _Thread_local unsigned left;
-	struct rusage used;
+	long blocks = disk_blocks_read();
 
-	if (getrusage(RUSAGE_THREAD, &used) == 0 && used.ru_inblock != seen) {
-		seen = used.ru_inblock;
+	if (blocks != seen) {
+		seen = blocks;
 		left = WARM_COUNT;
 	}
 	if (left == 0)

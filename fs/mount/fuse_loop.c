@@ -255,7 +255,7 @@ stop_reading(struct worker *w, enum fuse_wire_cost cost, pid_t sender)
 		;
 	pthread_mutex_unlock(&l->lock);
 	disk_tell_wait(alone ? NULL : replace_reader);
-	fuse_wire_let_block(!alone);
+	fuse_wire_set_crowded(!alone);
 	if (alone && cost == FUSE_WIRE_SHORT && sender > 0)
 		fuse_wire_follow(sender);
 }
@@ -348,6 +348,7 @@ serve_messages(struct worker *w, struct fuse_buf *buf)
 		cost = fuse_wire_inspect(buf->mem, buf->size, &sender);
 		stop_reading(w, cost, sender);
 		fuse_session_process_buf(l->se, buf);
+		fuse_wire_served();
 		if (fuse_session_exited(l->se)) {
 			raise_flag(l, &l->ended);
 			return;

@@ -29,6 +29,10 @@
 #define INTERVAL_FIRST 256U
 #define MESSAGES_TOGETHER 16U
 
+/* So many reads that waited for the disk, less those that did not, are many; and more make no difference. */
+#define DISK_READS_MANY 4U
+#define DISK_READS_MAX 8U
+
 /* The field of /proc/TID/stat, counted from the one after the name: that may contain anything. */
 #define PROCESSOR_FIELD 37
 
@@ -114,4 +118,26 @@ fuse_near_follow(struct fuse_near *n, pid_t sender)
 	processor = fuse_near_processor(sender);
 	if (processor != sched_getcpu() && !move_to(processor))
 		n->interval = INTERVAL_REFUSED;
+}
+
+void
+fuse_near_read(struct fuse_near *n, long disk_blocks)
+{
+	if (disk_blocks == n->disk_blocks)
+		n->disk_reads -= n->disk_reads > 0;
+	else if (n->disk_reads < DISK_READS_MAX)
+		n->disk_reads++;
+	n->disk_blocks = disk_blocks;
+}
+
+void
+fuse_near_forget_reads(struct fuse_near *n)
+{
+	n->disk_reads = 0;
+}
+
+bool
+fuse_near_sleeps(const struct fuse_near *n)
+{
+	return n->disk_reads >= DISK_READS_MANY;
 }

@@ -115,10 +115,12 @@ enum fuse_wire_cost {
 /* Notes what the handler will want to know of the message, and counts it.  What it will probably cost to serve it. */
 enum fuse_wire_cost fuse_wire_inspect(const void *message, size_t len, pid_t *sender_out);
 /*
- * Whether the thread sleeps at once when there is no message.  Where several send, looking for the next one takes the processor
- * away from who is about to send it.
+ * Do several send?  Then the thread sleeps at once when there is no message: to look for the next one takes the processor away from
+ * who is about to send it.
  */
-void fuse_wire_let_block(bool yes);
+void fuse_wire_set_crowded(bool yes);
+/* The message in hand was answered. */
+void fuse_wire_served(void);
 /* Sees to it that the thread serves beside a sender who is alone, as fuse_near_follow. */
 void fuse_wire_follow(pid_t sender);
 /* Is a sender a thread of this process? */

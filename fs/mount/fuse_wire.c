@@ -4,6 +4,7 @@
  */
 #define FUSE_USE_VERSION 314
 #include "clock.h"
+#include "disk.h"
 #include "fuse_near.h"
 #include "fuse_private.h"
 
@@ -36,9 +37,11 @@ struct fuse_wire {
 	int fd;                /* a clone of the session's device, or that itself */
 	int session_fd;
 	struct fuse_wire_counts *counts;
+	bool crowded;          /* fuse_wire_set_crowded */
 	bool blocks;           /* reading the clone waits for a message */
 	bool expects_more;     /* the last message did not let itself be waited for */
 	bool kill_suidgid;     /* of the message being served */
+	bool is_small_read;    /* of the message being served */
 	struct fuse_near near;
 	uint64_t init_unique;  /* the INIT whose reply is to be amended; 0: none */
 	uint32_t init_offered; /* its flags */
@@ -208,20 +211,41 @@ fuse_wire_inspect(const void *message, size_t len, pid_t *sender_out)
 	}
 	*sender_out = (pid_t)header->pid;
 	cost = cost_of(header, body, body_len);
+	self->is_small_read = cost == FUSE_WIRE_SHORT && header->opcode == FUSE_READ;
+	if (!self->is_small_read)
+		fuse_near_forget_reads(&self->near);
 	if (cost != FUSE_WIRE_SHORT || header->opcode == FUSE_READ)
 		fuse_near_start_over(&self->near);
 	return cost;
 }
 
-void
-fuse_wire_let_block(bool yes)
+static void
+choose_blocking(struct fuse_wire *w)
 {
-	if (yes == self->blocks || self->fd == self->session_fd)
+	bool yes = w->crowded || fuse_near_sleeps(&w->near);
+
+	if (yes == w->blocks || w->fd == w->session_fd)
 		return;
-	if (fcntl(self->fd, F_SETFL, yes ? O_RDWR : O_RDWR | O_NONBLOCK) == 0) {
-		self->blocks = yes;
-		self->expects_more = false;
+	if (fcntl(w->fd, F_SETFL, yes ? O_RDWR : O_RDWR | O_NONBLOCK) == 0) {
+		w->blocks = yes;
+		w->expects_more = false;
 	}
+}
+
+void
+fuse_wire_set_crowded(bool yes)
+{
+	self->crowded = yes;
+	choose_blocking(self);
+}
+
+void
+fuse_wire_served(void)
+{
+	if (self->crowded || !self->is_small_read)
+		return;
+	fuse_near_read(&self->near, disk_blocks_read());
+	choose_blocking(self);
 }
 
 void

@@ -311,6 +311,61 @@ looks_in_vain_become_fewer_until_one_is_not(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, forget_asked, unbind)
 
+static void
+read_from_disk(struct fuse_near *n, unsigned count)
+{
+	while (count-- > 0)
+		fuse_near_read(n, n->disk_blocks + 8);
+}
+
+static void
+read_from_memory(struct fuse_near *n, unsigned count)
+{
+	while (count-- > 0)
+		fuse_near_read(n, n->disk_blocks);
+}
+
+static void
+who_reads_from_the_disk_sleeps(void **state)
+{
+	struct fuse_near n = { 0 };
+
+	(void)state;
+	assert_false(fuse_near_sleeps(&n));
+	read_from_disk(&n, 2);
+	assert_false(fuse_near_sleeps(&n));
+	read_from_disk(&n, 10);
+	assert_true(fuse_near_sleeps(&n));
+	read_from_memory(&n, 1);
+	read_from_disk(&n, 1);
+	assert_true(fuse_near_sleeps(&n));
+}
+
+static void
+who_reads_from_memory_looks_again_soon_however_long_the_disk_was_read(void **state)
+{
+	struct fuse_near n = { 0 };
+
+	(void)state;
+	read_from_disk(&n, 10000);
+	read_from_memory(&n, 8);
+	assert_false(fuse_near_sleeps(&n));
+	read_from_memory(&n, 10000);
+	read_from_disk(&n, 8);
+	assert_true(fuse_near_sleeps(&n));
+}
+
+static void
+who_does_something_else_looks_at_once(void **state)
+{
+	struct fuse_near n = { 0 };
+
+	(void)state;
+	read_from_disk(&n, 10);
+	fuse_near_forget_reads(&n);
+	assert_false(fuse_near_sleeps(&n));
+}
+
 int
 main(void)
 {
@@ -326,6 +381,9 @@ main(void)
 		TEST(nobody_looks_for_a_new_sender_before_it_has_sent_for_a_while),
 		TEST(nobody_looks_where_few_messages_lie_between_longer_ones),
 		TEST(looks_in_vain_become_fewer_until_one_is_not),
+		TEST(who_reads_from_the_disk_sleeps),
+		TEST(who_reads_from_memory_looks_again_soon_however_long_the_disk_was_read),
+		TEST(who_does_something_else_looks_at_once),
 	};
 
 	if (sched_getaffinity(0, sizeof(all), &all) < 0)
