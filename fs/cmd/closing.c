@@ -11,6 +11,7 @@
 #include "control.h"
 #include "err.h"
 #include "handles.h"
+#include "mountstate.h"
 #include "tell.h"
 
 #define GREETING_TIMEOUT_MS 20000
@@ -61,6 +62,20 @@ closing_begin(const struct place *p, struct closing *out)
 	if (err != 0 && err != -ENOENT && err != -ECONNREFUSED && err != -EACCES)
 		return tell_failure("the background process of %s does not answer (%s): see the system's log", p->mountpoint,
 		    tell_reason(err));
+	return 0;
+}
+
+int
+closing_begin_unmounted(const struct place *p, struct closing *out)
+{
+	CLEANUP(closing_clear) struct closing e = CLOSING_NONE;
+	int status = closing_begin(p, &e);
+
+	/* A daemon is asked only after it has mounted: what it had mounted is off if nothing is there now. */
+	if (status != 0 || e.connection < 0 || mountstate_has_mounted(control_peer(e.connection), p->vault_dir))
+		return status;
+	*out = e;
+	e = CLOSING_NONE;
 	return 0;
 }
 

@@ -1,6 +1,6 @@
 /*
  * closing.h: the end of a folder's daemon, waited for: unmounting is over when everything is saved.
- * Functions that return int return exit statuses (tell.h).  Uses place.h, control.h.
+ * Functions that return int return exit statuses (tell.h).  Uses place.h, control.h, mountstate.h.
  */
 #ifndef SNUGFS_CLOSING_H
 #define SNUGFS_CLOSING_H
@@ -18,6 +18,8 @@ void closing_clear(struct closing *e);
 
 /* Before the mount is taken off: from now on the daemon's end is heard of. */
 int closing_begin(const struct place *p, struct closing *out);
+/* When nothing is mounted any more: of a daemon that has not ended yet, which may have to save much.  Without one there is no connection. */
+int closing_begin_unmounted(const struct place *p, struct closing *out);
 /* What a mount that is taken off cannot do while somebody has files open there.  It is no error if there is no daemon. */
 MUST_CHECK err_t closing_tell_to_end(const struct closing *e);
 /* After: waits for it. */

@@ -1,5 +1,6 @@
 /* snugfs lock: closes folders now, so that their keys are in no memory any more. */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,6 +37,16 @@ detach(const struct place *p, const struct closing *end)
 }
 
 static int
+hear_end(const struct place *p, const struct closing *end)
+{
+	int status = closing_hear_end(p, end);
+
+	if (status == 0)
+		printf("%s is locked.\n", p->mountpoint);
+	return status;
+}
+
+static int
 lock_live(const struct options *o, const struct place *p)
 {
 	CLEANUP(closing_clear) struct closing end = CLOSING_NONE;
@@ -49,18 +60,32 @@ lock_live(const struct options *o, const struct place *p)
 		return tell_busy(p);
 	if (err == -EBUSY)
 		err = detach(p, &end);
+	if (err != 0 && mountstate_get(p->mountpoint) == MOUNT_NONE)
+		err = 0;
 	if (err == -EPERM)
 		return tell_failure("%s cannot be locked: it was mounted by another user", p->mountpoint);
 	if (err != 0)
 		return tell_failure("%s cannot be locked: %s", p->mountpoint, tell_reason(err));
-	if ((status = closing_hear_end(p, &end)) == 0)
-		printf("%s is locked.\n", p->mountpoint);
-	return status;
+	return hear_end(p, &end);
+}
+
+/* It may have been unmounted a moment ago: then its keys are in memory still. */
+static int
+lock_none(const struct place *p, bool *open_out)
+{
+	CLEANUP(closing_clear) struct closing end = CLOSING_NONE;
+	int status = closing_begin_unmounted(p, &end);
+
+	*open_out = end.connection >= 0;
+	return *open_out ? hear_end(p, &end) : status;
 }
 
 static int
 lock_place(const struct options *o, const struct place *p)
 {
+	bool open = false;
+	int status = 0;
+
 	switch (mountstate_get(p->mountpoint)) {
 	case MOUNT_OURS:
 		return lock_live(o, p);
@@ -70,10 +95,34 @@ lock_place(const struct options *o, const struct place *p)
 		printf("%s had lost its background process; it is locked now.\n", p->mountpoint);
 		return 0;
 	case MOUNT_NONE:
+		status = lock_none(p, &open);
+		break;
 	case MOUNT_OTHER:
 		break;
 	}
-	printf("%s is not open.\n", p->mountpoint);
+	if (status == 0 && !open)
+		printf("%s is not open.\n", p->mountpoint);
+	return status;
+}
+
+static int
+lock_entry(const struct options *o, const struct config_entry *e)
+{
+	CLEANUP(place_clear) struct place p = { 0 };
+	const struct place known = { .mountpoint = e->mountpoint, .vault_dir = e->directory };
+	bool open;
+	int status;
+
+	switch (mountstate_get(e->mountpoint)) {
+	case MOUNT_OURS:
+	case MOUNT_STALE:
+		status = place_find_remembered(e->mountpoint, &p);
+		return status != 0 ? status : lock_place(o, &p);
+	case MOUNT_NONE:
+		return lock_none(&known, &open);
+	case MOUNT_OTHER:
+		break;
+	}
 	return 0;
 }
 
@@ -88,15 +137,8 @@ lock_all(const struct options *o)
 	if (err != 0)
 		return place_tell_config(err);
 	for (size_t i = 0; i < c.count; i++) {
-		CLEANUP(place_clear) struct place p = { 0 };
-		enum mountstate state = mountstate_get(c.entries[i].mountpoint);
-		int status;
+		int status = lock_entry(o, &c.entries[i]);
 
-		if (state != MOUNT_OURS && state != MOUNT_STALE)
-			continue;
-		status = place_find_remembered(c.entries[i].mountpoint, &p);
-		if (status == 0)
-			status = lock_place(o, &p);
 		worst = status != 0 ? status : worst;
 	}
 	return worst;

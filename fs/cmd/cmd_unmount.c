@@ -35,9 +35,25 @@ unmount_live(const struct options *o, const struct place *p)
 	if ((status = closing_begin(p, &end)) != 0)
 		return status;
 	err = mountstate_unmount(p->mountpoint, 0);
-	if (err != 0)
+	if (err != 0 && mountstate_get(p->mountpoint) != MOUNT_NONE)
 		return tell_unmount(err, p);
 	return closing_hear_end(p, &end);
+}
+
+/* It may have come off a moment ago, by itself or by umount(8); that the store has everything cannot be asked for any more. */
+static int
+unmount_none(const struct options *o)
+{
+	CLEANUP(closing_clear) struct closing end = CLOSING_NONE;
+	CLEANUP(place_clear) struct place p = { 0 };
+	int status = 0;
+
+	if (!o->wait && (status = place_find(o, &p)) == 0)
+		status = closing_begin_unmounted(&p, &end);
+	if (status != 0)
+		return status;
+	return end.connection >= 0 ? closing_hear_end(&p, &end) :
+	    tell_failure("%s is not mounted: \"snugfs status\" lists what is", o->mountpoint);
 }
 
 static int
@@ -59,7 +75,7 @@ run(struct options *o)
 
 	switch (mountstate_get(o->mountpoint)) {
 	case MOUNT_NONE:
-		return tell_failure("%s is not mounted: \"snugfs status\" lists what is", o->mountpoint);
+		return unmount_none(o);
 	case MOUNT_OTHER:
 		return tell_failure("what is mounted at %s is not snugfs: use umount", o->mountpoint);
 	case MOUNT_STALE:

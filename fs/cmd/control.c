@@ -44,7 +44,7 @@ struct control {
 	pthread_cond_t moved;
 	/* under lock */
 	unsigned connections; /* that are served; those that await the end included */
-	unsigned awaiting;
+	unsigned answering; /* calls of fn */
 	struct control_call spare_call; /* what the spare thread has or is to take */
 	bool spare_taken; /* by somebody who awaits the end */
 	bool spare_over;
@@ -109,10 +109,7 @@ await_end(struct control_call *call)
 	if (err != 0)
 		return NULL;
 	pthread_mutex_lock(&c->lock);
-	c->awaiting++;
-	pthread_cond_broadcast(&c->moved);
 	call->lasts = wait_for_end(call);
-	c->awaiting--;
 	if (!call->lasts)
 		answer = NULL;
 	else
@@ -147,6 +144,28 @@ control_is_over(struct control_call *call)
 	return is_stopping(call->control) || has_gone(call->fd);
 }
 
+/* False: nothing new begins. */
+static bool
+begin_answer(struct control *c)
+{
+	bool begun;
+
+	pthread_mutex_lock(&c->lock);
+	begun = !c->stopping;
+	c->answering += begun;
+	pthread_mutex_unlock(&c->lock);
+	return begun;
+}
+
+static void
+end_answer(struct control *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->answering--;
+	pthread_cond_broadcast(&c->moved);
+	pthread_mutex_unlock(&c->lock);
+}
+
 static void
 note_spare_is_taken(struct control *c)
 {
@@ -161,6 +180,7 @@ answer_request(struct control_call *call, const json_t *request)
 {
 	const char *op = json_string_value(json_object_get(request, "op"));
 	struct control *c = call->control;
+	json_t *answer;
 
 	if (op == NULL)
 		return control_refusal("the request has no operation");
@@ -169,13 +189,15 @@ answer_request(struct control_call *call, const json_t *request)
 			note_spare_is_taken(c);
 		return await_end(call);
 	}
-	if (is_stopping(c))
-		return control_refusal("the folder is being unmounted");
 	/* What may take long must not keep the spare thread from those that unmount. */
 	if (call->spare && strcmp(op, "status") != 0)
 		return control_refusal("the background process of the folder can start no further thread, for want of memory or since too "
 		    "many commands ask it at once: try again later; \"snugfs status\" and \"snugfs unmount\" work all the same");
-	return c->fn(c->ctx, call, op, request);
+	if (!begin_answer(c))
+		return control_refusal("the folder is being unmounted");
+	answer = c->fn(c->ctx, call, op, request);
+	end_answer(c);
+	return answer;
 }
 
 static bool
@@ -269,7 +291,7 @@ admit(struct control *c)
 	bool room;
 
 	pthread_mutex_lock(&c->lock);
-	room = c->connections < CONNECTIONS_MAX && !c->stopping;
+	room = c->connections < CONNECTIONS_MAX;
 	if (room)
 		c->connections++;
 	pthread_mutex_unlock(&c->lock);
@@ -302,7 +324,7 @@ give_spare(struct control *c, int fd)
 	pthread_mutex_lock(&c->lock);
 	while (c->spare_call.fd >= 0 && (!c->spare_taken || has_gone(c->spare_call.fd)))
 		pthread_cond_wait(&c->moved, &c->lock);
-	idle = c->spare_call.fd < 0 && !c->stopping;
+	idle = c->spare_call.fd < 0;
 	if (idle) {
 		c->spare_call.fd = fd;
 		c->connections++;
@@ -327,6 +349,17 @@ take_connection(struct control *c, int fd)
 		close(fd);
 }
 
+/* False: nobody waits to be accepted, or it cannot be done now. */
+static bool
+accept_one(struct control *c)
+{
+	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd >= 0)
+		take_connection(c, fd);
+	return fd >= 0;
+}
+
 static void *
 acceptor_main(void *arg)
 {
@@ -334,20 +367,17 @@ acceptor_main(void *arg)
 	struct pollfd p[2] = { { .fd = c->listen_fd, .events = POLLIN }, { .fd = c->stop_fd, .events = POLLIN } };
 
 	for (;;) {
-		int fd;
-
 		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			break;
 		if (p[1].revents != 0)
 			break;
 		if (p[0].revents == 0)
 			continue;
-		fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-		if (fd >= 0)
-			take_connection(c, fd);
-		else if (errno == EMFILE || errno == ENFILE)
+		if (!accept_one(c) && (errno == EMFILE || errno == ENFILE))
 			(void)poll(&p[1], 1, 100); /* there is nothing to do but wait */
 	}
+	while (accept_one(c)) /* who came before the name went */
+		;
 	return NULL;
 }
 
@@ -455,14 +485,9 @@ control_quiesce(struct control *c)
 void
 control_stop(struct control *c)
 {
-	/* While the vault's lock is still ours: afterwards the name may be another daemon's. */
-	(void)unlinkat(c->dir_fd, CONTROL_SOCKET, 0);
-	if (eventfd_write(c->stop_fd, 1) != 0)
-		log_error("the control socket could not be closed: %s", strerror(errno));
-	pthread_join(c->acceptor, NULL);
 	control_quiesce(c);
 	pthread_mutex_lock(&c->lock);
-	while (c->connections > c->awaiting)
+	while (c->answering > 0)
 		pthread_cond_wait(&c->moved, &c->lock);
 	pthread_mutex_unlock(&c->lock);
 }
@@ -470,6 +495,10 @@ control_stop(struct control *c)
 void
 control_finish(struct control *c, const char *text)
 {
+	(void)unlinkat(c->dir_fd, CONTROL_SOCKET, 0);
+	if (eventfd_write(c->stop_fd, 1) != 0)
+		log_error("the control socket could not be closed: %s", strerror(errno));
+	pthread_join(c->acceptor, NULL);
 	pthread_mutex_lock(&c->lock);
 	c->final_text = text != NULL ? strdup(text) : NULL;
 	c->finished = true;

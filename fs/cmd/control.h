@@ -44,10 +44,10 @@ bool control_is_over(struct control_call *call);
 MUST_CHECK err_t control_start(int dir_fd, control_fn *fn, void *ctx, struct control **out);
 /* From now on control_is_over for all that runs, and nothing new begins. */
 void control_quiesce(struct control *c);
-/* Removes the socket; returns when fn is not running any more.  Those that await the end go on waiting.  Call once, while the
- * vault is still open; then control_finish, when it is closed. */
+/* The same; returns when fn is not running any more, nor ever will be.  The end can still be awaited.  Call it while the vault is open,
+ * then control_finish once, when it is closed, but its lock is still held: afterwards the socket's name may be another daemon's. */
 void control_stop(struct control *c);
-/* All is done (text NULL), or the last changes are not on disk (text says why): tells those that wait, and frees. */
+/* All is done (text NULL), or the last changes are not on disk (text says why): removes the socket, tells those that wait, and frees. */
 void control_finish(struct control *c, const char *text);
 
 /* "ok": false and the sentence. */

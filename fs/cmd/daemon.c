@@ -18,6 +18,7 @@
 #include "create.h"
 #include "daemon_report.h"
 #include "fuse_ops.h"
+#include "handles.h"
 #include "launch.h"
 #include "log.h"
 #include "moments.h"
@@ -332,9 +333,13 @@ put_together(struct daemon *d, const struct daemon_params *p)
 static int
 close_vault(struct daemon *d, const char *dir)
 {
+	/* Until the end is told: the vault is not another daemon's before. */
+	CLEANUP(handle_close_fd) int lock_fd = d->vault->lock_fd;
 	char text[1024];
-	err_t err = vault_close(d->vault);
+	err_t err;
 
+	d->vault->lock_fd = -1;
+	err = vault_close(d->vault);
 	d->vault = NULL;
 	if (err == 0) {
 		if (d->control != NULL)

@@ -134,10 +134,9 @@ mountstate_vault_dir(const char *mountpoint)
 	return STEAL(source);
 }
 
-bool
-mountstate_is_mounted(const char *vault_dir)
+static bool
+has_mount_of(FILE *mounts, const char *vault_dir)
 {
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
 	const struct mntent *m;
 	bool found = false;
 
@@ -147,6 +146,25 @@ mountstate_is_mounted(const char *vault_dir)
 		found = strcmp(m->mnt_type, MOUNT_TYPE) == 0 && strcmp(m->mnt_fsname, vault_dir) == 0;
 	endmntent(mounts);
 	return found;
+}
+
+bool
+mountstate_is_mounted(const char *vault_dir)
+{
+	return has_mount_of(setmntent("/proc/self/mounts", "re"), vault_dir);
+}
+
+bool
+mountstate_has_mounted(pid_t daemon, const char *vault_dir)
+{
+	FILE *mounts;
+	char path[32];
+
+	if (daemon <= 0)
+		return mountstate_is_mounted(vault_dir);
+	snprintf(path, sizeof(path), "/proc/%d/mounts", (int)daemon);
+	mounts = setmntent(path, "re");
+	return mounts != NULL ? has_mount_of(mounts, vault_dir) : mountstate_is_mounted(vault_dir);
 }
 
 /* Its own words are of no use here ("Device or resource busy"): what it means is asked of the kernel afterwards. */

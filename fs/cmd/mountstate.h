@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "err.h"
 
@@ -26,6 +27,8 @@ enum mountstate mountstate_get(const char *mountpoint);
 char *mountstate_vault_dir(const char *mountpoint);
 /* Is the vault in that folder mounted anywhere? */
 bool mountstate_is_mounted(const char *vault_dir);
+/* The same as that process sees it, whose mount namespace may be another; as it is seen here, if that can't be told (-1: no number). */
+bool mountstate_has_mounted(pid_t daemon, const char *vault_dir);
 
 /* umount(2), or fusermount3 for an ordinary user.  lazy: detach at once even if it is in use.  -EBUSY: in use; -EPERM. */
 MUST_CHECK err_t mountstate_unmount(const char *mountpoint, int lazy);

@@ -46,6 +46,7 @@ def can_unshare(flag):
 
 CLONE_FS = 0x200
 CLONE_NEWNS = 0x20000
+CLONE_NEWPID = 0x20000000
 
 needs_mount_namespace = pytest.mark.skipif(not can_unshare(CLONE_NEWNS), reason="needs root, and a mount namespace of its own")
 needs_own_working_directory = pytest.mark.skipif(not can_unshare(CLONE_FS), reason="no thread can have a working directory of its own")

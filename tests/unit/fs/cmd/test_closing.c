@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,7 @@
 
 #include "closing.h"
 #include "control.h"
+#include "mountstate.h"
 #include "tell.h"
 #include "../../tempdir.h"
 
@@ -39,6 +42,28 @@ err_t
 __wrap_control_receive(int fd, int timeout_ms, json_t **out)
 {
 	return last_word != 0 ? last_word : __real_control_receive(fd, timeout_ms, out);
+}
+
+static bool is_mounted;
+
+bool __wrap_mountstate_has_mounted(pid_t daemon, const char *vault_dir);
+bool
+__wrap_mountstate_has_mounted(pid_t daemon, const char *vault_dir)
+{
+	(void)daemon, (void)vault_dir;
+	return is_mounted;
+}
+
+/* The number that something was sent to; nothing is. */
+static pid_t killed;
+
+int __wrap_kill(pid_t pid, int number);
+int
+__wrap_kill(pid_t pid, int number)
+{
+	(void)number;
+	killed = pid;
+	return 0;
 }
 
 static json_t *
@@ -188,6 +213,142 @@ what_takes_long_to_save_is_told_and_then_a_failure(void **state)
 	end(&s);
 }
 
+/* In another PID namespace, where the daemon has no number. */
+
+#define NO_NAMESPACE 100
+#define NOT_REACHED 101
+
+static int
+run_elsewhere(struct scene *s, int (*fn)(struct scene *s))
+{
+	int ended, status = NOT_REACHED;
+	pid_t outer = fork(), inner;
+
+	assert_true(outer >= 0);
+	if (outer == 0) {
+		if (unshare(geteuid() == 0 ? CLONE_NEWPID : CLONE_NEWUSER | CLONE_NEWPID) != 0)
+			_exit(NO_NAMESPACE);
+		inner = fork();
+		if (inner == 0)
+			_exit(fn(s));
+		if (inner > 0 && waitpid(inner, &ended, 0) == inner && WIFEXITED(ended))
+			status = WEXITSTATUS(ended);
+		_exit(status);
+	}
+	assert_int_equal(waitpid(outer, &ended, 0), outer);
+	assert_true(WIFEXITED(ended));
+	return WEXITSTATUS(ended);
+}
+
+/* Hears that all is saved, and then waits in vain for the end. */
+static int
+hear_in_vain(struct scene *s)
+{
+	struct pollfd said = { .events = POLLIN };
+	struct closing e = CLOSING_NONE;
+	int status;
+
+	if (closing_begin(&s->place, &e) != 0 || control_peer(e.connection) != -1 || write(s->tell_fd, "e", 1) != 1)
+		return NOT_REACHED;
+	said.fd = e.connection;
+	if (__real_poll(&said, 1, -1) != 1 || dup2(fileno(s->told), STDERR_FILENO) < 0)
+		return NOT_REACHED;
+	impatient_of = e.process >= 0 ? e.process : e.connection;
+	status = closing_hear_end(&s->place, &e);
+	closing_clear(&e);
+	return status;
+}
+
+static int
+tell_to_end(struct scene *s)
+{
+	struct closing e = CLOSING_NONE;
+
+	if (closing_begin(&s->place, &e) != 0)
+		return NOT_REACHED;
+	killed = 0;
+	return closing_tell_to_end(&e) == -ESRCH && killed == 0 ? 0 : EXIT_TOLD;
+}
+
+static void
+a_process_that_has_no_number_here_is_not_advised_to_be_killed(void **state)
+{
+	struct scene s;
+	char text[2048] = "";
+	int status;
+
+	(void)state;
+	begin(&s);
+	status = run_elsewhere(&s, hear_in_vain);
+	if (status != NO_NAMESPACE) {
+		assert_int_equal(status, EXIT_TOLD);
+		assert_told(&s, "all is saved and the keys are wiped, but its background process has not ended");
+		rewind(s.told);
+		assert_true(fread(text, 1, sizeof(text) - 1, s.told) > 0);
+		assert_null(strstr(text, "kill"));
+	}
+	end(&s);
+	if (status == NO_NAMESPACE)
+		skip();
+}
+
+static void
+nothing_is_sent_to_a_process_that_has_no_number_here(void **state)
+{
+	struct scene s;
+	int status;
+
+	(void)state;
+	begin(&s);
+	status = run_elsewhere(&s, tell_to_end);
+	if (status != NO_NAMESPACE)
+		assert_int_equal(status, 0);
+	assert_int_equal(write(s.tell_fd, "e", 1), 1);
+	end(&s);
+	if (status == NO_NAMESPACE)
+		skip();
+}
+
+/* When nothing is mounted any more. */
+
+static void
+begin_unmounted(struct scene *s, bool mounted)
+{
+	begin(s);
+	closing_clear(&s->end);
+	s->end = CLOSING_NONE;
+	is_mounted = mounted;
+	assert_int_equal(closing_begin_unmounted(&s->place, &s->end), 0);
+	is_mounted = false;
+}
+
+static void
+the_end_of_one_that_has_unmounted_already_is_heard(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin_unmounted(&s, false);
+	assert_true(s.end.connection >= 0);
+	assert_int_equal(write(s.tell_fd, "e", 1), 1);
+	close(s.tell_fd);
+	s.tell_fd = -1;
+	assert_int_equal(hear(&s), 0);
+	end(&s);
+}
+
+static void
+one_that_is_mounted_elsewhere_is_left_alone(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	begin_unmounted(&s, true);
+	assert_int_equal(s.end.connection, -1);
+	assert_int_equal(write(s.tell_fd, "e", 1), 1);
+	end(&s);
+}
+
 int
 main(void)
 {
@@ -195,6 +356,10 @@ main(void)
 		cmocka_unit_test(a_process_that_ends_is_waited_for),
 		cmocka_unit_test(a_process_that_has_saved_all_and_does_not_end_is_a_failure),
 		cmocka_unit_test(what_takes_long_to_save_is_told_and_then_a_failure),
+		cmocka_unit_test(a_process_that_has_no_number_here_is_not_advised_to_be_killed),
+		cmocka_unit_test(nothing_is_sent_to_a_process_that_has_no_number_here),
+		cmocka_unit_test(the_end_of_one_that_has_unmounted_already_is_heard),
+		cmocka_unit_test(one_that_is_mounted_elsewhere_is_left_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,14 @@
-/* The control socket, when the daemon can start no thread for a request. */
+/* The control socket, when the daemon can start no thread for a request, and at its end. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,12 +24,21 @@ struct place {
 	struct control *control;
 };
 
+/* Of "last": it ends a little after the daemon begins to. */
+static atomic_bool last_begun, last_ended;
+
 static json_t *
 answer(void *ctx, struct control_call *call, const char *op, const json_t *request)
 {
 	(void)ctx;
-	(void)call;
 	(void)request;
+	if (strcmp(op, "last") == 0) {
+		atomic_store(&last_begun, true);
+		while (!control_is_over(call))
+			usleep(1000);
+		usleep(50000);
+		atomic_store(&last_ended, true);
+	}
 	return json_pack("{s:b, s:s}", "ok", 1, "asked", op);
 }
 
@@ -191,6 +202,57 @@ with_threads_everything_is_answered(void **state)
 	control_finish(p->control, NULL);
 }
 
+static void
+while_it_closes_the_end_can_still_be_awaited(void **state)
+{
+	const struct place *p = *state;
+	int fd;
+
+	control_quiesce(p->control);
+	control_stop(p->control);
+	fd = ask(p, "await-end");
+	assert_ok(fd);
+	control_finish(p->control, NULL);
+	assert_ok(fd);
+	close(fd);
+}
+
+static void
+while_it_closes_all_else_is_refused(void **state)
+{
+	const struct place *p = *state;
+
+	control_stop(p->control);
+	assert_asked(p, "status", "is being unmounted");
+	control_finish(p->control, NULL);
+}
+
+static void
+nothing_that_was_asked_for_runs_while_it_closes(void **state)
+{
+	const struct place *p = *state;
+	int fd = ask(p, "last");
+
+	while (!atomic_load(&last_begun))
+		usleep(1000);
+	control_stop(p->control);
+	assert_true(atomic_load(&last_ended));
+	assert_ok(fd);
+	close(fd);
+	control_finish(p->control, NULL);
+}
+
+static void
+when_it_has_ended_there_is_no_socket(void **state)
+{
+	const struct place *p = *state;
+	int fd;
+
+	control_stop(p->control);
+	control_finish(p->control, NULL);
+	assert_int_equal(control_connect(p->dir, &fd), -ENOENT);
+}
+
 int
 main(void)
 {
@@ -200,6 +262,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(who_tries_again_and_again_to_unmount_is_heard_each_time, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(without_a_thread_who_tries_again_to_unmount_is_heard, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(with_threads_everything_is_answered, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(while_it_closes_the_end_can_still_be_awaited, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(while_it_closes_all_else_is_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(nothing_that_was_asked_for_runs_while_it_closes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(when_it_has_ended_there_is_no_socket, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,65 @@
+"""Who closes a folder waits for the end of its background process: also of one that has begun to end, or that has no number here."""
+import contextlib
+import subprocess
+
+import pytest
+
+import conftest
+import posixlib
+import test_crash_disk
+from test_crash_disk import disk  # noqa: F401: a fixture
+
+
+@contextlib.contextmanager
+def that_takes_nothing(disk):
+    """Whoever writes there waits."""
+    subprocess.run(["fsfreeze", "--freeze", disk.path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["fsfreeze", "--unfreeze", disk.path], check=True)
+
+
+def close_twice(vault, disk, *args):
+    """The second time by these arguments; what that said when it was over."""
+    vault.up()
+    (vault.mountpoint / "kept").write_text("kept")
+    with that_takes_nothing(disk):
+        subprocess.run(["umount", vault.mountpoint], check=True)
+        second = subprocess.Popen([conftest.binary(), *args, vault.mountpoint, "--vault", vault.dir], env=vault.env, text=True,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert "are being saved in" in second.stderr.readline()
+    out, err = second.communicate(timeout=300)
+    assert second.returncode == 0, err
+    assert vault.daemons() == []
+    return out
+
+
+@test_crash_disk.pytestmark
+def test_lock_waits_for_a_folder_that_was_unmounted_a_moment_ago(vault, disk):
+    assert "is locked" in close_twice(vault, disk, "lock")
+    vault.mount()
+    assert (vault.mountpoint / "kept").read_text() == "kept"
+
+
+@test_crash_disk.pytestmark
+def test_unmount_waits_for_a_folder_that_was_unmounted_a_moment_ago(vault, disk):
+    close_twice(vault, disk, "unmount")
+    assert "is not mounted" in vault.unmount(check=False).stderr
+
+
+@posixlib.needs_mount_namespace
+def test_a_folder_that_is_open_in_another_mount_namespace_is_not_waited_for(mounted):
+    done = subprocess.run(["unshare", "--mount", "sh", "-ec", f"umount {mounted.mountpoint}\n"
+                           f"exec {conftest.binary()} lock {mounted.mountpoint} --vault {mounted.dir}"], env=mounted.env, check=True,
+                          timeout=300, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert "is not open" in done.stdout
+    assert mounted.is_mounted()
+
+
+@pytest.mark.skipif(not posixlib.can_unshare(posixlib.CLONE_NEWPID), reason="needs root, and a PID namespace of its own")
+@pytest.mark.parametrize("verb", ["unmount", "lock"])
+def test_a_process_of_another_pid_namespace_is_waited_for(mounted, verb):
+    subprocess.run(["unshare", "--pid", "--fork", conftest.binary(), verb, mounted.mountpoint, "--vault", mounted.dir], env=mounted.env,
+                   check=True, timeout=300, stdin=subprocess.DEVNULL)
+    assert mounted.daemons() == []
