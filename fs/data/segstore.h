@@ -214,6 +214,11 @@ size_t segstore_parts_in_memory(struct segstore *ss);
 
 /* Room on the disk that was made ahead of appends: in a full one it is given back. */
 uint64_t segstore_ahead_len(struct segstore *ss);
+/*
+ * For opening on a full disk: what a process that was killed has left of it in dir goes back to the disk, and nothing that is read
+ * changes.  Nobody may write there meanwhile.  true: there is room now that was not there before.
+ */
+bool segstore_give_back_left(const char *dir);
 /* For tests, right after opening: after so many bytes in long pieces at most so many are made ahead, on whatever disk. */
 void segstore_set_ahead(struct segstore *ss, uint64_t from, uint64_t most);
 /* Bytes on the local disk used by segments, without such room. */

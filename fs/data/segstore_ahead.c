@@ -8,9 +8,11 @@
  */
 #include "segstore_internal.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <linux/magic.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -64,9 +66,9 @@ segstore_set_ahead(struct segstore *ss, uint64_t from, uint64_t most)
  * not all tell truly what is a hole.
  */
 static bool
-is_right(const struct segstore *ss, struct statfs *st)
+is_right(int dirfd, bool anywhere, struct statfs *st)
 {
-	return !fstatfs(ss->dirfd, st) && (st->f_type == EXT4_SUPER_MAGIC || ss->ahead_anywhere);
+	return !fstatfs(dirfd, st) && (st->f_type == EXT4_SUPER_MAGIC || anywhere);
 }
 
 /* How much there may be; 0: none. */
@@ -75,7 +77,7 @@ affordable(const struct segstore *ss)
 {
 	struct statfs st;
 
-	if (!is_right(ss, &st))
+	if (!is_right(ss->dirfd, ss->ahead_anywhere, &st))
 		return 0;
 	if (ss->ahead_anywhere)
 		return ss->ahead_most;
@@ -238,7 +240,7 @@ segstore_cut_earlier(struct segstore *ss, uint64_t seg)
 	struct statfs st;
 	err_t e;
 
-	if (!is_right(ss, &st))
+	if (!is_right(ss->dirfd, ss->ahead_anywhere, &st))
 		return 0;
 	e = segfiles_get(ss->files, seg, &f);
 	if (e)
@@ -251,4 +253,39 @@ segstore_cut_earlier(struct segstore *ss, uint64_t seg)
 		e = disk_truncate(segfile_fd(f), end);
 	segfiles_put(ss->files, f);
 	return e;
+}
+
+/* Of whatever kind the segment is: behind the last bytes that were written it reads as zeros before and after. */
+static bool
+punch_behind_data(int dirfd, const char *name)
+{
+	struct stat was, is;
+	uint64_t seg, end;
+	int fd = -1;
+	bool less = false;
+
+	if (!segfiles_parse_name(name, &seg) || disk_open_write(dirfd, name, &fd))
+		return false;
+	end = end_of_data(fd);
+	if (!fstat(fd, &was) && end < (uint64_t)was.st_size && !disk_punch(fd, end, (uint64_t)was.st_size - end))
+		less = !fstat(fd, &is) && is.st_blocks < was.st_blocks;
+	(void)close(fd);
+	return less;
+}
+
+bool
+segstore_give_back_left(const char *dir)
+{
+	DIR *d = opendir(dir);
+	struct statfs st;
+	const struct dirent *one;
+	bool any = false;
+
+	if (!d)
+		return false;
+	if (is_right(dirfd(d), false, &st))
+		while ((one = readdir(d)) != NULL)
+			any |= punch_behind_data(dirfd(d), one->d_name);
+	(void)closedir(d);
+	return any;
 }

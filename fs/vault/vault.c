@@ -130,6 +130,15 @@ vault_open_db(struct vault *v, bool create, struct db **out)
 	return err != 0 ? err : db_open(path, create, v->rowseal, out);
 }
 
+/* On a full disk, before the reserve is spent. */
+static bool
+give_room_back(const struct vault *v)
+{
+	CLEANUP(free_ptr) char *segments = NULL;
+
+	return path_in(v, "segments", &segments) == 0 && segstore_give_back_left(segments);
+}
+
 err_t
 vault_start(struct vault *v, struct db *db, uint32_t member_number)
 {
@@ -145,6 +154,8 @@ vault_start(struct vault *v, struct db *db, uint32_t member_number)
 	if ((err = segstore_open(segments, v->meta, &v->segments)) != 0)
 		return err;
 	err = segstore_apply_redo(v->segments, db);
+	if (err == -ENOSPC && give_room_back(v))
+		err = segstore_apply_redo(v->segments, db);
 	if (err == -ENOSPC && reserve_spend(v->reserve))
 		err = segstore_apply_redo(v->segments, db);
 	if (err != 0 || (err = content_new(v->meta, v->segments, v->keys, &v->content)) != 0 ||
@@ -384,6 +395,8 @@ vault_open(const char *dir, const struct vault_unlock *u, struct vault **out)
 	    (err = vault_become(v, devicefile_secret(df))) != 0)
 		return err;
 	err = vault_open_db(v, false, &db);
+	if (err == -ENOSPC && give_room_back(v))
+		err = vault_open_db(v, false, &db);
 	if (err == -ENOSPC && reserve_spend(v->reserve))
 		err = vault_open_db(v, false, &db);
 	if (err != 0 || (err = load_trust(v, db)) != 0 ||

@@ -91,6 +91,31 @@ on_a_full_disk_a_commit_has_what_was_made_ahead(void **state)
 	assert_written(f, &w);
 }
 
+static void
+what_a_crash_has_left_of_it_can_go_before_anything_is_opened(void **state)
+{
+	struct counter cuts = {.name = "truncate", .error = -EIO};
+	struct fixture *f = *state;
+	struct written w = {.count = 0};
+	struct stat was, is;
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/segments", f->dir);
+	write_pieces(f, &w, 10);
+	commit(f);
+	disk_watch(counter_fn, &cuts);
+	fixture_close(f, true);
+	disk_watch(NULL, NULL);
+	was = stat_of(f, w.at[0].seg);
+	assert_true(segstore_give_back_left(path));
+	is = stat_of(f, w.at[0].seg);
+	assert_int_equal(is.st_size, was.st_size);
+	assert_true((uint64_t)is.st_blocks * 512 <= 10 * MIB + 64 * KIB);
+	assert_false(segstore_give_back_left(path));
+	fixture_open(f, false);
+	assert_written(f, &w);
+}
+
 /* Makes half of the room, and then says so. */
 struct refusing {
 	err_t error;
@@ -209,6 +234,7 @@ main(void)
 		TEST(on_a_full_disk_the_next_segment_can_be_begun_with_it),
 		TEST(on_a_full_disk_a_commit_has_what_was_made_ahead),
 		TEST(what_is_given_back_for_one_is_there_for_others_that_were_refused),
+		TEST(what_a_crash_has_left_of_it_can_go_before_anything_is_opened),
 		TEST(where_none_can_be_had_writes_go_on_without_and_half_of_it_goes),
 	};
 
