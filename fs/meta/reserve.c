@@ -28,7 +28,7 @@ enum state {
 	NEEDLESS, /* the disk has room for long */
 	THERE,
 	SPENT,
-	USELESS, /* this file system can't keep room */
+	USELESS, /* this file system can't keep room, or says nothing of it */
 };
 
 struct reserve {
@@ -44,6 +44,14 @@ is_there(const struct reserve *r)
 	struct stat st;
 
 	return !fstatat(r->dirfd, NAME, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode) && st.st_blocks * 512 >= LEN_MIN;
+}
+
+static bool
+says_nothing(const struct reserve *r)
+{
+	struct statvfs st;
+
+	return !fstatvfs(r->dirfd, &st) && (!st.f_frsize || !st.f_blocks);
 }
 
 /* How long it should be, and how many times that the disk has free. */
@@ -73,7 +81,7 @@ reserve_new(int dirfd, struct reserve **out)
 	pthread_mutex_init(&r->lock, NULL);
 	/* Whoever comes to a full disk that has none comes after somebody who has spent it. */
 	if (!is_there(r) && affordable(r, &len) < 1)
-		r->state = SPENT;
+		r->state = says_nothing(r) ? USELESS : SPENT;
 	*out = r;
 	return 0;
 }

@@ -69,7 +69,8 @@ check_space(struct vfs *v, uint64_t len)
 
 	if (err != 0)
 		return err;
-	return len / st.f_frsize >= st.f_bavail ? -ENOSPC : 0;
+	/* Some disks say nothing of their room. */
+	return st.f_frsize > 0 && st.f_blocks > 0 && len / st.f_frsize >= st.f_bavail ? -ENOSPC : 0;
 }
 
 err_t

@@ -26,6 +26,7 @@ struct fixture {
 
 /* A disk of 64 MiB with so much free, of which reserves of 1 MiB are right; 0: the one that is there. */
 static uint64_t free_len;
+static bool is_silent;
 /* Two who fill at once: the second comes while the first allocates, and gets no room. */
 static struct reserve *shared;
 static unsigned allocations;
@@ -47,6 +48,8 @@ __wrap_fstatvfs64(int fd, struct statvfs *st)
 		st->f_blocks = (UINT64_C(64) << 20) / 4096;
 		st->f_bavail = free_len / 4096;
 	}
+	if (is_silent)
+		st->f_frsize = st->f_blocks = st->f_bavail = 0;
 	return rc;
 }
 
@@ -160,6 +163,21 @@ what_two_fill_at_once_is_there_if_it_is_said_to_be(void **state)
 	assert_true(reserve_spend(f->r));
 }
 
+static void
+a_disk_that_says_nothing_of_its_room_is_not_for_commits_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	reserve_free(f->r);
+	is_silent = true;
+	assert_int_equal(reserve_new(f->dirfd, &f->r), 0);
+	reserve_fill(f->r);
+	is_silent = false;
+	assert_false(reserve_is_spent(f->r));
+	assert_false(reserve_spend(f->r));
+	assert_false(reserve_is_spent(f->r));
+}
+
 int
 main(void)
 {
@@ -167,6 +185,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_disk_with_room_for_long_has_no_reserve, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_disk_that_was_filled_before_there_was_one_is_for_commits_until_it_has_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_that_an_earlier_run_has_left_is_spent_when_it_is_needed, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_disk_that_says_nothing_of_its_room_is_not_for_commits_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_two_fill_at_once_is_there_if_it_is_said_to_be, setup, teardown),
 	};
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -25,6 +26,22 @@ struct fixture {
 
 static const struct vfs_caller ME = { .uid = 1000, .gid = 1000, .umask = 022 };
 static const struct vault_unlock PLAIN = { .plain = true };
+
+/* The disk says nothing of its room. */
+static bool is_silent;
+
+int __real_statvfs64(const char *path, struct statvfs *st);
+int __wrap_statvfs64(const char *path, struct statvfs *st);
+
+int
+__wrap_statvfs64(const char *path, struct statvfs *st)
+{
+	int rc = __real_statvfs64(path, st);
+
+	if (is_silent)
+		st->f_frsize = st->f_blocks = st->f_bfree = st->f_bavail = 0;
+	return rc;
+}
 
 static void
 open_all(struct fixture *f)
@@ -606,6 +623,19 @@ names_of_attributes_are_whole(void **state)
 	assert_int_equal(vfs_setxattr(f->vfs, ino, "user.a", "1", 1, 0), 0);
 }
 
+static void
+a_disk_that_says_nothing_of_its_room_ends_nothing(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_file(f, INODE_ROOT, "a");
+	struct statvfs st;
+
+	is_silent = true;
+	assert_int_equal(vfs_statfs(f->vfs, &st), 0);
+	assert_int_equal(vfs_fallocate(f->vfs, ino, 0, 0, 1 << 20), 0);
+	is_silent = false;
+}
+
 int
 main(void)
 {
@@ -634,6 +664,7 @@ main(void)
 		T(a_change_of_the_owner_takes_set_id_bits_of_every_type),
 		T(times_are_taken_from_the_clock_that_the_kernel_uses_for_writes),
 		T(names_of_attributes_are_whole),
+		T(a_disk_that_says_nothing_of_its_room_ends_nothing),
 	};
 
 	assert_int_equal(secmem_init(), 0);
