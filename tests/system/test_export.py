@@ -132,6 +132,12 @@ def test_behind_a_damaged_commit_the_state_before_it_is_exported_and_that_is_sai
     assert trees.compare(expected, described(tmp_path / "out")) == []
 
 
+def test_an_empty_name_of_a_folder_for_temporary_files_counts_as_none(synced, tmp_path):
+    synced.env["TMPDIR"] = ""
+    synced.run("export", tmp_path / "out", "--remote", synced.store, "--recovery-key-file", synced.key)
+    assert trees.compare(described(synced.mountpoint), described(tmp_path / "out")) == []
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes a small disk of its own")
 def test_a_full_disk_is_told_and_nothing_is_said_to_be_exported(synced, tmp_path):
     disk = small_disk(tmp_path / "disk", "1M")
