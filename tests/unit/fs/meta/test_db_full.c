@@ -316,19 +316,33 @@ fail_far_out(void *ctx, const char *operation, int fd, const char *name, const v
 	return strcmp(operation, "pwrite") == 0 && off >= (3u << 20) ? -ENOSPC : 0;
 }
 
-/* refuse: how the disk says so; NULL: it has little left. */
+static err_t
+fail_far_out_and_to_cut(void *ctx, const char *operation, int fd, const char *name, const void *data, uint64_t off, uint64_t len)
+{
+	return strcmp(operation, "truncate") == 0 ? -EIO : fail_far_out(ctx, operation, fd, name, data, off, len);
+}
+
+/* One that has records in it, with more room behind them. */
 static void
-expect_no_growth(struct fixture *f, uint64_t left, disk_watch_fn *refuse, err_t expected)
+begin_journal(struct fixture *f)
 {
 	struct db_row row = text_row(DB_KV, 1, 0, "odd");
-	uint64_t before;
 
-	if (!is_mounted)
-		skip();
 	assert_int_equal(db_open(f->path, true, f->rs, &f->db), 0);
 	assert_int_equal(db_journal_make_room(f->db), 0);
 	assert_int_equal(db_write(f->db, &row, 1), 0);
 	assert_int_equal(db_journal_make_room(f->db), 0);
+}
+
+/* refuse: how the disk says so; NULL: it has little left. */
+static void
+expect_no_growth(struct fixture *f, uint64_t left, disk_watch_fn *refuse, err_t expected)
+{
+	uint64_t before;
+
+	if (!is_mounted)
+		skip();
+	begin_journal(f);
 	fill(f->dir, left);
 	before = free_bytes(f);
 	disk_watch(refuse, NULL);
@@ -349,6 +363,46 @@ a_journal_is_not_made_longer_by_much_of_what_the_disk_has_left(void **state)
 	expect_no_growth(*state, 5u << 20, NULL, 0);
 }
 
+static void
+make_room_in_vain(struct fixture *f, FILE *told)
+{
+	int stderr_fd = dup(STDERR_FILENO);
+
+	assert_true(dup2(fileno(told), STDERR_FILENO) >= 0);
+	disk_watch(fail_far_out_and_to_cut, NULL);
+	assert_int_equal(db_journal_make_room(f->db), -ENOSPC);
+	disk_watch(NULL, NULL);
+	assert_true(dup2(stderr_fd, STDERR_FILENO) >= 0);
+	close(stderr_fd);
+}
+
+static void
+a_journal_that_cannot_give_back_what_it_took_in_vain_goes_on_and_says_so(void **state)
+{
+	struct fixture *f = *state;
+	struct db_row row = text_row(DB_INODE, 100, 0, text);
+	FILE *told = tmpfile();
+	char said[256] = "";
+	size_t room;
+
+	if (!is_mounted)
+		skip();
+	assert_non_null(told);
+	begin_journal(f);
+	room = db_journal_room(f->db);
+	make_room_in_vain(f, told);
+	rewind(told);
+	assert_non_null(fgets(said, sizeof(said), told));
+	assert_non_null(strstr(said, "the journal keeps room that it has no use for"));
+	fclose(told);
+	assert_int_equal(db_journal_room(f->db), room);
+	assert_int_equal(db_journal(f->db, &row, 1), 0);
+	assert_int_equal(db_journal_make_room(f->db), 0);
+	assert_true(db_journal_room(f->db) > room);
+	assert_int_equal(open_anew(f), 0);
+	assert_row(f->db, DB_INODE, 100, 0, text);
+}
+
 int
 main(void)
 {
@@ -362,6 +416,8 @@ main(void)
 		    teardown_small_disk),
 		cmocka_unit_test_setup_teardown(a_journal_of_rows_far_apart_comes_back_on_a_full_disk, setup_scattered, teardown_small_disk),
 		cmocka_unit_test_setup_teardown(a_journal_that_could_not_be_made_longer_has_taken_nothing, setup_empty, teardown_small_disk),
+		cmocka_unit_test_setup_teardown(a_journal_that_cannot_give_back_what_it_took_in_vain_goes_on_and_says_so, setup_empty,
+		    teardown_small_disk),
 		cmocka_unit_test_setup_teardown(a_journal_is_not_made_longer_by_much_of_what_the_disk_has_left, setup_empty,
 		    teardown_small_disk),
 	};
