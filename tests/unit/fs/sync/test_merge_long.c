@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "content_internal.h"
+#include "members.h"
 #include "random.h"
 #include "sides.h"
 
@@ -62,6 +63,19 @@ err_t
 __wrap_meta_chunk_numbers(struct meta *m, struct inode *i, uint64_t from, size_t most, uint64_t **nos_out, size_t *count_out)
 {
 	return interrupted || (is_syncing && most == STEP) ? -EIO : __real_meta_chunk_numbers(m, i, from, most, nos_out, count_out);
+}
+
+/* Chunks that were put into a commit or a base. */
+static unsigned described;
+
+err_t __real_describe_chunk(struct meta *m, struct changes *c, struct change_inode *ci, const struct chunk *ch);
+err_t __wrap_describe_chunk(struct meta *m, struct changes *c, struct change_inode *ci, const struct chunk *ch);
+
+err_t
+__wrap_describe_chunk(struct meta *m, struct changes *c, struct change_inode *ci, const struct chunk *ch)
+{
+	described++;
+	return __real_describe_chunk(m, c, ci, ch);
 }
 
 static uint64_t
@@ -263,6 +277,34 @@ what_is_left_of_a_truncation_is_not_pushed(void **state)
 }
 
 static void
+what_is_left_of_a_truncation_is_in_no_base(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_long(&f->a, "long");
+
+	sync_ok(&f->a);
+	f->a.v->content->step = STEP;
+	steps = 0;
+	last_step = FIRST + 1;
+	cut(&f->a, ino, 7);
+	interrupted = false;
+	last_step = 0;
+	is_syncing = true;
+	sync_ok(&f->a);
+	is_syncing = false;
+	assert_true(chunks_in(&f->a, ino) > CHUNKS / 2);
+	described = 0;
+	assert_int_equal(members_write_base(f->a.sync), 0);
+	assert_int_equal(described, 1);
+	remove_commit(f, 0);
+	join_side(f, &f->b);
+	assert_int_equal(f->b.v->base_seq, head_of(&f->a));
+	assert_int_equal(chunks_in(&f->b, ino), 1);
+	sync_ok(&f->a);
+	assert_same_tree(&f->a, &f->b);
+}
+
+static void
 what_is_left_of_a_truncation_goes_in_steps_before_the_file_does(void **state)
 {
 	struct fixture *f = *state;
@@ -297,6 +339,7 @@ main(void)
 		TEST(what_they_cut_off_does_not_come_back_when_they_make_the_file_long_again),
 		TEST(what_is_cut_off_does_not_come_back_if_the_commit_of_it_comes_between_two_steps),
 		TEST(what_is_left_of_a_truncation_is_not_pushed),
+		TEST(what_is_left_of_a_truncation_is_in_no_base),
 		TEST(what_is_left_of_a_truncation_goes_in_steps_before_the_file_does),
 	};
 

@@ -7,8 +7,10 @@
 
 #include <errno.h>
 #include <glob.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "disk.h"
@@ -16,6 +18,8 @@
 #include "schedule.h"
 #include "sides.h"
 #include "witness.h"
+
+#include "../../await.h"
 
 /* Lines of the log that say so. */
 static unsigned told_damaged;
@@ -137,6 +141,19 @@ what_is_damaged_here_before_it_was_settled_stays_here_and_the_rest_is_sent(void 
 /* What the next look at the schedule goes by. */
 static _Atomic(unsigned) rounds_well, rounds_failed;
 
+static _Atomic(unsigned) looks_idle;
+
+enum schedule_action __real_schedule_next(struct schedule *s, const struct schedule_view *v);
+enum schedule_action __wrap_schedule_next(struct schedule *s, const struct schedule_view *v);
+enum schedule_action
+__wrap_schedule_next(struct schedule *s, const struct schedule_view *v)
+{
+	enum schedule_action action = __real_schedule_next(s, v);
+
+	looks_idle += action == SCHEDULE_NOTHING;
+	return action;
+}
+
 void __real_schedule_ended(struct schedule *s, int64_t now_ms, enum schedule_action action, err_t err, bool news, unsigned busy_ms);
 void __wrap_schedule_ended(struct schedule *s, int64_t now_ms, enum schedule_action action, err_t err, bool news, unsigned busy_ms);
 void
@@ -188,6 +205,60 @@ what_is_damaged_here_does_not_make_news_wait(void **state)
 	sync_stop(f->a.sync);
 	assert_true(rounds_well > 0);
 	assert_int_equal(rounds_failed, 0);
+}
+
+/* So far the thread's clocks have been put forward, but not those that it sleeps by. */
+static _Atomic(int64_t) forward_ms;
+
+int64_t __real_clock_ms(clockid_t clock);
+int64_t __wrap_clock_ms(clockid_t clock);
+int64_t
+__wrap_clock_ms(clockid_t clock)
+{
+	return __real_clock_ms(clock) + forward_ms;
+}
+
+int __real_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock, const struct timespec *until);
+int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock, const struct timespec *until);
+int
+__wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock, const struct timespec *until)
+{
+	struct timespec then = *until;
+
+	then.tv_sec -= forward_ms / 1000;
+	return __real_pthread_cond_timedwait(cond, lock, &then);
+}
+
+static _Atomic(unsigned) chores;
+
+void __wrap_gc_run_if_due(struct sync *s);
+void
+__wrap_gc_run_if_due(struct sync *s)
+{
+	(void)s;
+	chores++;
+}
+
+static void
+what_is_damaged_here_keeps_nobody_from_chores(void **state)
+{
+	enum { A_MINUTE_MS = 61000 };
+	struct fixture *f = *state;
+	unsigned looks = looks_idle;
+
+	sync_ok(&f->a);
+	make_damaged(&f->a, "file");
+	chores = 0;
+	assert_int_equal(sync_start(f->a.sync), 0);
+	assert_int_equal(sync_drain(f->a.sync), -EIO);
+	/* Each time it asks for news, and then there is nothing to be done. */
+	AWAIT_WHILE(chores == 0)
+		if (looks_idle > looks + 1) {
+			looks = looks_idle;
+			forward_ms += A_MINUTE_MS;
+		}
+	sync_stop(f->a.sync);
+	forward_ms = 0;
 }
 
 static void
@@ -324,6 +395,7 @@ main(void)
 		TEST(what_is_damaged_here_before_it_was_settled_stays_here_and_the_rest_is_sent),
 		TEST(what_is_damaged_here_does_not_keep_a_round_from_its_end),
 		TEST(what_is_damaged_here_does_not_make_news_wait),
+		TEST(what_is_damaged_here_keeps_nobody_from_chores),
 		TEST(what_is_damaged_here_stands_in_the_status_until_it_is_deleted),
 		TEST(what_a_full_store_did_not_get_is_given_up_here_when_its_file_is_deleted),
 		TEST(when_the_file_that_a_full_store_did_not_get_is_deleted_nothing_of_it_is_left_here),
