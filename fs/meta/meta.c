@@ -64,6 +64,7 @@ meta_new(struct db *db, struct rowseal *rs, uint32_t member_number, struct meta 
 		return err;
 	}
 	lock_init(&m->lock);
+	ahead_init(m);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&m->wake, &attr);
@@ -107,6 +108,7 @@ meta_free(struct meta *m)
 	free(m->releases.v);
 	free(m->given_back.v);
 	db_close(m->db);
+	ahead_clear(m);
 	pthread_cond_destroy(&m->wake);
 	pthread_cond_destroy(&m->done);
 	pthread_mutex_destroy(&m->lock);
@@ -116,7 +118,11 @@ meta_free(struct meta *m)
 void
 meta_lock(struct meta *m)
 {
+	if (pthread_mutex_trylock(&m->lock) == 0)
+		return;
+	atomic_fetch_add(&m->waiting, 1);
 	pthread_mutex_lock(&m->lock);
+	atomic_fetch_sub(&m->waiting, 1);
 }
 
 void

@@ -378,6 +378,7 @@ meta_start(struct meta *m, unsigned interval_ms)
 
 	m->interval_ms = interval_ms;
 	m->stopping = false;
+	ahead_start(m);
 	err = -pthread_create(&m->thread, NULL, commit_thread, m);
 	m->running = err == 0;
 	return err;
@@ -388,6 +389,7 @@ meta_stop(struct meta *m)
 {
 	err_t err;
 
+	ahead_stop(m);
 	meta_lock(m);
 	m->stopping = true;
 	pthread_cond_signal(&m->wake);

@@ -44,6 +44,7 @@ struct cached_inode {
 	bool counted; /* in meta->pending_inodes */
 	uint64_t counted_bytes; /* in meta->pending_bytes */
 	bool was_named; /* has had a name since it was loaded or made */
+	uint64_t cookie; /* of a directory: that of its name when it was listed last; 0: it was not */
 	struct inode inode;
 };
 
@@ -149,6 +150,34 @@ struct release_list {
 	size_t cap;
 };
 
+/* Entries of a directory that were read before anybody asked for them, and who may ask for what.  See meta_ahead.c. */
+#define AHEAD_ENTRIES 256u
+struct ahead {
+	uint64_t dir;  /* 0: none */
+	uint64_t from; /* those with cookies in [from, to) are all in v, in order */
+	uint64_t to;
+	bool end;      /* there are none behind */
+	bool used;     /* some were handed out */
+	struct cached_dentry *v[AHEAD_ENTRIES];
+	size_t count;
+
+	uint64_t listed;   /* the directory that was listed last */
+	uint64_t child;    /* the first directory that was handed out of it; 0: none yet */
+	uint64_t expected; /* the one that comes after the one before; 0: not known */
+	bool chosen;       /* ... after `listed` */
+	bool walking;      /* `listed` was expected */
+
+	bool choose;      /* the thread is to find out what is expected */
+	bool wanted;      /* ... to read more */
+	unsigned credit;  /* less for each time that it was for nothing */
+	unsigned left_undone;
+	bool running;
+	bool failed; /* there can be no thread */
+	bool stopping;
+	pthread_t thread;
+	pthread_cond_t wake;
+};
+
 struct node_list {
 	struct node *first;
 	size_t count;
@@ -163,7 +192,9 @@ struct meta {
 	uint32_t member_number;
 
 	pthread_mutex_t lock;
+	atomic_uint waiting; /* for the lock */
 	/* under lock */
+	struct ahead ahead;
 	struct cached_inode *inodes;
 	struct cached_chunk *chunks;
 	struct cached_dentry *dentries;
@@ -296,6 +327,37 @@ void dentry_leave(struct meta *m, struct cached_dentry *cd);
 bool dentry_is_void(const struct cached_dentry *cd);
 /* All of it but what no name has. */
 void dentry_show(const struct cached_dentry *cd, struct dentry *out);
+
+/* meta_list.c: some entries in order, as far as possible with their inodes. */
+#define LIST_ROWS 16u
+struct list_part {
+	uint64_t from; /* all with cookies in [from, to) */
+	uint64_t to;
+	bool end; /* there are no more */
+	struct cached_dentry *v[LIST_ROWS];
+	size_t count;
+};
+MUST_CHECK err_t list_read_part(struct meta *m, uint64_t parent, uint64_t from, bool inodes, struct list_part *out);
+/* With its inode, or without one. */
+MUST_CHECK err_t list_emit(struct meta *m, const struct cached_dentry *cd, bool inodes, meta_entry_fn *fn, void *ctx);
+
+/*
+ * meta_ahead.c.  An answer begins with what is behind the cookie `after`; gets of that, while fn takes it, what was read ahead, *after
+ * moving on with it (*end_out: that was all); and has ended, at the directory's end or behind the cookie `last`, where `rest` has some
+ * that were read and not taken.
+ */
+void ahead_begin(struct meta *m, uint64_t parent, uint64_t after);
+MUST_CHECK err_t ahead_emit(struct meta *m, uint64_t parent, uint64_t *after, bool *end_out, meta_entry_fn *fn, void *ctx);
+void ahead_go_on(struct meta *m, uint64_t parent, uint64_t last, bool end, const struct list_part *rest);
+/* A directory was handed out; a name got its cookie; one goes from memory. */
+void ahead_note_child(struct meta *m, const struct cached_dentry *cd, struct inode *i);
+void ahead_note_new(struct meta *m, const struct cached_dentry *cd);
+void ahead_note_gone(struct meta *m, const struct cached_dentry *cd);
+void ahead_init(struct meta *m);
+void ahead_clear(struct meta *m);
+/* The thread, which begins when there is something to do; stop waits for its end.  Without the lock. */
+void ahead_start(struct meta *m);
+void ahead_stop(struct meta *m);
 
 /* meta_list.c: reads rows of the directory from a cookie on into the cache, at most limit, and their inodes. */
 MUST_CHECK err_t list_read_directory(struct meta *m, uint64_t parent, uint64_t from, unsigned limit, bool inodes,

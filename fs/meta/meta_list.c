@@ -1,13 +1,12 @@
 /* Names in order: what the database has of a directory, merged with what is newer in memory. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "meta_internal.h"
 
 /* Rows that one scan of the database fetches at once. */
 #define SCAN_ROWS 512u
-/* That are listed at once together with their inodes: what no longer fits into the reply has been opened for nothing. */
-#define LIST_ROWS 16u
 
 static struct cached_dentry *
 next_pinned(struct meta *m, uint64_t parent, uint64_t from)
@@ -247,43 +246,75 @@ note_listed(struct meta *m, uint64_t parent, uint64_t from, const struct reading
 	d->complete = d->complete || end;
 }
 
-static err_t
-list_emit(struct meta *m, const struct reading *r, bool inodes, meta_entry_fn *fn, void *ctx)
+err_t
+list_read_part(struct meta *m, uint64_t parent, uint64_t from, bool inodes, struct list_part *out)
 {
-	for (size_t k = 0; k < r->count; k++) {
-		struct inode *i = NULL;
-		err_t err;
+	struct number_list inos = { 0 };
+	struct reading r = { .m = m, .last = from - 1, .inos = inodes ? &inos : NULL, .v = out->v, .cap = LIST_ROWS };
+	err_t err = list_some(&r, parent, &out->end);
 
-		if (dentry_is_void(r->v[k]) || r->v[k]->ino == 0)
-			continue;
-		if (inodes && meta_inode_get(m, r->v[k]->ino, &i) != 0)
-			i = NULL;
-		dentry_show(r->v[k], &m->shown);
-		if ((err = fn(ctx, &m->shown, i)) != 0)
-			return err;
+	if (err == 0) {
+		note_listed(m, parent, from, &r, out->end);
+		inode_read_ahead(m, &inos);
+		out->from = from;
+		out->to = r.last + 1;
+		out->count = r.count;
 	}
-	return 0;
+	free(inos.v);
+	return err;
+}
+
+err_t
+list_emit(struct meta *m, const struct cached_dentry *cd, bool inodes, meta_entry_fn *fn, void *ctx)
+{
+	struct inode *i = NULL;
+
+	if (dentry_is_void(cd) || cd->ino == 0)
+		return 0;
+	if (inodes && meta_inode_get(m, cd->ino, &i) != 0)
+		i = NULL;
+	dentry_show(cd, &m->shown);
+
+	err_t err = fn(ctx, &m->shown, i);
+
+	if (err == 0 && i != NULL && S_ISDIR(i->mode))
+		ahead_note_child(m, cd, i);
+	return err;
+}
+
+/* *last moves on with every entry that was taken. */
+static err_t
+emit_part(struct meta *m, struct list_part *p, bool inodes, uint64_t *last, meta_entry_fn *fn, void *ctx)
+{
+	err_t err = 0;
+	size_t k;
+
+	for (k = 0; err == 0 && k < p->count; k++)
+		if ((err = list_emit(m, p->v[k], inodes, fn, ctx)) == 0)
+			*last = p->v[k]->node.b;
+	if (err == 0)
+		*last = p->to - 1;
+	return err;
 }
 
 err_t
 meta_list(struct meta *m, uint64_t parent, uint64_t after, bool inodes, meta_entry_fn *fn, void *ctx)
 {
-	struct cached_dentry *v[LIST_ROWS];
-	struct number_list inos = { 0 };
-	struct reading r = { .m = m, .last = after, .inos = inodes ? &inos : NULL, .v = v, .cap = LIST_ROWS };
+	struct list_part p = { .count = 0 };
 	bool end = false;
 	err_t err = 0;
 
-	while (err == 0 && !end) {
-		uint64_t from = r.last + 1;
-
-		if ((err = list_some(&r, parent, &end)) != 0)
-			break;
-		note_listed(m, parent, from, &r, end);
-		inode_read_ahead(m, &inos);
-		inos.count = 0;
-		err = list_emit(m, &r, inodes, fn, ctx);
+	if (inodes) {
+		ahead_begin(m, parent, after);
+		err = ahead_emit(m, parent, &after, &end, fn, ctx);
 	}
-	free(inos.v);
+	while (err == 0 && !end) {
+		if ((err = list_read_part(m, parent, after + 1, inodes, &p)) != 0)
+			return err;
+		end = p.end;
+		err = emit_part(m, &p, inodes, &after, fn, ctx);
+	}
+	if (inodes)
+		ahead_go_on(m, parent, after, err == 0, &p);
 	return err;
 }

@@ -90,6 +90,7 @@ dentry_leave(struct meta *m, struct cached_dentry *cd)
 {
 	struct directory *d = cd->directory;
 
+	ahead_note_gone(m, cd);
 	if (!dentry_is_void(cd)) { /* the row stays where it is */
 		d->complete = false;
 		d->missed = false;
@@ -273,6 +274,7 @@ dentry_changed(struct meta *m, struct cached_dentry *cd)
 	if (cd->node.b == 0) {
 		cd->node.b = m->next_cookie++;
 		m->counters_dirty = true;
+		ahead_note_new(m, cd);
 	}
 	cd->node.deleted = false;
 	return cache_dirty(m, &cd->node);
