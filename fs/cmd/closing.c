@@ -15,6 +15,7 @@
 #include "tell.h"
 
 #define GREETING_TIMEOUT_MS 20000
+#define LOOK_INTERVAL_MS 100
 /* A last commit that takes so long is told about; for longer it is not waited for. */
 #define PATIENCE_MS 5000
 #define END_TIMEOUT_MS 300000
@@ -76,6 +77,31 @@ closing_begin_unmounted(const struct place *p, struct closing *out)
 		return status;
 	*out = e;
 	e = CLOSING_NONE;
+	return 0;
+}
+
+static bool
+has_begun(const struct place *p)
+{
+	CLEANUP(handle_free_json) json_t *answer = NULL;
+	const char *text;
+
+	return control_call(p->vault_dir, json_pack("{s:s}", "op", "status"), &answer) != 0 || !control_is_ok(answer, &text);
+}
+
+int
+closing_await_begin(const struct place *p, const struct closing *e)
+{
+	struct pollfd word = { .fd = e->connection, .events = POLLIN };
+
+	/* The kernel ends the connection with the last mount and the last file; the daemon may need a moment to see it. */
+	for (int waited = 0; !has_begun(p); waited += LOOK_INTERVAL_MS) {
+		if (waited >= PATIENCE_MS)
+			return tell_failure("%s is unmounted, but a program still uses what it has open there: close it there and try again, or lock "
+			    "it anyway with \"snugfs lock --force\"", p->mountpoint);
+		if (poll(&word, 1, LOOK_INTERVAL_MS) != 0)
+			break;
+	}
 	return 0;
 }
 

@@ -20,6 +20,8 @@ void closing_clear(struct closing *e);
 int closing_begin(const struct place *p, struct closing *out);
 /* When nothing is mounted any more: of a daemon that has not ended yet, which may have to save much.  Without one there is no connection. */
 int closing_begin_unmounted(const struct place *p, struct closing *out);
+/* Then, with a connection: a failure, if the daemon does not begin to end, since what was detached lives on while a program uses it. */
+int closing_await_begin(const struct place *p, const struct closing *e);
 /* What a mount that is taken off cannot do while somebody has files open there.  It is no error if there is no daemon. */
 MUST_CHECK err_t closing_tell_to_end(const struct closing *e);
 /* After: waits for it. */

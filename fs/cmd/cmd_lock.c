@@ -69,15 +69,24 @@ lock_live(const struct options *o, const struct place *p)
 	return hear_end(p, &end);
 }
 
-/* It may have been unmounted a moment ago: then its keys are in memory still. */
+/* It may have been unmounted a moment ago, or detached: then its keys are in memory still. */
 static int
-lock_none(const struct place *p, bool *open_out)
+lock_none(const struct options *o, const struct place *p, bool *open_out)
 {
 	CLEANUP(closing_clear) struct closing end = CLOSING_NONE;
 	int status = closing_begin_unmounted(p, &end);
+	err_t err = 0;
 
 	*open_out = end.connection >= 0;
-	return *open_out ? hear_end(p, &end) : status;
+	if (!*open_out)
+		return status;
+	if (options_get(o, "force") != NULL)
+		err = closing_tell_to_end(&end);
+	else
+		status = closing_await_begin(p, &end);
+	if (err != 0)
+		return tell_failure("%s cannot be locked: %s", p->mountpoint, tell_reason(err));
+	return status != 0 ? status : hear_end(p, &end);
 }
 
 static int
@@ -95,7 +104,7 @@ lock_place(const struct options *o, const struct place *p)
 		printf("%s had lost its background process; it is locked now.\n", p->mountpoint);
 		return 0;
 	case MOUNT_NONE:
-		status = lock_none(p, &open);
+		status = lock_none(o, p, &open);
 		break;
 	case MOUNT_OTHER:
 		break;
@@ -119,7 +128,7 @@ lock_entry(const struct options *o, const struct config_entry *e)
 		status = place_find_remembered(e->mountpoint, &p);
 		return status != 0 ? status : lock_place(o, &p);
 	case MOUNT_NONE:
-		return lock_none(&known, &open);
+		return lock_none(o, &known, &open);
 	case MOUNT_OTHER:
 		break;
 	}

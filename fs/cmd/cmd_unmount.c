@@ -52,8 +52,10 @@ unmount_none(const struct options *o)
 		status = closing_begin_unmounted(&p, &end);
 	if (status != 0)
 		return status;
-	return end.connection >= 0 ? closing_hear_end(&p, &end) :
-	    tell_failure("%s is not mounted: \"snugfs status\" lists what is", o->mountpoint);
+	if (end.connection < 0)
+		return tell_failure("%s is not mounted: \"snugfs status\" lists what is", o->mountpoint);
+	status = closing_await_begin(&p, &end);
+	return status != 0 ? status : closing_hear_end(&p, &end);
 }
 
 static int

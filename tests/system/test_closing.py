@@ -1,5 +1,6 @@
 """Who closes a folder waits for the end of its background process: also of one that has begun to end, or that has no number here."""
 import contextlib
+import os
 import subprocess
 
 import pytest
@@ -46,6 +47,34 @@ def test_lock_waits_for_a_folder_that_was_unmounted_a_moment_ago(vault, disk):
 def test_unmount_waits_for_a_folder_that_was_unmounted_a_moment_ago(vault, disk):
     close_twice(vault, disk, "unmount")
     assert "is not mounted" in vault.unmount(check=False).stderr
+
+
+@pytest.fixture
+def detached(mounted):
+    """A vault that was unmounted while a file is open there, which keeps it alive; the file's descriptor."""
+    fd = os.open(mounted.mountpoint / "kept", os.O_RDWR | os.O_CREAT)
+    try:
+        mounted.detach()
+        assert not mounted.is_mounted()
+        yield mounted, fd
+    finally:
+        with contextlib.suppress(OSError):  # it may be told then that the daemon has gone
+            os.close(fd)
+
+
+@pytest.mark.parametrize("verb", ["unmount", "lock"])
+def test_who_uses_a_folder_that_was_detached_is_left_alone_and_that_is_said(detached, verb):
+    vault, fd = detached
+    done = vault.run(verb, vault.mountpoint, "--vault", vault.dir, check=False)
+    assert done.returncode == 1 and "still uses" in done.stderr
+    assert os.write(fd, b"kept") == 4
+    os.fsync(fd)
+
+
+def test_a_folder_that_was_detached_while_it_was_used_can_be_locked_anyway(detached):
+    vault, _ = detached
+    assert "is locked" in vault.run("lock", vault.mountpoint, "--vault", vault.dir, "--force").stdout
+    assert vault.daemons() == []
 
 
 @posixlib.needs_mount_namespace
