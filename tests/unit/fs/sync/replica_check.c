@@ -37,9 +37,11 @@ walk_replica(struct replica *r)
 	for (size_t next = 0; next <= w.count; next++) {
 		uint64_t dir = next ? w.v[next - 1].ino : INODE_ROOT;
 		struct listing l = {0};
+		char above[701]; /* a path that is longer is shown by its beginning */
 
 		if (next && w.v[next - 1].type != DT_DIR)
 			continue;
+		snprintf(above, sizeof(above), "%.700s", next ? w.v[next - 1].path : "");
 		OK(meta_dentry_scan(r->meta, dir, 0, list_add, &l));
 		if (l.count)
 			qsort(l.v, l.count, sizeof(*l.v), compare_names);
@@ -50,7 +52,7 @@ walk_replica(struct replica *r)
 			e = &w.v[w.count++];
 			*e = (struct walk_entry){.parent = dir, .ino = l.v[k].ino, .type = l.v[k].type};
 			memcpy(e->name, l.v[k].name, sizeof(e->name));
-			snprintf(e->path, sizeof(e->path), "%.700s/%s", next ? w.v[next - 1].path : "", e->name);
+			snprintf(e->path, sizeof(e->path), "%s/%s", above, e->name);
 			assert_true(w.count < 100000); /* a directory within itself would never end */
 		}
 		free(l.v);
