@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -66,11 +68,20 @@ closing_begin(const struct place *p, struct closing *out)
 	return 0;
 }
 
+static bool
+is_folder(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 int
 closing_begin_unmounted(const struct place *p, struct closing *out)
 {
 	CLEANUP(closing_clear) struct closing e = CLOSING_NONE;
-	int status = closing_begin(p, &e);
+	/* A folder that can't be reached has nobody who could be asked: it is as one that nobody has opened. */
+	int status = is_folder(p->vault_dir) ? closing_begin(p, &e) : 0;
 
 	/* A daemon is asked only after it has mounted: what it had mounted is off if nothing is there now. */
 	if (status != 0 || e.connection < 0 || mountstate_has_mounted(control_peer(e.connection), p->vault_dir))

@@ -77,6 +77,14 @@ def test_a_folder_that_was_detached_while_it_was_used_can_be_locked_anyway(detac
     assert vault.daemons() == []
 
 
+def test_what_is_not_open_and_can_not_be_reached_is_no_error_when_all_are_locked(mounted):
+    mounted.unmount()
+    mounted.dir.rename(mounted.root / "away")
+    mounted.dir.write_text("in its place")
+    done = mounted.run("lock", "--all")
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 @posixlib.needs_mount_namespace
 def test_a_folder_that_is_open_in_another_mount_namespace_is_not_waited_for(mounted):
     done = subprocess.run(["unshare", "--mount", "sh", "-ec", f"umount {mounted.mountpoint}\n"
