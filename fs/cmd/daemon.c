@@ -18,7 +18,6 @@
 #include "create.h"
 #include "daemon_report.h"
 #include "fuse_ops.h"
-#include "handles.h"
 #include "launch.h"
 #include "log.h"
 #include "moments.h"
@@ -331,15 +330,11 @@ put_together(struct daemon *d, const struct daemon_params *p)
 /* Taking apart. */
 
 static int
-close_vault(struct daemon *d, const char *dir)
+save_all(struct daemon *d, const char *dir)
 {
-	/* Until the end is told: the vault is not another daemon's before. */
-	CLEANUP(handle_close_fd) int lock_fd = d->vault->lock_fd;
 	char text[1024];
-	err_t err;
+	err_t err = vault_close(d->vault);
 
-	d->vault->lock_fd = -1;
-	err = vault_close(d->vault);
 	d->vault = NULL;
 	if (err == 0) {
 		if (d->control != NULL)
@@ -352,6 +347,19 @@ close_vault(struct daemon *d, const char *dir)
 	if (d->control != NULL)
 		control_finish(d->control, text);
 	return tell_failure("%s", text);
+}
+
+static int
+close_vault(struct daemon *d, const char *dir)
+{
+	int status, lock_fd = d->vault->lock_fd;
+
+	d->vault->lock_fd = -1;
+	status = save_all(d, dir);
+	/* Not before the end is told: the vault would be another daemon's. */
+	if (lock_fd >= 0)
+		close(lock_fd);
+	return status;
 }
 
 /* Of whatever there is; `status` is what it came to so far. */
