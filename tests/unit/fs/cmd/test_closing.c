@@ -41,7 +41,15 @@ err_t __wrap_control_receive(int fd, int timeout_ms, json_t **out);
 err_t
 __wrap_control_receive(int fd, int timeout_ms, json_t **out)
 {
-	return last_word != 0 ? last_word : __real_control_receive(fd, timeout_ms, out);
+	int was = impatient_of;
+	err_t err;
+
+	if (last_word != 0)
+		return last_word;
+	impatient_of = -1; /* a word may come in parts */
+	err = __real_control_receive(fd, timeout_ms, out);
+	impatient_of = was;
+	return err;
 }
 
 static bool is_mounted;
@@ -244,14 +252,12 @@ run_elsewhere(struct scene *s, int (*fn)(struct scene *s))
 static int
 hear_in_vain(struct scene *s)
 {
-	struct pollfd said = { .events = POLLIN };
 	struct closing e = CLOSING_NONE;
 	int status;
 
 	if (closing_begin(&s->place, &e) != 0 || control_peer(e.connection) != -1 || write(s->tell_fd, "e", 1) != 1)
 		return NOT_REACHED;
-	said.fd = e.connection;
-	if (__real_poll(&said, 1, -1) != 1 || dup2(fileno(s->told), STDERR_FILENO) < 0)
+	if (dup2(fileno(s->told), STDERR_FILENO) < 0)
 		return NOT_REACHED;
 	impatient_of = e.process >= 0 ? e.process : e.connection;
 	status = closing_hear_end(&s->place, &e);
