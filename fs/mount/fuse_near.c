@@ -1,6 +1,10 @@
 /*
  * Where a thread serves.  To wake somebody on another processor that has gone idle takes longer than most messages do, on a virtual
  * machine several times as long: whoever waits for answer after answer is served best on its own processor.
+ *
+ * Where each answer waits for the disk, that is best the processor which the disk interrupts.  The kernel brings both there by itself,
+ * as it would rather wake somebody on a processor that is awake than on one that is not, unless it is busy: with looking for the next
+ * message.  So then that is slept for.
  */
 #include "fuse_near.h"
 

@@ -25,7 +25,8 @@
 
 /*
  * To be woken on an idle processor takes longer than most messages do, on a virtual machine several times as long.  So when the
- * last message came soon, the next one is looked for again and again for a moment, giving way to whoever wants to run.
+ * last message came soon, the next one is looked for again and again for a moment, giving way to whoever wants to run
+ * (but see fuse_near_sleeps).
  */
 #define SOON_NS 100000
 #define LOOK_NS 50000
