@@ -292,19 +292,26 @@ a_name_that_was_made_after_its_directory_was_read_ahead_is_listed(void **state)
 	}
 }
 
+/* Of those that were read ahead, the first and one more. */
+static void
+list_and_remove_two_behind(struct fixture *f, struct answer *a)
+{
+	make_tree(f, 1, 300);
+	assert_false(list(f, dirs[0], 100, a));
+	(void)reads_when_calm(f);
+	meta_lock(f->meta);
+	remove_name(f, 0, 100);
+	remove_name(f, 0, 130);
+	meta_unlock(f->meta);
+}
+
 static void
 a_name_that_was_removed_after_it_was_read_ahead_is_not_listed(void **state)
 {
 	struct fixture *f = *state;
 	struct answer a = { 0 };
 
-	make_tree(f, 1, 300);
-	assert_false(list(f, dirs[0], 100, &a));
-	(void)reads_when_calm(f);
-	meta_lock(f->meta);
-	remove_name(f, 0, 100);
-	remove_name(f, 0, 130);
-	meta_unlock(f->meta);
+	list_and_remove_two_behind(f, &a);
 	assert_false(list(f, dirs[0], 100, &a));
 	assert_int_equal(a.next_size, 202);
 }
@@ -315,13 +322,7 @@ what_was_read_ahead_and_is_not_in_memory_any_more_is_read_again(void **state)
 	struct fixture *f = *state;
 	struct answer a = { 0 };
 
-	make_tree(f, 1, 300);
-	assert_false(list(f, dirs[0], 100, &a));
-	(void)reads_when_calm(f);
-	meta_lock(f->meta);
-	remove_name(f, 0, 100);
-	remove_name(f, 0, 130);
-	meta_unlock(f->meta);
+	list_and_remove_two_behind(f, &a);
 	assert_int_equal(meta_sync(f->meta), 0); /* they go from memory, too */
 	assert_int_equal(read_ahead_of(f), 0);
 	assert_false(list(f, dirs[0], 100, &a));
