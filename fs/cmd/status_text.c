@@ -315,4 +315,5 @@ status_text_line(const json_t *status, char out[static STATUS_LINE_LEN])
 		snprintf(out, STATUS_LINE_LEN, "files pending: %lld, names: %lld, about %s%s%s%s%s%s%s%s%s",
 		    (long long)files, (long long)names, size, speed[0] != '\0' ? "; " : "", speed, rekey[0] != '\0' ? "; " : "", rekey, hold != NULL ? "; " : "", hold != NULL ? hold : "",
 		    problem != NULL ? "; problem: " : "", problem != NULL ? problem : "");
+	human_tame(out);
 }

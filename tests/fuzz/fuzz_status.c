@@ -21,6 +21,16 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 }
 
 /* What stands there may be moved and coloured by no bytes of others. */
+static void check_tame(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		FUZZ_REQUIRE(c == '\n' || (c >= 0x20 && c != 0x7f));
+		FUZZ_REQUIRE(i == 0 || text[i - 1] != '\xc2' || c < 0x80 || c >= 0xa0);
+	}
+}
+
 static void check_printed(void)
 {
 	off_t len;
@@ -28,10 +38,7 @@ static void check_printed(void)
 
 	FUZZ_REQUIRE(fflush(stdout) == 0 && (len = lseek(printed, 0, SEEK_END)) > 0);
 	FUZZ_REQUIRE((text = malloc((size_t)len)) != NULL && pread(printed, text, (size_t)len, 0) == len);
-	for (off_t i = 0; i < len; i++) {
-		FUZZ_REQUIRE(text[i] == '\n' || ((unsigned char)text[i] >= 0x20 && text[i] != 0x7f));
-		FUZZ_REQUIRE(i == 0 || text[i - 1] != '\xc2' || (unsigned char)text[i] >= 0xa0);
-	}
+	check_tame(text, (size_t)len);
 	free(text);
 	rewind(stdout);
 	FUZZ_REQUIRE(ftruncate(printed, 0) == 0);
@@ -46,7 +53,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		status_text_print(status);
 		check_printed();
 		status_text_line(status, line);
-		FUZZ_REQUIRE(memchr(line, '\0', sizeof(line)) != NULL);
+		FUZZ_REQUIRE(memchr(line, '\0', sizeof(line)) != NULL && strchr(line, '\n') == NULL);
+		check_tame(line, strlen(line));
 	}
 	json_decref(status);
 	return 0;
