@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <mntent.h>
 #include <poll.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -24,6 +23,7 @@
 #include "control.h"
 #include "handles.h"
 #include "mount_check.h"
+#include "mount_table.h"
 #include "paths.h"
 #include "tell.h"
 
@@ -43,21 +43,19 @@ close_file(FILE **f)
 static void
 find_mount(const char *mountpoint, char **type_out, char **source_out)
 {
-	const struct mntent *m;
-	FILE *mounts;
+	CLEANUP(mount_table_close) struct mount_table mounts = { 0 };
 
 	*type_out = *source_out = NULL;
-	if (!mount_check_may_be_mounted(mountpoint) || (mounts = setmntent("/proc/self/mounts", "re")) == NULL)
+	if (!mount_check_may_be_mounted(mountpoint) || !mount_table_open(&mounts, MOUNT_TABLE_SELF))
 		return;
-	while ((m = getmntent(mounts)) != NULL) {
-		if (strcmp(m->mnt_dir, mountpoint) != 0)
+	while (mount_table_next(&mounts)) {
+		if (strcmp(mounts.place, mountpoint) != 0)
 			continue;
 		free(*type_out);
 		free(*source_out);
-		*type_out = strdup(m->mnt_type);
-		*source_out = strdup(m->mnt_fsname);
+		*type_out = strdup(mounts.type);
+		*source_out = strdup(mounts.source);
 	}
-	endmntent(mounts);
 }
 
 /*
@@ -135,36 +133,32 @@ mountstate_vault_dir(const char *mountpoint)
 }
 
 static bool
-has_mount_of(FILE *mounts, const char *vault_dir)
+has_mount_of(struct mount_table *mounts, const char *vault_dir)
 {
-	const struct mntent *m;
-	bool found = false;
-
-	if (mounts == NULL)
-		return false;
-	while (!found && (m = getmntent(mounts)) != NULL)
-		found = strcmp(m->mnt_type, MOUNT_TYPE) == 0 && strcmp(m->mnt_fsname, vault_dir) == 0;
-	endmntent(mounts);
-	return found;
+	while (mount_table_next(mounts))
+		if (strcmp(mounts->type, MOUNT_TYPE) == 0 && strcmp(mounts->source, vault_dir) == 0)
+			return true;
+	return false;
 }
 
 bool
 mountstate_is_mounted(const char *vault_dir)
 {
-	return has_mount_of(setmntent("/proc/self/mounts", "re"), vault_dir);
+	CLEANUP(mount_table_close) struct mount_table mounts = { 0 };
+
+	return mount_table_open(&mounts, MOUNT_TABLE_SELF) && has_mount_of(&mounts, vault_dir);
 }
 
 bool
 mountstate_has_mounted(pid_t daemon, const char *vault_dir)
 {
-	FILE *mounts;
+	CLEANUP(mount_table_close) struct mount_table mounts = { 0 };
 	char path[32];
 
 	if (daemon <= 0)
 		return mountstate_is_mounted(vault_dir);
 	snprintf(path, sizeof(path), "/proc/%d/mounts", (int)daemon);
-	mounts = setmntent(path, "re");
-	return mounts != NULL ? has_mount_of(mounts, vault_dir) : mountstate_is_mounted(vault_dir);
+	return mount_table_open(&mounts, path) ? has_mount_of(&mounts, vault_dir) : mountstate_is_mounted(vault_dir);
 }
 
 /* Its own words are of no use here ("Device or resource busy"): what it means is asked of the kernel afterwards. */

@@ -4,13 +4,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <mntent.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "mount_table.h"
 
 enum option_kind { OPTION_KERNEL, OPTION_IGNORED, OPTION_ALLOW_OTHER, OPTION_NONEMPTY };
 
@@ -123,17 +124,15 @@ mount_check_may_be_mounted(const char *dir)
 bool
 mount_check_is_ours(const char *dir)
 {
-	struct mntent *m;
-	FILE *mounts;
+	CLEANUP(mount_table_close) struct mount_table mounts = { 0 };
 	bool ours = false;
 
-	if (!mount_check_may_be_mounted(dir) || !(mounts = setmntent("/proc/self/mounts", "re")))
+	if (!mount_check_may_be_mounted(dir) || !mount_table_open(&mounts, MOUNT_TABLE_SELF))
 		return false;
 	/* The last line for a place is the mount on top. */
-	while ((m = getmntent(mounts)))
-		if (strcmp(m->mnt_dir, dir) == 0)
-			ours = strcmp(m->mnt_type, MOUNT_TYPE) == 0;
-	endmntent(mounts);
+	while (mount_table_next(&mounts))
+		if (strcmp(mounts.place, dir) == 0)
+			ours = strcmp(mounts.type, MOUNT_TYPE) == 0;
 	return ours;
 }
 

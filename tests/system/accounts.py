@@ -71,8 +71,9 @@ class Cli:
         wait_until(lambda: not self.daemons(), "the daemon's death")
 
     def mounts(self):
-        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as lines:
-            places = [line.split(" ")[1].encode().decode("unicode_escape") for line in lines]
+        with open("/proc/self/mounts", "rb") as lines:
+            fields = [re.sub(rb"\\(\d{3})", lambda octal: bytes([int(octal[1], 8)]), line.split(b" ")[1]) for line in lines]
+        places = [os.fsdecode(field) for field in fields]
         return [place for place in places if place.startswith(f"{self.root}/")]
 
     def small_disk(self, path, size):
