@@ -4,6 +4,7 @@
  * The keys of --json are fixed; snugfs(1) has them all.  Without a mount point: {"vaults": [...]}.
  */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "control.h"
 #include "err.h"
 #include "handles.h"
+#include "human.h"
 #include "mountstate.h"
 #include "place.h"
 #include "progress.h"
@@ -22,12 +24,35 @@
 #include "status_text.h"
 #include "tell.h"
 
+/* Paths are in it, which need not be UTF-8. */
+__attribute__((format(printf, 1, 0))) static json_t *
+sentence_list(const char *fmt, va_list ap)
+{
+	char text[4096];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	return human_path(text);
+}
+
+__attribute__((format(printf, 1, 2))) static json_t *
+sentence(const char *fmt, ...)
+{
+	json_t *text;
+	va_list ap;
+
+	va_start(ap, fmt);
+	text = sentence_list(fmt, ap);
+	va_end(ap);
+	return text;
+}
+
 /* What the daemon may say better. */
 static json_t *
 unknown(const struct place *p)
 {
-	return json_pack("{s:s, s:s, s:b, s:s?, s:n, s:b, s:{s:i, s:i}, s:{s:i, s:i}, s:{s:n, s:n}, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:[], "
-	    "s:[], s:n}", "mountpoint", p->mountpoint, "vault", p->vault_dir, "mounted", 0, "remote", p->remote, "pending", "busy", 0,
+	return json_pack("{s:o, s:o, s:b, s:o, s:n, s:b, s:{s:i, s:i}, s:{s:i, s:i}, s:{s:n, s:n}, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:[], "
+	    "s:[], s:n}", "mountpoint", human_path(p->mountpoint), "vault", human_path(p->vault_dir), "mounted", 0,
+	    "remote", p->remote != NULL ? human_path(p->remote) : json_null(), "pending", "busy", 0,
 	    "progress", "done", 0, "total", 0, "speed", "up", 0, "down", 0, "limits", "up", "down", "cache", "time_left", "rekey", "hold", "lock",
 	    "last_push", "last_pull", "last_contact", "devices", "messages", "problem");
 }
@@ -35,13 +60,11 @@ unknown(const struct place *p)
 __attribute__((format(printf, 2, 3))) static void
 set_text(json_t *status, const char *fmt, ...)
 {
-	char text[1024];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	(void)json_object_set_new(status, "problem", json_pack("{s:o}", "text", sentence_list(fmt, ap)));
 	va_end(ap);
-	(void)json_object_set_new(status, "problem", json_pack("{s:s}", "text", text));
 }
 
 static void
@@ -79,17 +102,17 @@ static json_t *
 next_step(const json_t *status, const struct place *p)
 {
 	if (!p->exists)
-		return json_sprintf("snugfs up %s", p->mountpoint);
+		return sentence("snugfs up %s", p->mountpoint);
 	if (!json_is_true(json_object_get(status, "mounted")))
-		return json_sprintf("snugfs mount %s", p->mountpoint);
+		return sentence("snugfs mount %s", p->mountpoint);
 	if (json_is_object(json_object_get(status, "hold")))
-		return json_sprintf("to go on syncing: snugfs resume %s", p->mountpoint);
+		return sentence("to go on syncing: snugfs resume %s", p->mountpoint);
 	if (json_is_true(json_object_get(json_object_get(status, "problem"), "removed")))
-		return json_sprintf("\"snugfs export-pending FOLDER %s\"; to sync again, join anew with an invitation", p->mountpoint);
+		return sentence("\"snugfs export-pending FOLDER %s\"; to sync again, join anew with an invitation", p->mountpoint);
 	if (!json_is_null(json_object_get(status, "problem")))
-		return json_sprintf("see the problem; then: snugfs sync %s", p->mountpoint);
+		return sentence("see the problem; then: snugfs sync %s", p->mountpoint);
 	if (json_is_null(json_object_get(status, "remote")))
-		return json_sprintf("to sync: snugfs unmount %s, then: snugfs up %s --remote URL", p->mountpoint, p->mountpoint);
+		return sentence("to sync: snugfs unmount %s, then: snugfs up %s --remote URL", p->mountpoint, p->mountpoint);
 	return json_string(is_pending(status) ? "nothing: it goes to the store by itself" : "nothing");
 }
 
@@ -137,17 +160,20 @@ show_one(const struct options *o)
 	return 0;
 }
 
+/* Of one that cannot even be looked at that is told; the others are shown. */
 static json_t *
 describe_all(const struct config *c, int *told_out)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < c->count && *told_out == 0; i++) {
+	for (size_t i = 0; i < c->count; i++) {
 		CLEANUP(place_clear) struct place p = { 0 };
+		int told = place_find_remembered(c->entries[i].mountpoint, &p);
 
-		*told_out = place_find_remembered(c->entries[i].mountpoint, &p);
-		if (*told_out == 0)
+		if (told == 0)
 			(void)json_array_append_new(list, describe(&p, false));
+		else
+			*told_out = told;
 	}
 	return list;
 }
@@ -166,10 +192,8 @@ show_all(const struct options *o)
 		return place_tell_config(err);
 	list = describe_all(&c, &told);
 	all = json_pack("{s:o}", "vaults", list);
-	if (told != 0)
-		return told;
 	if (o->json)
-		return tell_json(all);
+		return tell_json(all) != 0 ? EXIT_TOLD : told;
 	if (c.count == 0)
 		printf("There is no vault yet.  To make one: snugfs up ~/Private\n");
 	json_array_foreach(json_object_get(all, "vaults"), i, status) {
@@ -177,7 +201,7 @@ show_all(const struct options *o)
 			printf("\n");
 		status_text_print(status);
 	}
-	return 0;
+	return told;
 }
 
 static int

@@ -16,6 +16,7 @@
 
 #include "clock.h"
 #include "control_line.h"
+#include "human.h"
 #include "log.h"
 
 #define REQUEST_MAX_LEN 65536
@@ -62,7 +63,7 @@ control_refusal(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	return json_pack("{s:b, s:s}", "ok", 0, "text", text);
+	return json_pack("{s:b, s:o}", "ok", 0, "text", human_path(text)); /* it may name a path that is no UTF-8, or be cut in a character */
 }
 
 bool

@@ -2,6 +2,7 @@
 #include "daemon_report.h"
 
 #include "hex.h"
+#include "human.h"
 #include "op.h"
 
 #include <errno.h>
@@ -58,7 +59,7 @@ messages(struct uplink *u)
 	if (u != NULL && uplink_get_messages(u, &texts, &count) != 0)
 		count = 0;
 	for (size_t i = 0; i < count; i++) {
-		(void)json_array_append_new(list, json_string(texts[i]));
+		(void)json_array_append_new(list, human_path(texts[i]));
 		free(texts[i]);
 	}
 	free(texts);
@@ -80,7 +81,7 @@ problem(struct vault *v, const struct sync_status *st)
 		    st->problem_text[0] != '\0' ? st->problem_text : strerror(-st->problem));
 	else
 		return json_null();
-	return json_pack("{s:s, s:b}", "text", text, "removed", health == 0 && st->problem == -EKEYREVOKED);
+	return json_pack("{s:o, s:b}", "text", human_path(text), "removed", health == 0 && st->problem == -EKEYREVOKED);
 }
 
 static json_t *
@@ -116,7 +117,7 @@ remote_url(struct vault *v)
 	json_t *url;
 
 	meta_lock(v->meta);
-	url = v->remote_url != NULL ? json_string(v->remote_url) : json_null();
+	url = v->remote_url != NULL ? human_path(v->remote_url) : json_null();
 	meta_unlock(v->meta);
 	return url;
 }

@@ -5,6 +5,7 @@
 
 #include "credentials.h"
 #include "hex.h"
+#include "human.h"
 #include "invitation.h"
 #include "members.h"
 #include "op.h"
@@ -208,7 +209,7 @@ subject_answer(const struct op *op, const struct change *c)
 	json_t *url;
 
 	meta_lock(op->vault->meta);
-	url = op->vault->remote_url != NULL ? json_string(op->vault->remote_url) : json_null();
+	url = op->vault->remote_url != NULL ? human_path(op->vault->remote_url) : json_null();
 	meta_unlock(op->vault->meta);
 	return json_pack("{s:b, s:s, s:s, s:o}", "ok", 1, "name", c->subject.name, "kind",
 	    c->subject.kind == MEMBER_INVITATION ? "invitation" : "computer", "remote", url);

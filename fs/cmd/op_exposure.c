@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "credentials.h"
+#include "human.h"
 #include "op.h"
 #include "tell.h"
 
@@ -46,7 +47,7 @@ exposure_describe(struct store *store, exposure_progress_fn *progress, void *ctx
 	kinds = json_object();
 	for (int k = 0; k < OBJNAME_KIND_COUNT; k++)
 		(void)json_object_set_new(kinds, objname_word((enum objname_kind)k), describe_kind(&e.kinds[k]));
-	return json_pack("{s:b, s:s, s:I, s:I, s:I, s:o, s:o, s:o}", "ok", 1, "store", store->url, "objects", (json_int_t)e.count, "bytes",
+	return json_pack("{s:b, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "ok", 1, "store", human_path(store->url), "objects", (json_int_t)e.count, "bytes",
 	    (json_int_t)e.bytes, "off_step", (json_int_t)e.off_step, "kinds", kinds, "by_hour", describe_counts(e.by_hour, 24),
 	    "by_weekday", describe_counts(e.by_weekday, 7));
 }

@@ -4,6 +4,7 @@
 
 #include "credentials.h"
 #include "hex.h"
+#include "human.h"
 #include "op.h"
 #include "secmem.h"
 #include "tell.h"
@@ -46,7 +47,7 @@ op_remote(struct op *op, const json_t *request)
 		return control_refusal("the keys to the store cannot be read from %s: %s", op->vault->dir, tell_reason(err));
 	uplink_get_status(op->uplink, &st);
 	service = strncmp(op->vault->remote_url, "s3:", 3) == 0;
-	return json_pack("{s:b, s:s, s:s, s:o, s:o, s:s?}", "ok", 1, "url", op->vault->remote_url, "kind",
+	return json_pack("{s:b, s:o, s:s, s:o, s:o, s:s?}", "ok", 1, "url", human_path(op->vault->remote_url), "kind",
 	    service ? "s3" : "dir", "head", head(op->vault), "last_contact", time_or_null(st.last_contact), "credentials",
 	    !service ? NULL : c != NULL ? "sealed here" : "usual places");
 }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "human.h"
 #include "op.h"
 #include "tell.h"
 #include "witness.h"
@@ -67,7 +68,7 @@ op_witness(struct op *op, const json_t *request)
 	(void)request;
 	if (refusal != NULL)
 		return refusal;
-	return json_pack("{s:b, s:o, s:o, s:o, s:I}", "ok", 1, "url", st->url[0] != '\0' ? json_string(st->url) : json_null(),
-	    "problem", st->problem[0] != '\0' ? json_string(st->problem) : json_null(), "told",
+	return json_pack("{s:b, s:o, s:o, s:o, s:I}", "ok", 1, "url", st->url[0] != '\0' ? human_path(st->url) : json_null(),
+	    "problem", st->problem[0] != '\0' ? human_path(st->problem) : json_null(), "told",
 	    st->has_written ? json_integer((json_int_t)st->written) : json_null(), "heard", (json_int_t)st->heard);
 }

@@ -178,7 +178,7 @@ session_call(const struct options *o, const struct place *p, json_t *request, js
 	int status;
 
 	if (request == NULL)
-		return tell_failure("not enough memory");
+		return tell_failure("what was given is no text in UTF-8 (or there is not enough memory): nothing was done");
 	if (mountstate_get(p->mountpoint) == MOUNT_OURS) {
 		status = check_answer(call_daemon(p, request, &answer), &answer, answer_out);
 	} else if ((status = mounting_unlock(o, p, &passphrase)) == 0) {

@@ -147,6 +147,18 @@ def test_the_configuration_remembers_any_mount_point(cli, name):
     assert [v["mountpoint"] for v in json.loads(cli.ok("status", "--json").stdout)["vaults"]] == [str(mp)]
 
 
+@pytest.mark.parametrize("name", ["a#b", "a b;c\n", "\\043", "\udcff"], ids=["hash", "space", "backslash", "not UTF-8"])
+def test_a_folder_of_any_name_is_known_while_it_is_mounted(cli, name):
+    mp = cli.home / name
+    cli.ok("up", mp, "--no-passphrase", errors="surrogateescape")
+    report = cli.status(mp)
+    assert report["mounted"] and report["problem"] is None
+    assert report["mountpoint"] == str(mp).replace("\udcff", "\\xff")
+    assert cli.ok("status").stdout.count("mounted     yes") == 1
+    cli.ok("lock", mp, errors="surrogateescape")
+    assert not os.path.ismount(mp) and not cli.status(mp)["mounted"]
+
+
 def test_the_configuration_keeps_what_it_does_not_know(cli):
     config = cli.home / ".config/snugfs/config.ini"
     config.parent.mkdir(parents=True)
@@ -292,6 +304,14 @@ def test_status_without_a_mount_point_shows_all_vaults(made):
     made.ok("init", made.home / "B", "--no-passphrase")
     out = made.ok("status").stdout
     assert str(made.mp) in out and str(made.home / "B") in out
+
+
+def test_a_vault_that_cannot_be_looked_at_does_not_hide_the_others(made):
+    made.ok("init", made.home / "B", "--no-passphrase")
+    (made.vault_dir() / "device").write_bytes(b"x")
+    done = made.fails("status", saying=str(made.vault_dir()))
+    assert str(made.home / "B") in done.stdout
+    assert [v["mountpoint"] for v in json.loads(made.fails("status", "--json").stdout)["vaults"]] == [str(made.home / "B")]
 
 
 def test_status_shows_the_counters_of_messages(made):

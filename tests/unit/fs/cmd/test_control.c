@@ -253,10 +253,23 @@ when_it_has_ended_there_is_no_socket(void **state)
 	assert_int_equal(control_connect(p->dir, &fd), -ENOENT);
 }
 
+static void
+a_refusal_may_name_what_is_no_text(void **state)
+{
+	json_t *refusal = control_refusal("%s is missing", "/x\xff");
+	const char *text;
+
+	(void)state;
+	assert_false(control_is_ok(refusal, &text));
+	assert_string_equal(text, "/x\\xff is missing");
+	json_decref(refusal);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_refusal_may_name_what_is_no_text),
 		cmocka_unit_test_setup_teardown(without_a_thread_there_is_the_state_and_a_sentence_for_the_rest, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(without_a_thread_the_end_is_heard, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(who_tries_again_and_again_to_unmount_is_heard_each_time, set_up, tear_down),
