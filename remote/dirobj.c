@@ -56,6 +56,23 @@ err_t dirobj_flush_folder(int folder)
 	return 0;
 }
 
+/* Whatever the umask is.  It is no matter where it can't be: on a file system without modes, or if it is somebody else's. */
+static void open_up(int fd, mode_t mode)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && (st.st_mode & mode) != mode && st.st_uid == geteuid())
+		(void)fchmod(fd, (st.st_mode & 07777) | mode);
+}
+
+void dirobj_open_up(int parent, const char *leaf, mode_t mode)
+{
+	CLEANUP(close_fd) int fd = openat(parent, leaf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd >= 0)
+		open_up(fd, mode);
+}
+
 /* ---- folders ---- */
 
 static int compare_names(const void *a, const void *b)
@@ -120,7 +137,8 @@ static err_t make_folder(struct dirobj_writer *w, int parent, const char *path, 
 		return 0;
 	if (mkdirat(parent, leaf, w->mode) != 0 && errno != EEXIST)
 		return -errno;
-	/* Also if it existed: whoever made it may not have come to flush it. */
+	/* Also if it existed: whoever made it may not have come to that, nor to flush it. */
+	dirobj_open_up(parent, leaf, w->mode);
 	err = dirobj_flush_folder(parent);
 	if (err)
 		return err;
@@ -204,6 +222,7 @@ static err_t write_temp(const struct dirobj_writer *w, int tmp, const char *temp
 
 	if (fd < 0)
 		return -errno;
+	open_up(fd, w->mode & 0666);
 	err = write_all(fd, data, len, limit);
 	if (err == 0 && fsync(fd) != 0)
 		err = -errno;

@@ -40,6 +40,8 @@ MUST_CHECK err_t dirobj_append(int fd, uint64_t off, size_t len, struct limit *l
 MUST_CHECK err_t dirobj_remove(int root, const char *name);
 /* *fn_err_out is what fn ended the listing with, else 0. */
 MUST_CHECK err_t dirobj_list(int root, const char *prefix, store_item_fn *fn, void *ctx, err_t *fn_err_out);
+/* Gives a folder of ours in that one the permissions that lack of mode, as the umask may have made them lack. */
+void dirobj_open_up(int parent, const char *leaf, mode_t mode);
 /* Makes the names in a folder durable. */
 MUST_CHECK err_t dirobj_flush_folder(int folder);
 /* Removes temporaries older than a day, which crashed writers have left. Failing at it does no harm: it is silent. */

@@ -278,13 +278,16 @@ static err_t make_temp_folder(int root, mode_t mode, bool create)
 	struct stat st;
 	err_t err;
 
-	if (fstatat(root, DIROBJ_TEMP, &st, AT_SYMLINK_NOFOLLOW) == 0)
+	if (fstatat(root, DIROBJ_TEMP, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		dirobj_open_up(root, DIROBJ_TEMP, mode);
 		return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+	}
 	if (errno != ENOENT)
 		return -errno;
 	if (!create && !is_there(root))
 		return -ENOENT;
 	err = mkdirat(root, DIROBJ_TEMP, mode) == 0 || errno == EEXIST ? dirobj_flush_folder(root) : -errno;
+	dirobj_open_up(root, DIROBJ_TEMP, mode);
 	/* A store that can only be read is one all the same. */
 	return (err == -EROFS || err == -EACCES) && is_there(root) ? 0 : err;
 }

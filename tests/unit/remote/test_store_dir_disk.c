@@ -270,27 +270,37 @@ static void opening_removes_temporaries_older_than_a_day_only(void **state)
 	store_free(s);
 }
 
+static void expect_mode(const char *store, const char *name, mode_t mode)
+{
+	char path[200];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", store, name);
+	assert_int_equal(lstat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, mode);
+}
+
 static void objects_are_as_open_to_others_as_the_directory_is(void **state)
 {
 	struct fixture *f = *state;
 	struct store *s = NULL;
 	char path[120];
 	struct stat st;
-	mode_t mask = umask(0);
+	mode_t mask = umask(077); /* as the program has it */
 
 	assert_int_equal(store_put(f->store, "c/1", text("x"), 1), 0);
 	assert_int_equal(lstat(in_store(f, "c/1"), &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 	(void)snprintf(path, sizeof(path), "%s/shared", f->base);
-	assert_int_equal(mkdir(path, 0770), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(chmod(path, 02770), 0);
 	assert_int_equal(store_dir_open(path, true, &s, NULL), 0);
 	assert_int_equal(store_put(s, "c/1", text("x"), 1), 0);
-	strcat(path, "/c");
-	assert_int_equal(lstat(path, &st), 0);
-	assert_int_equal(st.st_mode & 0777, 0770);
-	strcat(path, "/1");
-	assert_int_equal(lstat(path, &st), 0);
-	assert_int_equal(st.st_mode & 0777, 0660);
+	assert_int_equal(store_create_if_absent(s, "c/2", text("x"), 1), 0);
+	expect_mode(path, "tmp", 02770);
+	expect_mode(path, "c", 02770);
+	expect_mode(path, "c/1", 0660);
+	expect_mode(path, "c/2", 0660);
 	store_free(s);
 	umask(mask);
 }
