@@ -112,11 +112,24 @@ write_text(int fd, const char *text)
 	return 0;
 }
 
+/* Before there is an invitation, which nobody would see if the file cannot be made. */
 static int
-to_file(const char *path, const char *token)
+make_file(const char *path, int *fd_out)
 {
-	CLEANUP(handle_close_fd) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	err_t err = fd < 0 ? -errno : write_text(fd, token);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (fd < 0 && errno == EEXIST)
+		return tell_failure("%s exists already: an invitation is never written over anything; choose another file", path);
+	if (fd < 0)
+		return tell_failure("the invitation cannot be written to %s: %s", path, tell_reason(-errno));
+	*fd_out = fd;
+	return 0;
+}
+
+static int
+to_file(int fd, const char *path, const char *token)
+{
+	err_t err = write_text(fd, token);
 
 	if (err == 0)
 		err = write_text(fd, "\n");
@@ -148,11 +161,11 @@ show(const struct options *o, const char *token)
 	return err == 0 || is_without_code(err) ? 0 : tell_failure("the invitation cannot be shown: %s", tell_reason(err));
 }
 
+/* file_fd, path: where to, or -1 and NULL. */
 static int
-give_out(const struct options *o, const struct place *p, struct invitation *inv)
+give_out(const struct options *o, const struct place *p, struct invitation *inv, int file_fd, const char *path)
 {
 	CLEANUP(identity_free_ptr) struct identity *guest = NULL;
-	const char *path = options_get(o, "to-file");
 	char *token = NULL;
 	err_t err;
 	int status;
@@ -163,7 +176,7 @@ give_out(const struct options *o, const struct place *p, struct invitation *inv)
 		return status;
 	if ((err = invitation_format(inv, &token)) != 0)
 		return tell_failure("the invitation could not be made: %s", tell_reason(err));
-	status = path != NULL ? to_file(path, token) : show(o, token);
+	status = path != NULL ? to_file(file_fd, path, token) : show(o, token);
 	secmem_free(token);
 	return status;
 }
@@ -173,6 +186,8 @@ run(struct options *o)
 {
 	CLEANUP(place_clear) struct place p = { 0 };
 	CLEANUP(secmem_free_ptr) struct invitation *inv = secmem_new(sizeof(*inv));
+	CLEANUP(handle_close_fd) int fd = -1;
+	const char *path = options_get(o, "to-file");
 	uint64_t seconds = 0;
 	char until[32];
 	struct tm tm;
@@ -185,8 +200,13 @@ run(struct options *o)
 		return status;
 	end = time(NULL) + (time_t)seconds;
 	inv->expires_ns = (uint64_t)end * 1000000000u;
-	if ((status = give_out(o, &p, inv)) != 0)
+	if (path != NULL && (status = make_file(path, &fd)) != 0)
 		return status;
+	if ((status = give_out(o, &p, inv, fd, path)) != 0) {
+		if (path != NULL)
+			(void)unlink(path);
+		return status;
+	}
 	if (localtime_r(&end, &tm) == NULL || strftime(until, sizeof(until), "%Y-%m-%d %H:%M", &tm) == 0)
 		until[0] = '\0';
 	printf("\nOn the other computer: snugfs join ~/Private\nIt is good until %s.\n", until);

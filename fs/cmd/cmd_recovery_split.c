@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -72,6 +73,32 @@ save_share(const char *dir, const char *line, unsigned count, const struct shami
 	return tell_failure("the share cannot be written to %s: %s", path, tell_reason(err));
 }
 
+/* What was written of a splitting that is not complete is of no use, and in the way of the next. */
+static void
+remove_shares(const char *dir, const struct shamir_share *shares, unsigned count, unsigned written)
+{
+	for (unsigned i = 0; i < written; i++) {
+		CLEANUP(free_ptr) char *path = NULL;
+
+		if (asprintf(&path, "%s/share-%u-of-%u", dir, shares[i].index, count) >= 0)
+			(void)unlink(path);
+		else
+			path = NULL;
+	}
+}
+
+/* Before anybody types the key. */
+static int
+check_dir(const char *dir)
+{
+	struct stat st;
+
+	if (stat(dir, &st) != 0)
+		return errno == ENOENT ? tell_failure("the folder %s does not exist: make it first", dir) :
+		    tell_failure("the shares cannot be written to %s: %s", dir, tell_reason(-errno));
+	return S_ISDIR(st.st_mode) ? 0 : tell_failure("%s is not a folder: name one for the shares", dir);
+}
+
 static int
 print_share(const char *line)
 {
@@ -90,6 +117,8 @@ hand_out(const struct options *o, const struct shamir_share *shares, unsigned co
 		shamir_format(&shares[i], line);
 		line[SHAMIR_TEXT_LEN] = '\n';
 		status = dir != NULL ? save_share(dir, line, count, &shares[i]) : print_share(line);
+		if (status != 0 && dir != NULL)
+			remove_shares(dir, shares, count, i);
 	}
 	return status;
 }
@@ -118,6 +147,8 @@ run(struct options *o)
 	if (threshold > count)
 		return tell_usage("recovery-key split", "%u shares cannot be needed where there are %u: the threshold is at most the number of shares",
 		    threshold, count);
+	if (options_get(o, "to-dir") != NULL && (status = check_dir(options_get(o, "to-dir"))) != 0)
+		return status;
 	if ((status = prompt_recovery_key(o, key.b)) != 0 || (status = recovery_check(o, key.b, true)) != 0)
 		return status;
 	err = shamir_split(key.b, threshold, count, made.at);

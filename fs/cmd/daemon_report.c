@@ -28,7 +28,7 @@ device(struct vault *v, const struct trust_member *m)
 
 	hex_format(m->id, IDENTITY_ID_LEN, id);
 	return json_pack("{s:s, s:s, s:s, s:b, s:I, s:b}", "name", m->kind == MEMBER_RECOVERY ? "recovery key" : m->name, "id", id,
-	    "kind", m->kind == MEMBER_RECOVERY ? "recovery-key" : "computer", "this",
+	    "kind", m->kind == MEMBER_RECOVERY ? "recovery-key" : m->kind == MEMBER_INVITATION ? "invitation" : "computer", "this",
 	    memcmp(m->id, v->my_id, IDENTITY_ID_LEN) == 0, "added", (json_int_t)(m->added_ns / 1000000000u), "verified",
 	    verified_has(v->meta, m->id));
 }

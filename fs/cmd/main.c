@@ -83,6 +83,15 @@ is_modest(const struct command *c)
 	return c == &cmd_unmount || c == &cmd_status || c == &cmd_lock;
 }
 
+/* Help and the version are data, too: a script is told that it did not get them. */
+static int
+finish(int status)
+{
+	if (fflush(stdout) != 0 && status == 0)
+		status = tell_failure("standard output cannot be written to: %s", tell_reason(-errno));
+	return status;
+}
+
 /* Secrets, and so secret memory, only begin behind the fork: launch.h says why. */
 static int
 run_command(const struct command *c, struct options *o)
@@ -100,10 +109,7 @@ run_command(const struct command *c, struct options *o)
 	launch_leave_memory_out_of_cores();
 	if ((err = secmem_init()) != 0)
 		return tell_failure("secrets could not be kept out of core dumps and of swap here (%s): nothing was done", tell_reason(err));
-	status = c->run(o);
-	if (fflush(stdout) != 0 && status == 0)
-		status = tell_failure("standard output cannot be written to: %s", tell_reason(-errno));
-	return status;
+	return finish(c->run(o));
 }
 
 static int
@@ -158,7 +164,7 @@ run_words(const struct command *c, int argc, char **argv)
 		return status;
 	if (help) {
 		print_command_help(c);
-		return 0;
+		return finish(0);
 	}
 	return run_command(c, &o);
 }
@@ -190,11 +196,11 @@ main(int argc, char **argv)
 		return tell_usage(NULL, "a command is missing");
 	if (strcmp(argv[1], "--version") == 0) {
 		printf("snugfs %s\n", SNUGFS_VERSION);
-		return 0;
+		return finish(0);
 	}
 	if (is_help(argv[1]) || strcmp(argv[1], "help") == 0) {
 		print_help();
-		return 0;
+		return finish(0);
 	}
 	return dispatch(argc, argv);
 }

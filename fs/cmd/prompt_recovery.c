@@ -53,10 +53,12 @@ source_read(const struct source *src, const char *question, struct secret *line)
 
 /* what: "the recovery key", "share 2 of the recovery key" */
 static int
-tell_fault(const struct codetext_fault *f, const char *what, const char *form, const char *text)
+tell_fault(const struct codetext_fault *f, const char *what, const char *form)
 {
 	switch (f->kind) {
 	case CODETEXT_FAULT_LENGTH:
+		if (f->count == 0)
+			return tell_failure("nothing was typed that could be %s: it has %s", what, form);
 		return tell_failure("this is not %s: it has %s, and here are %u", what, form, f->count);
 	case CODETEXT_FAULT_CHARACTER:
 		return tell_failure("group %u of %s has a character that is never used in one: \"%c\"", f->group, what, f->character);
@@ -67,8 +69,6 @@ tell_fault(const struct codetext_fault *f, const char *what, const char *form, c
 	case CODETEXT_FAULT_NONE:
 		break;
 	}
-	if (text[0] == '\0')
-		return tell_failure("no recovery key was typed");
 	return tell_failure("%s has more than one wrong character: compare every group with what you wrote down", what);
 }
 
@@ -80,7 +80,7 @@ parse_key(const struct secret *line, uint8_t key_out[static RECOVERY_KEY_LEN])
 
 	if (err == -EINVAL)
 		return tell_fault(&fault, fault.kind == CODETEXT_FAULT_LENGTH ? "a recovery key" : "the recovery key",
-		    "28 characters in seven groups of four", line->text);
+		    "28 characters in seven groups of four");
 	return err == 0 ? 0 : tell_failure("the recovery key cannot be read: %s", tell_reason(err));
 }
 
@@ -132,7 +132,7 @@ add_share(struct shares *s, const struct secret *line)
 		return tell_failure("more than %u shares were given", SHAMIR_MAX_SHARES);
 	err = shamir_parse(line->text, &s->at[s->count], &fault);
 	if (err == -EINVAL)
-		return tell_fault(&fault, what, "36 characters in nine groups of four", line->text);
+		return tell_fault(&fault, what, "36 characters in nine groups of four");
 	if (err != 0)
 		return tell_failure("%s cannot be read: %s", what, tell_reason(err));
 	s->count++;

@@ -280,6 +280,13 @@ def test_a_command_that_cannot_say_what_it_is_to_say_fails(cli):
     assert (done.returncode, done.stderr) == (1, "snugfs: standard output cannot be written to: Bad file descriptor.\n")
 
 
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["up", "--help"]])
+def test_help_that_cannot_be_written_is_a_failure(cli, words):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([binary(), *words], env=cli.env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT, check=False)
+    assert (done.returncode, done.stderr) == (1, "snugfs: standard output cannot be written to: the disk is full.\n")
+
+
 # Status and the control socket.
 
 def test_status_has_its_keys_whether_mounted_or_not(made):

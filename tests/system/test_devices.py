@@ -109,6 +109,28 @@ def test_an_invitation_is_shown_as_a_line_and_as_a_code_that_a_camera_reads(part
     assert "camera" in names(alpha)
 
 
+def test_an_open_invitation_is_no_computer_in_the_status(party):
+    alpha = party.first()
+    party.invite(alpha, "--name", "phone")
+    assert {d["name"]: d["kind"] for d in status(alpha)["devices"]}["phone"] == "invitation"
+    assert "phone (an open invitation)\n" in alpha.run("status", alpha.mountpoint, "--vault", alpha.dir).stdout
+
+
+def test_no_invitation_is_made_that_cannot_be_written_down(party):
+    alpha = party.first()
+    (party.root / "mine").write_text("mine")
+    for place, why in [(party.root / "mine", "exists already"), (party.root / "no/folder", "does not exist")]:
+        done = device(alpha, "invite", "--to-file", place, check=False)
+        assert done.returncode == 1 and why in done.stderr
+    assert (party.root / "mine").read_text() == "mine" and listing(alpha)["invitations"] == []
+
+
+def test_an_invitation_that_is_not_made_leaves_no_file(party):
+    alpha = party.first()
+    assert device(alpha, "invite", "--to-file", party.token, "--name", "", check=False).returncode == 1
+    assert not party.token.exists()
+
+
 def test_an_invitation_works_once_and_what_is_mistyped_is_told_apart(party):
     alpha = party.first()
     text = party.invite(alpha).read_text().strip()

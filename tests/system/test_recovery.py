@@ -109,6 +109,9 @@ def test_only_the_right_key_is_split_and_nothing_is_overwritten(lost):
     done = cli.fails("recovery-key", "split", cli.mp, "--recovery-key-file", key, *words, saying="never written over anything")
     assert "are as good as" not in done.stdout
     assert (cli.root / "share-2-of-3").read_text() == "mine"
+    assert not (cli.root / "share-1-of-3").exists()  # alone of its splitting it would be of no use, and in the way of the next
+    words[-1] = cli.root / "nowhere"
+    cli.fails("recovery-key", "split", cli.mp, *words, saying=f"the folder {cli.root}/nowhere does not exist")
     for shares, threshold in ((3, 4), (1, 1), (32, 2), ("x", 2)):
         done = cli.run("recovery-key", "split", cli.mp, "--shares", shares, "--threshold", threshold)
         assert done.returncode == 2
