@@ -8,6 +8,7 @@
 #include "create.h"
 #include "err.h"
 #include "handles.h"
+#include "human.h"
 #include "mounting.h"
 #include "mountstate.h"
 #include "session.h"
@@ -48,17 +49,21 @@ static int
 check_store(const struct options *o, const struct place *p, const char *remote)
 {
 	CLEANUP(handle_free_json) json_t *answer = NULL;
+	CLEANUP(handle_free_json) json_t *meant = NULL; /* as the answer would say it */
 	const char *url;
 	int status;
 
 	if (remote == NULL)
 		return 0;
+	if ((meant = human_path(remote)) == NULL)
+		return tell_failure("not enough memory");
+	human_tame_json(meant);
 	if ((status = session_call(o, p, json_pack("{s:s}", "op", "status"), &answer)) != 0)
 		return status;
 	url = json_string_value(json_object_get(answer, "remote"));
 	if (url == NULL)
 		return tell_failure("%s is mounted already, without a store: unmount it, then say this again", p->mountpoint);
-	return strcmp(url, remote) == 0 ? 0 :
+	return strcmp(url, json_string_value(meant)) == 0 ? 0 :
 	    tell_failure("%s is mounted already, and its store is %s: to go over to another, unmount it, then say \"snugfs remote "
 	    "set %s %s\"", p->mountpoint, url, p->mountpoint, remote);
 }

@@ -8,6 +8,8 @@
 
 #include "err.h"
 
+#define UTF8_MAX 4 /* bytes of a character */
+
 void
 human_bytes(uint64_t bytes, char out[static HUMAN_BYTES_LEN])
 {
@@ -83,6 +85,22 @@ human_tame_json(json_t *value)
 		human_tame_json(member);
 }
 
+/* The bytes of the character that is there, as jansson sees it; 0: there is none. */
+static size_t
+character_len(const char *text)
+{
+	size_t most = strnlen(text, UTF8_MAX);
+
+	for (size_t len = 1; len <= most; len++) {
+		json_t *one = json_stringn(text, len);
+
+		json_decref(one);
+		if (one != NULL)
+			return len;
+	}
+	return 0;
+}
+
 json_t *
 human_path(const char *path)
 {
@@ -95,11 +113,15 @@ human_path(const char *path)
 	to = escaped = malloc(strlen(path) * 4 + 1);
 	if (escaped == NULL)
 		return NULL;
-	for (const char *from = path; *from != '\0'; from++)
-		if ((unsigned char)*from < 0x80)
-			*to++ = *from;
+	for (const char *from = path; *from != '\0';) {
+		size_t len = (unsigned char)*from < 0x80 ? 1 : character_len(from);
+
+		if (len > 0)
+			to = mempcpy(to, from, len);
 		else
 			to += snprintf(to, 5, "\\x%02x", (unsigned char)*from);
+		from += len > 0 ? len : 1;
+	}
 	*to = '\0';
 	return json_string(escaped);
 }

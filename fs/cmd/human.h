@@ -19,7 +19,10 @@ void human_count(uint64_t count, const char *thing, char out[static HUMAN_COUNT_
  */
 void human_tame(char *text);
 void human_tame_json(json_t *value);
-/* A path, or a sentence that may name one, as a JSON string: if it is no UTF-8, its bytes that are not ASCII become \xNN.  NULL: no memory. */
+/*
+ * A path, or a sentence that may name one and may have been cut off anywhere, as a JSON string: what is no UTF-8 becomes \xNN.  NULL:
+ * no memory.  (jansson makes no string of what is no UTF-8, and nothing that such a string was to be in.)
+ */
 json_t *human_path(const char *path);
 
 #endif

@@ -364,6 +364,19 @@ invitation_answer(struct op *op, const struct change *c, const char *keys)
 	return answer;
 }
 
+/* An invitation is text. */
+static bool
+can_be_given_out(struct vault *v)
+{
+	json_t *url;
+
+	meta_lock(v->meta);
+	url = json_string(v->remote_url != NULL ? v->remote_url : "");
+	meta_unlock(v->meta);
+	json_decref(url);
+	return url != NULL;
+}
+
 json_t *
 op_device_invite(struct op *op, const json_t *request)
 {
@@ -375,6 +388,9 @@ op_device_invite(struct op *op, const json_t *request)
 	if (c.name == NULL || hex_parse(json_string_value(json_object_get(request, "sign")), c.guest.sign, 32) != 0 ||
 	    hex_parse(json_string_value(json_object_get(request, "box")), c.guest.box, 32) != 0)
 		return control_refusal("an invitation wants a name and keys");
+	if (!can_be_given_out(op->vault))
+		return control_refusal("the address of the store has bytes in it that are no UTF-8, so that no invitation can carry it: use the "
+		    "recovery key on the other computer");
 	/* First, since once it is given out it is not to fail any more. */
 	if ((refusal = seal_keys(op, request, &c.guest, &keys)) == NULL)
 		refusal = change_members(op, &c);

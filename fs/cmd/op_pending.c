@@ -8,6 +8,7 @@
 
 #include "export.h"
 #include "hex.h"
+#include "human.h"
 #include "op.h"
 #include "tell.h"
 
@@ -28,8 +29,7 @@ failed(void *ctx, const char *path, const char *why)
 	if (json_array_size(r->failed) >= NAMED_MAX)
 		return;
 	snprintf(text, sizeof(text), "\"%s\" is left out: %s", path, why);
-	/* A path need not be UTF-8. */
-	if (json_array_append_new(r->failed, json_string(text)) != 0)
+	if (json_array_append_new(r->failed, human_path(text)) != 0)
 		(void)json_array_append_new(r->failed, json_sprintf("a file is left out: %s", why));
 }
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "gc.h"
+#include "human.h"
 #include "op.h"
 #include "rekey.h"
 #include "tell.h"
@@ -39,8 +40,9 @@ run(struct sync *s, void *ctx)
 static json_t *
 describe(const struct rekeying *k, bool done, const char *problem)
 {
-	return json_pack("{s:b, s:b, s:I, s:I, s:I, s:s?}", "ok", 1, "done", done, "bytes", (json_int_t)k->report.bytes, "damaged",
-	    (json_int_t)k->report.damaged, "keep_seconds", (json_int_t)k->keep_s, "problem", problem);
+	return json_pack("{s:b, s:b, s:I, s:I, s:I, s:o}", "ok", 1, "done", done, "bytes", (json_int_t)k->report.bytes, "damaged",
+	    (json_int_t)k->report.damaged, "keep_seconds", (json_int_t)k->keep_s, "problem",
+	    problem != NULL ? human_path(problem) : json_null());
 }
 
 json_t *

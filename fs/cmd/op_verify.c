@@ -32,8 +32,8 @@ found(void *ctx, const struct verify_finding *f)
 		g->unlisted++;
 		return 0;
 	}
-	o = json_pack("{s:s, s:o, s:o, s:b, s:s}", "kind", verify_kind_word(f->kind), "object", human_path(f->object), "path",
-	    f->path != NULL ? human_path(f->path) : json_null(), "repaired", f->repaired, "text", f->text);
+	o = json_pack("{s:s, s:o, s:o, s:b, s:o}", "kind", verify_kind_word(f->kind), "object", human_path(f->object), "path",
+	    f->path != NULL ? human_path(f->path) : json_null(), "repaired", f->repaired, "text", human_path(f->text));
 	return o == NULL || json_array_append_new(g->findings, o) != 0 ? -ENOMEM : 0;
 }
 

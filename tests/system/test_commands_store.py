@@ -98,6 +98,18 @@ def test_a_missing_store_does_not_keep_the_folder_closed(synced):
     assert synced.status()["problem"] is None and (synced.mp / "later").read_text() == "kept"
 
 
+def test_a_store_whose_path_is_no_utf_8_is_shown(cli):
+    up = ("up", cli.mp, "--no-passphrase", "--remote", cli.mp.parent / os.fsdecode(b"sto\xffre"))
+    cli.ok(*up, errors="surrogateescape")
+    cli.ok("sync", cli.mp)
+    shown = f"dir:{cli.mp.parent}/sto\\xffre"
+    assert cli.status()["remote"] == shown
+    assert shown in cli.ok("status", cli.mp).stdout
+    assert shown in cli.ok("remote", "show", cli.mp).stdout
+    cli.ok(*up, errors="surrogateescape")
+    cli.fails("device", "invite", cli.mp, saying=["no invitation can carry it"])
+
+
 def test_unmount_wait_does_not_unmount_before_the_store_has_everything(synced):
     away = synced.root / "away"
     synced.store.rename(away)

@@ -189,6 +189,17 @@ def test_a_name_that_is_no_text_can_be_restored(computers):
         assert f.read() == b"content"
 
 
+def test_what_is_no_text_and_never_was_there_is_not_restored(computers):
+    alpha = computers.first()
+    write(alpha, "file", "text")
+    computers.sync(alpha)
+    for args in (("versions",), ("restore",), ("restore", "--at", "commit 0")):
+        done = subprocess.run([conftest.binary(), *args, os.fsencode(alpha.mountpoint) + b"/not \xff"], env=alpha.env, check=False,
+                              stdin=subprocess.DEVNULL, capture_output=True)
+        assert done.returncode == 1 and b'nothing called "not \\xff"' in done.stderr, done
+    assert os.listdir(alpha.mountpoint) == ["file"]
+
+
 def test_names_are_no_orders_to_the_terminal(computers):
     alpha = computers.first()
     name = "red\x1b[31m\x9b\x07"

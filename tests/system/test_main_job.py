@@ -1,4 +1,5 @@
 """The main job, end to end: a folder that syncs ciphertext to a store and opens on a second computer."""
+import json
 import os
 import pathlib
 import shutil
@@ -194,6 +195,19 @@ def test_both_versions_of_a_file_edited_on_both_computers_survive_on_both(comput
         texts = sorted(p.read_text() for p in vault.mountpoint.iterdir())
         assert texts == ["alpha's", "beta's version"], [p.name for p in vault.mountpoint.iterdir()]
         assert any("conflict from" in p.name for p in vault.mountpoint.iterdir())
+
+
+def test_a_conflict_is_told_whatever_bytes_the_name_has(computers):
+    alpha = computers.first()
+    computers.sync(alpha)
+    beta = computers.join()
+    for vault in (alpha, beta):
+        vault.run("pause", vault.mountpoint, "--vault", vault.dir)
+        with open(os.fsencode(vault.mountpoint) + b"/caf\xe9", "wb") as f:
+            f.write(os.fsencode(vault.dir))
+    computers.sync(alpha, beta)
+    messages = json.loads(beta.run("status", beta.mountpoint, "--vault", beta.dir, "--json").stdout)["messages"]
+    assert len(messages) == 1 and "caf\\xe9 was made on two devices" in messages[0], messages
 
 
 def test_a_c_project_configures_builds_and_runs_inside(mnt):

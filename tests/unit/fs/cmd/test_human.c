@@ -53,6 +53,29 @@ all_strings_of_an_answer_are_tamed(void **state)
 }
 
 static void
+assert_string(const char *text, const char *string)
+{
+	json_t *v = human_path(text);
+
+	assert_non_null(v);
+	assert_string_equal(json_string_value(v), string);
+	json_decref(v);
+}
+
+static void
+what_is_no_utf_8_is_escaped_and_the_rest_is_as_it_was(void **state)
+{
+	(void)state;
+	assert_string("", "");
+	assert_string("\xc3\xbc \xe2\x82\xac \xf0\x9f\x99\x82", "\xc3\xbc \xe2\x82\xac \xf0\x9f\x99\x82");
+	assert_string("caf\xe9", "caf\\xe9");
+	assert_string("\xff\xc3\xbc\xfe", "\\xff\xc3\xbc\\xfe");
+	assert_string("cut off: \xc3\xbc\xc3", "cut off: \xc3\xbc\\xc3");
+	assert_string("\xf0\x9f\x99", "\\xf0\\x9f\\x99");
+	assert_string("\xc0\xaf \xed\xa0\x80", "\\xc0\\xaf \\xed\\xa0\\x80"); /* too long for what it is; half a pair */
+}
+
+static void
 sizes_are_told_in_bytes_while_they_are_small(void **state)
 {
 	char text[HUMAN_BYTES_LEN];
@@ -109,6 +132,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_control_character_of_any_kind_is_left_in_a_name),
 		cmocka_unit_test(all_strings_of_an_answer_are_tamed),
+		cmocka_unit_test(what_is_no_utf_8_is_escaped_and_the_rest_is_as_it_was),
 		cmocka_unit_test(sizes_are_told_in_bytes_while_they_are_small),
 		cmocka_unit_test(bytes_go_to_hexadecimal_digits_and_back),
 		cmocka_unit_test(what_is_not_just_so_many_digits_is_refused_and_changes_nothing),
