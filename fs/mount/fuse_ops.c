@@ -231,6 +231,22 @@ may_take_setgid(fuse_req_t req, unsigned mask)
 	return fuse_req_ctx(req)->uid != 0;
 }
 
+/*
+ * Whether it is chown(2) with -1 and -1 by somebody who may not change the mode: Linux asks nobody's permission for it, because it leaves to
+ * the file system what it takes.  It comes with the time of change alone, or of what is no regular file with nothing.  With nothing,
+ * but of a regular file, comes what was about to change its contents, which the kernel has allowed.
+ */
+static bool
+is_by_stranger(fuse_req_t req, fuse_ino_t ino, unsigned mask)
+{
+	uid_t who = fuse_req_ctx(req)->uid;
+	struct stat st;
+
+	if ((mask & ~(unsigned)VFS_SET_CTIME) != 0 || who == 0 || vfs_getattr(fuse_ops_vfs(req), ino, &st) != 0)
+		return false;
+	return st.st_uid != who && ((mask & VFS_SET_CTIME) || !S_ISREG(st.st_mode));
+}
+
 static void
 op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int to_set, struct fuse_file_info *fi)
 {
@@ -239,6 +255,8 @@ op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int to_set, stru
 	err_t err;
 
 	(void)fi;
+	if (is_by_stranger(req, ino, mask))
+		mask |= VFS_SET_STRANGER;
 	if (may_take_setgid(req, mask) && fuse_ops_has_foreign_setgid(req, ino))
 		mask |= VFS_SET_FOREIGN_GROUP;
 	if (fuse_loop_is_refresh(fuse_req_ctx(req)->pid))

@@ -109,17 +109,32 @@ vfs_after_unlink(struct vfs *v, struct inode *i)
 		log_warn("a removed file's space will be given back at a later mount: %s", strerror(-err));
 }
 
-bool
-vfs_kill_suidgid(struct inode *i, bool foreign_group)
+/* Those that somebody without privileges takes with what he does. */
+static uint32_t
+fleeting_suidgid(const struct inode *i, bool foreign_group)
 {
 	uint32_t kill = S_ISUID;
 
 	if (S_ISDIR(i->mode))
-		return false;
+		return 0;
 	/* Set-group-id without group execution once meant mandatory locking: it stays, but only for members of the group. */
 	if ((i->mode & S_IXGRP) || foreign_group)
 		kill |= S_ISGID;
-	if ((i->mode & kill) == 0)
+	return i->mode & kill;
+}
+
+bool
+vfs_has_suidgid(const struct inode *i, bool foreign_group)
+{
+	return fleeting_suidgid(i, foreign_group) != 0;
+}
+
+bool
+vfs_kill_suidgid(struct inode *i, bool foreign_group)
+{
+	uint32_t kill = fleeting_suidgid(i, foreign_group);
+
+	if (kill == 0)
 		return false;
 	i->mode &= ~kill;
 	i->pending |= PENDING_MODE;
@@ -296,7 +311,7 @@ takes_suidgid(unsigned mask)
 		return mask & VFS_SET_KILL_SUIDGID;
 	if (mask & (VFS_SET_UID | VFS_SET_GID))
 		return !(mask & VFS_SET_MODE);
-	return (mask & ~(unsigned)(VFS_SET_CTIME | VFS_SET_KILL_SUIDGID | VFS_SET_FOREIGN_GROUP)) == 0;
+	return (mask & ~(unsigned)(VFS_SET_CTIME | VFS_SET_KILL_SUIDGID | VFS_SET_FOREIGN_GROUP | VFS_SET_STRANGER)) == 0;
 }
 
 /* [meta lock] Everything but the size. */
@@ -307,6 +322,8 @@ set_attributes(struct vfs *v, struct inode *i, const struct stat *attr, unsigned
 	unsigned bits = 0;
 	err_t err;
 
+	if ((mask & VFS_SET_STRANGER) && takes_suidgid(mask) && vfs_has_suidgid(i, mask & VFS_SET_FOREIGN_GROUP))
+		return -EPERM;
 	vfs_now(&now);
 	if (mask & VFS_SET_MODE) {
 		i->mode = (i->mode & S_IFMT) | (attr->st_mode & 07777);

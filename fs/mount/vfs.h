@@ -53,6 +53,7 @@ enum vfs_set { /* a mask */
 	VFS_SET_ATIME_NOW = 64, VFS_SET_MTIME_NOW = 128, VFS_SET_CTIME = 256,
 	VFS_SET_KILL_SUIDGID = 512, /* with SIZE: the caller is not privileged: clear set-id bits */
 	VFS_SET_FOREIGN_GROUP = 1024, /* where set-id bits are cleared: the caller is not in the file's group */
+	VFS_SET_STRANGER = 2048, /* where they are cleared: the caller may not change the file's mode, so -EPERM if there are any */
 };
 MUST_CHECK err_t vfs_setattr(struct vfs *v, uint64_t ino, const struct stat *attr, unsigned mask, struct stat *attr_out);
 

@@ -19,6 +19,8 @@ void vfs_changed(struct vfs *v, struct inode *i, unsigned bits);
 void vfs_after_unlink(struct vfs *v, struct inode *i);
 /* Set-id bits as a write or chown clears them (foreign_group: by no member of the group): true if the mode changed. */
 bool vfs_kill_suidgid(struct inode *i, bool foreign_group);
+/* Whether there are any that it would clear. */
+bool vfs_has_suidgid(const struct inode *i, bool foreign_group);
 
 /* vfs_acl.c: POSIX ACLs as their extended attributes. */
 #define ACL_ACCESS "system.posix_acl_access"

@@ -327,6 +327,19 @@ def chown_takes_set_id_bits(t):
 
 
 @case
+def chown_by_a_stranger_takes_no_set_id_bits(t):
+    for kind in NO_LINKS:
+        for mode in (0o6555, 0o4711, 0o2755, 0o2744, 0o2666, 0o1755, 0o644):
+            t.remove(kind)
+            make(kind, kind)
+            os.chmod(kind, mode)
+            allowed = kind == "dir" or not mode & 0o6000
+            with t.user(ALICE, ALICE, [BOB]):
+                t.expect(0 if allowed else "EPERM", "chown", kind, -1, -1)
+            t.mode(kind, mode)
+
+
+@case
 def fchown_and_its_kin(t):
     write("f")
     os.symlink("f", "l")

@@ -583,6 +583,30 @@ a_change_of_the_owner_takes_set_id_bits_of_every_type(void **state)
 	assert_int_equal(mode_after(f, "f", S_IFREG | 06755, VFS_SET_SIZE | VFS_SET_KILL_SUIDGID), 0755);
 }
 
+/* chown(2) with -1 and -1, which the kernel hands on whoever calls it. */
+static void
+a_stranger_takes_no_set_id_bits(void **state)
+{
+	static const mode_t modes[] = { S_IFREG | 04711, S_IFREG | 02755, S_IFIFO | 06755 };
+	struct fixture *f = *state;
+	struct stat set = { .st_mode = 0 }, st;
+
+	for (size_t k = 0; k < ARRAY_LEN(modes); k++) {
+		set.st_mode = modes[k];
+		assert_int_equal(vfs_mknod(f->vfs, &ME, INODE_ROOT, "f", modes[k] & S_IFMT, 0, &st), 0);
+		assert_int_equal(vfs_setattr(f->vfs, st.st_ino, &set, VFS_SET_MODE, &st), 0);
+		assert_int_equal(vfs_setattr(f->vfs, st.st_ino, &set, VFS_SET_CTIME | VFS_SET_STRANGER, &st), -EPERM);
+		assert_int_equal(vfs_setattr(f->vfs, st.st_ino, &set, VFS_SET_STRANGER, &st), -EPERM);
+		assert_int_equal(vfs_getattr(f->vfs, st.st_ino, &st), 0);
+		assert_int_equal(st.st_mode, modes[k]);
+		assert_int_equal(vfs_unlink(f->vfs, INODE_ROOT, "f"), 0);
+		vfs_forget(f->vfs, st.st_ino, 1);
+	}
+	/* Where there are none, it changes nothing, and so nobody minds. */
+	assert_int_equal(mode_after(f, "f", S_IFREG | 0755, VFS_SET_STRANGER), 0755);
+	assert_int_equal(mode_after(f, "f", S_IFREG | 02745, VFS_SET_STRANGER), 02745);
+}
+
 static bool
 is_between(const struct timespec *t, const struct timespec *from, const struct timespec *to)
 {
@@ -662,6 +686,7 @@ main(void)
 		T(a_rename_may_leave_a_whiteout),
 		T(a_handle_leads_to_the_inode_and_to_its_parent),
 		T(a_change_of_the_owner_takes_set_id_bits_of_every_type),
+		T(a_stranger_takes_no_set_id_bits),
 		T(times_are_taken_from_the_clock_that_the_kernel_uses_for_writes),
 		T(names_of_attributes_are_whole),
 		T(a_disk_that_says_nothing_of_its_room_ends_nothing),
