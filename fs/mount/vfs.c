@@ -314,6 +314,20 @@ takes_suidgid(unsigned mask)
 	return (mask & ~(unsigned)(VFS_SET_CTIME | VFS_SET_KILL_SUIDGID | VFS_SET_FOREIGN_GROUP | VFS_SET_STRANGER)) == 0;
 }
 
+/* [meta lock] The access ACL goes with it, or all stays as it was. */
+static err_t
+set_mode(struct vfs *v, struct inode *i, mode_t mode)
+{
+	const uint32_t before = i->mode;
+	err_t err;
+
+	i->mode = (i->mode & S_IFMT) | (mode & 07777);
+	err = vfs_acl_chmod(v, i);
+	if (err != 0)
+		i->mode = before;
+	return err;
+}
+
 /* [meta lock] Everything but the size. */
 static err_t
 set_attributes(struct vfs *v, struct inode *i, const struct stat *attr, unsigned mask)
@@ -324,11 +338,11 @@ set_attributes(struct vfs *v, struct inode *i, const struct stat *attr, unsigned
 
 	if ((mask & VFS_SET_STRANGER) && takes_suidgid(mask) && vfs_has_suidgid(i, mask & VFS_SET_FOREIGN_GROUP))
 		return -EPERM;
+	if ((mask & VFS_SET_MODE) && (err = set_mode(v, i, attr->st_mode)) != 0)
+		return err;
 	vfs_now(&now);
-	if (mask & VFS_SET_MODE) {
-		i->mode = (i->mode & S_IFMT) | (attr->st_mode & 07777);
+	if (mask & VFS_SET_MODE)
 		bits |= PENDING_MODE;
-	}
 	if (mask & VFS_SET_UID)
 		i->uid = attr->st_uid;
 	if (mask & VFS_SET_GID)
@@ -346,10 +360,6 @@ set_attributes(struct vfs *v, struct inode *i, const struct stat *attr, unsigned
 	/* Every explicit change moves ctime; that of atime alone is nobody else's business. */
 	if (mask != VFS_SET_ATIME && mask != (VFS_SET_ATIME | VFS_SET_ATIME_NOW))
 		bits |= PENDING_CTIME;
-	if (mask & VFS_SET_MODE) {
-		if ((err = vfs_acl_chmod(v, i)) != 0)
-			return err;
-	}
 	vfs_changed(v, i, bits);
 	if (mask & VFS_SET_CTIME)
 		i->ctime = attr->st_ctim;

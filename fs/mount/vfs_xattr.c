@@ -73,13 +73,15 @@ append(struct xattr_list *l, const char *name, struct xattr **out)
 	return 0;
 }
 
+/* Of those that stay when one by that name is put. */
 static size_t
-total_len(const struct xattr_list *l)
+others_len(const struct xattr_list *l, const char *name)
 {
 	size_t total = 0;
 
 	for (uint32_t k = 0; k < l->count; k++)
-		total += strlen(l->v[k].name) + l->v[k].len;
+		if (strcmp(l->v[k].name, name) != 0)
+			total += strlen(l->v[k].name) + l->v[k].len;
 	return total;
 }
 
@@ -93,7 +95,7 @@ vfs_xattr_put(struct vfs *v, struct inode *i, const char *name, const void *valu
 
 	if ((err = meta_xattrs_get(v->meta, i, &l)) != 0)
 		return err;
-	if (total_len(l) + strlen(name) + len > XATTR_TOTAL_MAX)
+	if (others_len(l, name) + strlen(name) + len > XATTR_TOTAL_MAX)
 		return -ENOSPC;
 	copy = malloc(len ? len : 1);
 	if (copy == NULL)
@@ -204,6 +206,7 @@ check_flags(struct vfs *v, struct inode *i, const char *name, int flags)
 static err_t
 set_locked(struct vfs *v, struct inode *i, const char *name, const void *value, size_t len, int flags)
 {
+	const uint32_t mode = i->mode;
 	bool keep = true;
 	unsigned bits = PENDING_XATTR;
 	err_t err;
@@ -224,6 +227,8 @@ set_locked(struct vfs *v, struct inode *i, const char *name, const void *value, 
 		err = 0;
 	if (err == 0)
 		vfs_changed(v, i, bits | PENDING_CTIME);
+	else
+		i->mode = mode;
 	return err;
 }
 

@@ -607,6 +607,60 @@ a_stranger_takes_no_set_id_bits(void **state)
 	assert_int_equal(mode_after(f, "f", S_IFREG | 02745, VFS_SET_STRANGER), 02745);
 }
 
+#define LONG_VALUE 65000
+
+/* A new file with as many long attributes as it can have, user.0 to user.3. */
+static uint64_t
+file_full_of_attributes(struct fixture *f, const uint8_t *value)
+{
+	char name[] = "user.0";
+	struct stat st;
+
+	assert_int_equal(vfs_mknod(f->vfs, &ME, INODE_ROOT, "full", S_IFREG | 0600, 0, &st), 0);
+	for (; name[5] < '4'; name[5]++)
+		assert_int_equal(vfs_setxattr(f->vfs, st.st_ino, name, value, LONG_VALUE, 0), 0);
+	assert_int_equal(vfs_setxattr(f->vfs, st.st_ino, name, value, LONG_VALUE, 0), -ENOSPC);
+	return st.st_ino;
+}
+
+static void
+an_attribute_is_replaced_where_there_is_no_room_for_another(void **state)
+{
+	static const uint8_t value[LONG_VALUE], other[LONG_VALUE] = { 1 };
+	static uint8_t got[LONG_VALUE];
+	struct fixture *f = *state;
+	uint64_t ino = file_full_of_attributes(f, value);
+	size_t len;
+
+	assert_int_equal(vfs_setxattr(f->vfs, ino, "user.1", other, LONG_VALUE, 0), 0);
+	assert_int_equal(vfs_getxattr(f->vfs, ino, "user.1", got, sizeof(got), &len), 0);
+	assert_int_equal(len, LONG_VALUE);
+	assert_memory_equal(got, other, LONG_VALUE);
+}
+
+static void
+an_access_list_that_finds_no_room_leaves_the_mode(void **state)
+{
+	static const uint8_t value[LONG_VALUE];
+	static uint8_t acl[4 + 300 * 8] = { 2 };
+	struct fixture *f = *state;
+	uint64_t ino = file_full_of_attributes(f, value);
+	struct stat st;
+
+	/* The owner, the group and the others may do all; and so many people. */
+	for (unsigned k = 0; k < 300; k++) {
+		uint8_t *entry = acl + 4 + (size_t)k * 8;
+
+		entry[0] = k == 0 ? 0x01 : k == 297 ? 0x04 : k == 298 ? 0x10 : k == 299 ? 0x20 : 0x02;
+		entry[2] = 7;
+		entry[4] = (uint8_t)k;
+		entry[5] = (uint8_t)(k >> 8);
+	}
+	assert_int_equal(vfs_setxattr(f->vfs, ino, "system.posix_acl_access", acl, sizeof(acl), 0), -ENOSPC);
+	assert_int_equal(vfs_getattr(f->vfs, ino, &st), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0600);
+}
+
 static bool
 is_between(const struct timespec *t, const struct timespec *from, const struct timespec *to)
 {
@@ -687,6 +741,8 @@ main(void)
 		T(a_handle_leads_to_the_inode_and_to_its_parent),
 		T(a_change_of_the_owner_takes_set_id_bits_of_every_type),
 		T(a_stranger_takes_no_set_id_bits),
+		T(an_attribute_is_replaced_where_there_is_no_room_for_another),
+		T(an_access_list_that_finds_no_room_leaves_the_mode),
 		T(times_are_taken_from_the_clock_that_the_kernel_uses_for_writes),
 		T(names_of_attributes_are_whole),
 		T(a_disk_that_says_nothing_of_its_room_ends_nothing),
