@@ -193,12 +193,14 @@ first_step(struct content *c, struct inode *i, uint64_t size, uint64_t *to_out)
 
 /* [file lock, exclusive; meta lock] The size is what it is to be; what is left is noted. */
 static err_t
-begin(struct content *c, uint64_t ino, uint64_t size)
+begin(struct content *c, uint64_t ino, uint64_t size, bool only_grow)
 {
 	struct inode *i;
 	uint64_t to = 0;
 	err_t e = meta_inode_get(c->meta, ino, &i);
 
+	if (!e && only_grow && i->size >= size)
+		return 0;
 	if (!e)
 		e = first_step(c, i, size, &to);
 	if (e)
@@ -225,8 +227,8 @@ complain(uint64_t ino, err_t e)
 	    strerror(-e));
 }
 
-err_t
-content_truncate(struct content *c, uint64_t ino, uint64_t size)
+static err_t
+set_size(struct content *c, uint64_t ino, uint64_t size, bool only_grow)
 {
 	if (size > INODE_MAX_SIZE)
 		return -EFBIG;
@@ -236,7 +238,7 @@ content_truncate(struct content *c, uint64_t ino, uint64_t size)
 
 	if (!e) {
 		meta_lock(c->meta);
-		e = begin(c, ino, size);
+		e = begin(c, ino, size, only_grow);
 		meta_unlock(c->meta);
 
 		err_t left = e ? 0 : truncate_finish(c, ino);
@@ -246,6 +248,18 @@ content_truncate(struct content *c, uint64_t ino, uint64_t size)
 	}
 	content_unlock_file(c, ino);
 	return e;
+}
+
+err_t
+content_truncate(struct content *c, uint64_t ino, uint64_t size)
+{
+	return set_size(c, ino, size, false);
+}
+
+err_t
+content_grow(struct content *c, uint64_t ino, uint64_t size)
+{
+	return set_size(c, ino, size, true);
 }
 
 err_t

@@ -43,23 +43,6 @@ vfs_write(struct vfs *v, uint64_t ino, uint64_t off, const uint8_t *data, size_t
 	return err;
 }
 
-/* Grows the file to `size` if it is smaller. */
-static err_t
-grow_to(struct vfs *v, uint64_t ino, uint64_t size)
-{
-	struct inode *i;
-	uint64_t now;
-	err_t err;
-
-	meta_lock(v->meta);
-	err = meta_inode_get(v->meta, ino, &i);
-	now = err == 0 ? i->size : 0;
-	meta_unlock(v->meta);
-	if (err != 0)
-		return err;
-	return now >= size ? 0 : content_truncate(v->content, ino, size);
-}
-
 /* Nothing can be reserved in a log that only grows, but a promise that can't be kept is refused at once. */
 static err_t
 check_space(struct vfs *v, uint64_t len)
@@ -97,7 +80,7 @@ vfs_fallocate(struct vfs *v, uint64_t ino, int mode, uint64_t off, uint64_t len)
 	default:
 		return -EOPNOTSUPP;
 	}
-	return keep_size ? 0 : grow_to(v, ino, off + len);
+	return keep_size ? 0 : content_grow(v->content, ino, off + len);
 }
 
 err_t

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -607,6 +608,52 @@ a_stranger_takes_no_set_id_bits(void **state)
 	assert_int_equal(mode_after(f, "f", S_IFREG | 02745, VFS_SET_STRANGER), 02745);
 }
 
+/* What the kernel writes back of a file while somebody else allocates a part of it. */
+struct writing_back {
+	struct fixture *f;
+	uint64_t ino;
+	pthread_barrier_t begin;
+};
+
+#define ALLOCATE_ROUNDS 1000
+#define WRITTEN_BACK (3u * 4096)
+
+static void *
+write_back_main(void *ctx)
+{
+	static const uint8_t data[WRITTEN_BACK];
+	struct writing_back *w = ctx;
+
+	pthread_barrier_wait(&w->begin);
+	return vfs_write(w->f->vfs, w->ino, 0, data, sizeof(data), VFS_WRITE_BACK) == 0 ? w : NULL;
+}
+
+static void
+allocating_cuts_nothing_of_a_file_that_grows_meanwhile(void **state)
+{
+	struct writing_back w = { .f = *state };
+
+	assert_int_equal(pthread_barrier_init(&w.begin, NULL, 2), 0);
+	for (unsigned k = 0; k < ALLOCATE_ROUNDS; k++) {
+		pthread_t thread;
+		struct stat st;
+		void *result;
+
+		w.ino = make_file(w.f, INODE_ROOT, "f");
+		assert_int_equal(pthread_create(&thread, NULL, write_back_main, &w), 0);
+		pthread_barrier_wait(&w.begin);
+		for (uint64_t len = 1; len <= 100; len++)
+			assert_int_equal(vfs_fallocate(w.f->vfs, w.ino, FALLOC_FL_ZERO_RANGE, 0, len), 0);
+		pthread_join(thread, &result);
+		assert_non_null(result);
+		assert_int_equal(vfs_getattr(w.f->vfs, w.ino, &st), 0);
+		assert_int_equal(st.st_size, WRITTEN_BACK);
+		assert_int_equal(vfs_unlink(w.f->vfs, INODE_ROOT, "f"), 0);
+		vfs_forget(w.f->vfs, w.ino, 1);
+	}
+	pthread_barrier_destroy(&w.begin);
+}
+
 #define LONG_VALUE 65000
 
 /* A new file with as many long attributes as it can have, user.0 to user.3. */
@@ -741,6 +788,7 @@ main(void)
 		T(a_handle_leads_to_the_inode_and_to_its_parent),
 		T(a_change_of_the_owner_takes_set_id_bits_of_every_type),
 		T(a_stranger_takes_no_set_id_bits),
+		T(allocating_cuts_nothing_of_a_file_that_grows_meanwhile),
 		T(an_attribute_is_replaced_where_there_is_no_room_for_another),
 		T(an_access_list_that_finds_no_room_leaves_the_mode),
 		T(times_are_taken_from_the_clock_that_the_kernel_uses_for_writes),
