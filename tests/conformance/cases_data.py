@@ -79,6 +79,13 @@ def writing_moves_times(t):
 
 
 @case
+def writing_into_a_fifo_moves_its_times(t):
+    os.mkfifo("p")
+    with opened("p", os.O_RDWR) as fd:
+        t.moves({"p": "cm", ".": "-"}, 4, "write", fd, b"data", 4)
+
+
+@case
 def posix_fallocate_grows(t):
     for before, offset, length in ((0, 0, 1), (0, 0, 567), (0, 10, 10), (1234, 0, 567), (1234, 1000, 1000), (1234, 20, 3421),
                                    (5, 2**30, 10)):

@@ -9,6 +9,8 @@ LIMITS = [
      "The kernel's FUSE refuses both modes with EOPNOTSUPP before the file system sees them."),
     ("truncate_moves_times_even_to_the_same_size", r"truncate\('f', \d+\) moves of f: cm", "to the size that a file has",
      "With its writeback cache the kernel keeps a file's times itself, and does not move them when truncate(2) changes no size."),
+    ("writing_into_a_fifo_moves_its_times", r"write\(.*\) moves of p: cm", "nor does writing into a",
+     "The kernel's FUSE keeps no times of what is no regular file: what is written into a fifo never comes to the file system."),
     ("mappings_and_calls_see_the_same", r"what was stored behind the end is gone", "behind the end of a file",
      "The kernel's FUSE does not clear the rest of the last page when a file grows."),
     ("the_time_of_making_is_told", r"it has a time of making", "time of making",
