@@ -64,6 +64,7 @@ vfs_fallocate(struct vfs *v, uint64_t ino, int mode, uint64_t off, uint64_t len)
 
 	if (len == 0 || off > INODE_MAX_SIZE - len)
 		return len == 0 ? -EINVAL : -EFBIG;
+	meta_throttle(v->meta);
 	switch (mode & ~FALLOC_FL_KEEP_SIZE) {
 	case 0:
 		if ((err = check_space(v, len)) != 0)
@@ -102,7 +103,10 @@ vfs_copy_range(struct vfs *v, uint64_t from, uint64_t from_off, uint64_t to, uin
 		return -ENOMEM;
 	while (done < len) {
 		size_t want = len - done < COPY_LEN ? len - done : COPY_LEN, got = 0;
-		err_t err = content_read(v->content, from, from_off + done, want, buf, &got);
+		err_t err;
+
+		meta_throttle(v->meta);
+		err = content_read(v->content, from, from_off + done, want, buf, &got);
 
 		if (err == 0 && got != 0)
 			err = content_write(v->content, to, to_off + done, buf, got);

@@ -242,6 +242,7 @@ vfs_setxattr(struct vfs *v, uint64_t ino, const char *name, const void *value, s
 		return err;
 	if (len > XATTR_VALUE_LEN_MAX)
 		return -E2BIG;
+	meta_throttle(v->meta);
 	meta_lock(v->meta);
 	err = meta_inode_get(v->meta, ino, &i);
 	if (err == 0)
@@ -332,6 +333,7 @@ vfs_removexattr(struct vfs *v, uint64_t ino, const char *name)
 
 	if (err != 0)
 		return err;
+	meta_throttle(v->meta);
 	meta_lock(v->meta);
 	err = meta_inode_get(v->meta, ino, &i);
 	if (err == 0)

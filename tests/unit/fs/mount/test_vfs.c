@@ -44,6 +44,19 @@ __wrap_statvfs64(const char *path, struct statvfs *st)
 	return rc;
 }
 
+/* How often somebody was ready to wait for room among what is not stored yet. */
+static unsigned throttle_count;
+
+void __real_meta_throttle(struct meta *m);
+void __wrap_meta_throttle(struct meta *m);
+
+void
+__wrap_meta_throttle(struct meta *m)
+{
+	throttle_count++;
+	__real_meta_throttle(m);
+}
+
 static void
 open_all(struct fixture *f)
 {
@@ -608,6 +621,33 @@ a_stranger_takes_no_set_id_bits(void **state)
 	assert_int_equal(mode_after(f, "f", S_IFREG | 02745, VFS_SET_STRANGER), 02745);
 }
 
+/* Else what it leaves in memory would grow for as long as somebody makes changes faster than they are stored. */
+static void
+every_change_waits_for_room(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ino = make_file(f, INODE_ROOT, "f");
+	struct stat st = { .st_mode = 0600 };
+
+	throttle_count = 0;
+	assert_int_equal(vfs_setxattr(f->vfs, ino, "user.a", "x", 1, 0), 0);
+	assert_int_equal(throttle_count, 1);
+	assert_int_equal(vfs_removexattr(f->vfs, ino, "user.a"), 0);
+	assert_int_equal(throttle_count, 2);
+	assert_int_equal(vfs_setattr(f->vfs, ino, &st, VFS_SET_MODE, &st), 0);
+	assert_int_equal(throttle_count, 3);
+	assert_int_equal(vfs_write(f->vfs, ino, 0, (const uint8_t *)"x", 1, 0), 0);
+	assert_int_equal(throttle_count, 4);
+	assert_int_equal(vfs_link(f->vfs, ino, INODE_ROOT, "g", &st), 0);
+	assert_int_equal(throttle_count, 5);
+	assert_int_equal(vfs_rename(f->vfs, INODE_ROOT, "g", INODE_ROOT, "h", 0), 0);
+	assert_int_equal(throttle_count, 6);
+	assert_int_equal(vfs_unlink(f->vfs, INODE_ROOT, "h"), 0);
+	assert_int_equal(throttle_count, 7);
+	assert_int_equal(vfs_fallocate(f->vfs, ino, 0, 0, 10), 0);
+	assert_int_equal(throttle_count, 8);
+}
+
 /* What the kernel writes back of a file while somebody else allocates a part of it. */
 struct writing_back {
 	struct fixture *f;
@@ -788,6 +828,7 @@ main(void)
 		T(a_handle_leads_to_the_inode_and_to_its_parent),
 		T(a_change_of_the_owner_takes_set_id_bits_of_every_type),
 		T(a_stranger_takes_no_set_id_bits),
+		T(every_change_waits_for_room),
 		T(allocating_cuts_nothing_of_a_file_that_grows_meanwhile),
 		T(an_attribute_is_replaced_where_there_is_no_room_for_another),
 		T(an_access_list_that_finds_no_room_leaves_the_mode),
