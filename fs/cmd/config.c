@@ -315,9 +315,37 @@ same_text(const char *a, const char *b)
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-/* Will it be read as it is meant?  Somebody may have edited the file in a way that reads like a section, but does not look like one. */
+static bool
+has_entry(const struct config *c, const struct config_entry *wanted)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		const struct config_entry *e = &c->entries[i];
+
+		if (same_text(e->mountpoint, wanted->mountpoint) && same_text(e->directory, wanted->directory) &&
+		    same_text(e->remote, wanted->remote))
+			return true;
+	}
+	return false;
+}
+
+/* What is in other sections than `section`. */
+static bool
+has_rest(const struct config *c, const struct config *before, const char *section)
+{
+	for (size_t i = 0; i < before->count; i++)
+		if (strcmp(before->entries[i].section, section) != 0 && !has_entry(c, &before->entries[i]))
+			return false;
+	return same_text(c->up_limit, before->up_limit) && same_text(c->down_limit, before->down_limit) &&
+	    same_text(c->on_event, before->on_event);
+}
+
+/*
+ * Will it be read as it is meant, and as before but for `section`?  Somebody may have edited the file in a way that reads like a
+ * section, but does not look like one.
+ */
 static err_t
-check_text(struct bytes *text, const char *mountpoint, const char *directory, const char *remote)
+check_text(struct bytes *text, const struct config *before, const char *section, const char *mountpoint, const char *directory,
+    const char *remote)
 {
 	CLEANUP(config_clear) struct config c = { 0 };
 	const struct config_entry *e;
@@ -330,7 +358,8 @@ check_text(struct bytes *text, const char *mountpoint, const char *directory, co
 		return -EBADMSG;
 	finish_entries(&c);
 	e = config_find(&c, mountpoint);
-	return e != NULL && same_text(e->directory, directory) && same_text(e->remote, remote) ? 0 : -EBADMSG;
+	return e != NULL && same_text(e->directory, directory) && same_text(e->remote, remote) && has_rest(&c, before, section) ?
+	    0 : -EBADMSG;
 }
 
 static err_t
@@ -356,7 +385,7 @@ rewrite(int dir_fd, const char *mountpoint, const char *directory, const char *r
 		return err;
 	if (remote != NULL && (err = append_value(&text, "remote", remote)) != 0)
 		return err;
-	if ((err = check_text(&text, mountpoint, directory, remote)) != 0)
+	if ((err = check_text(&text, &c, section, mountpoint, directory, remote)) != 0)
 		return err;
 	return disk_write_file(dir_fd, CONFIG_FILE, text.data, text.len, 0600);
 }
