@@ -36,6 +36,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 		return 0;                                        \
 	}
 
+/* What people are shown: no byte of others moves or colours what stands on their terminal (C0, delete, and in UTF-8 C1). */
+static inline void fuzz_require_tame(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		FUZZ_REQUIRE(c >= 0x20 && c != 0x7f);
+		FUZZ_REQUIRE(i == 0 || text[i - 1] != '\xc2' || c < 0x80 || c >= 0xa0);
+	}
+}
+
 static const uint8_t fuzz_vault_id[32] = {0x76};
 static const uint8_t fuzz_epoch_key[32] = {0x6b};
 static const uint8_t fuzz_secret[32] = {0x73};

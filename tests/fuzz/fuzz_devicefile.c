@@ -13,6 +13,18 @@
 
 FUZZ_INITIALIZE_SECMEM
 
+/* Labels are shown before anything vouches for them. */
+static void check_slots(const struct devicefile *df)
+{
+	FUZZ_REQUIRE(devicefile_slot_count(df) <= DEVICEFILE_MAX_SLOTS);
+	for (size_t i = 0; i < devicefile_slot_count(df); i++) {
+		const struct slot_view s = devicefile_slot_at(df, i);
+
+		FUZZ_REQUIRE(strnlen(s.tag->label, sizeof(s.tag->label)) <= SLOT_LABEL_MAX);
+		fuzz_require_tame(s.tag->label, strlen(s.tag->label));
+	}
+}
+
 /* What parses and opens must be written again in just those bytes. */
 static void try_file(const uint8_t *data, size_t len)
 {
@@ -24,6 +36,7 @@ static void try_file(const uint8_t *data, size_t len)
 	}
 	FUZZ_REQUIRE(devicefile_secret(df) == NULL && devicefile_vault_id(df) != NULL);
 	FUZZ_REQUIRE(devicefile_serialize(df, &again) == -EINVAL);
+	check_slots(df);
 	err_t err = devicefile_open_plain(df);
 	FUZZ_REQUIRE((err == 0) == (devicefile_secret(df) != NULL));
 	FUZZ_REQUIRE((err != -ENOENT) == devicefile_has_slot(df, SLOT_PLAIN));

@@ -63,6 +63,7 @@ static void check(const struct trust *t)
 		const struct trust_member *m = trust_member_at(t, i);
 		size_t name_len = strnlen(m->name, sizeof(m->name));
 		FUZZ_REQUIRE(m->number == i && name_len > 0 && name_len <= TRUST_NAME_MAX);
+		fuzz_require_tame(m->name, name_len);
 		FUZZ_REQUIRE(trust_member_find(t, m->id) == m);
 		in += !m->removed;
 	}
