@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -36,7 +35,7 @@ struct autolock {
 	bool stop;
 	int64_t after_s;
 	bool on_suspend;
-	struct suspendwatch watch;
+	struct watcher watch;
 	bool is_starting; /* a watch, which may take long: without the lock */
 
 	/* the thread's */
@@ -48,7 +47,7 @@ struct autolock {
 static void
 start_watch(struct autolock *a, char **why_out)
 {
-	struct suspendwatch w = SUSPENDWATCH_NONE;
+	struct watcher w = WATCHER_NONE;
 	err_t err = suspendwatch_start(&w, why_out);
 
 	if (err != 0 && *why_out == NULL)
@@ -57,17 +56,17 @@ start_watch(struct autolock *a, char **why_out)
 	a->is_starting = false;
 	if (a->on_suspend && !a->stop) {
 		a->watch = w;
-		w = SUSPENDWATCH_NONE;
+		w = WATCHER_NONE;
 	}
 	pthread_mutex_unlock(&a->lock);
-	suspendwatch_end(&w);
+	watcher_end(&w);
 }
 
 /* Begins or ends the watch, as the settings say. */
 static void
 follow_settings(struct autolock *a, char **why_out)
 {
-	struct suspendwatch over = SUSPENDWATCH_NONE;
+	struct watcher over = WATCHER_NONE;
 	struct settings st;
 	err_t err = settings_load(a->p.meta, &st);
 	bool start;
@@ -83,10 +82,10 @@ follow_settings(struct autolock *a, char **why_out)
 	a->is_starting = a->is_starting || start;
 	if (!a->on_suspend) {
 		over = a->watch;
-		a->watch = SUSPENDWATCH_NONE;
+		a->watch = WATCHER_NONE;
 	}
 	pthread_mutex_unlock(&a->lock);
-	suspendwatch_end(&over);
+	watcher_end(&over);
 	if (start)
 		start_watch(a, why_out);
 }
@@ -162,18 +161,19 @@ look_at_use(struct autolock *a, int64_t after_ms)
 static void
 hear_watch(struct autolock *a)
 {
-	char byte = 0;
-	ssize_t n;
+	CLEANUP(free_ptr) char *why = NULL;
+	char word = 0;
+	err_t err;
 
 	pthread_mutex_lock(&a->lock);
-	n = a->watch.fd >= 0 ? recv(a->watch.fd, &byte, 1, MSG_DONTWAIT) : -1;
-	if (n == 0) {
+	err = a->watch.fd >= 0 ? watcher_hear(&a->watch, &word, &why) : -EAGAIN;
+	if (err == -ENOTCONN) {
 		log_warn("%s is not told any more when the computer sleeps: the system bus has gone; it is tried again", a->p.mountpoint);
-		suspendwatch_end(&a->watch);
+		watcher_end(&a->watch);
 		a->retry_ms = clock_ms(CLOCK_BOOTTIME) + RETRY_MS;
 	}
 	pthread_mutex_unlock(&a->lock);
-	if (n == 1 && byte == 's')
+	if (err == 0 && word == SUSPENDWATCH_SLEEP)
 		(void)lock_now(a, true);
 }
 
@@ -260,7 +260,7 @@ autolock_start(const struct autolock_params *p, struct autolock **out)
 	if (a == NULL)
 		return -ENOMEM;
 	a->p = *p;
-	a->watch = SUSPENDWATCH_NONE;
+	a->watch = WATCHER_NONE;
 	pthread_mutex_init(&a->lock, NULL);
 	a->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	err = a->wake_fd >= 0 ? settings_load(p->meta, &st) : -errno;

@@ -41,6 +41,7 @@ OWNERS = [
     (r"expat\w*\.h", r"remote/s3_xml\.c"),
     (r"archive\w*\.h", r"fs/export/archiver\.c"),
     (r"libsecret/\w+\.h|glib\w*\.h", r"fs/unlock/holder_keyring\.c"),
+    (r"gio/\w+\.h|glib-unix\.h", r"fs/unlock/systembus\.c"),
     (r"tss2/\w+\.h", r"fs/unlock/holder_tpm\.c"),
     (r"fido(/\w+)?\.h", r"fs/unlock/fido2_device\.c"),
     (r"ini\.h", r"fs/cmd/config\.c|remote/s3_credentials\.c"),

@@ -2,14 +2,13 @@
 import contextlib
 import os
 import pathlib
-import select
-import shutil
 import subprocess
 
 import pytest
 
-from accounts import TIMEOUT, cli  # noqa: F401: fixtures
-from conftest import new_root_for_sockets, wait_until
+from accounts import cli  # noqa: F401: fixtures
+from conftest import wait_until
+from system_bus import Mock, SystemBus
 
 
 def test_lock_closes_the_folder_and_ends_its_daemon(cli):
@@ -58,57 +57,14 @@ def test_lock_all_closes_every_folder_also_if_one_resists(cli):
 # By itself
 
 
-class Logind:
-    """A system bus of its own, with the part of logind that tells of sleep."""
-
-    def __init__(self):
-        self.folder = pathlib.Path(new_root_for_sockets())
-        (self.folder / "bus.conf").write_text(f"""<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig><listen>unix:path={self.folder}/bus</listen><auth>EXTERNAL</auth>
-<policy context="default"><allow user="*"/><allow own="*"/><allow send_type="method_call"/><allow send_type="signal"/>
-<allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/>
-<allow receive_type="method_call"/><allow receive_type="signal"/><allow receive_type="method_return"/>
-<allow receive_type="error"/></policy></busconfig>""")
-        self.address = f"unix:path={self.folder}/bus"
-        self.bus = subprocess.Popen(["dbus-daemon", f"--config-file={self.folder}/bus.conf", "--nofork", "--print-address=1"],
-                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        assert self.bus.stdout.readline()
-        self.process = subprocess.Popen(["/usr/bin/python3", "-B", pathlib.Path(__file__).with_name("logind_mock.py")], text=True,
-                                        bufsize=1, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        env=dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.address))
-        self.heard = b""
-        assert self.hear().startswith("ready")
-
-    def hear(self):
-        """The next line.  Several may come at once."""
-        while b"\n" not in self.heard:
-            assert select.select([self.process.stdout], [], [], TIMEOUT)[0], "it says nothing"
-            piece = os.read(self.process.stdout.fileno(), 4096)
-            assert piece, "it has ended"
-            self.heard += piece
-        line, _, self.heard = self.heard.partition(b"\n")
-        return line.decode()
-
-    def say(self, word):
-        self.process.stdin.write(word + "\n")
-        self.process.stdin.flush()
-
-    def close(self):
-        for process in (self.process, self.bus):
-            process.terminate()
-            process.wait()
-            process.stdout.close()
-        self.process.stdin.close()
-        shutil.rmtree(self.folder)
-
-
 @pytest.fixture
 def logind(cli):
-    host = Logind()
-    cli.env["DBUS_SYSTEM_BUS_ADDRESS"] = host.address
-    yield host
-    host.close()
+    bus = SystemBus()
+    service = Mock(bus, "logind_mock.py")
+    cli.env["DBUS_SYSTEM_BUS_ADDRESS"] = bus.address
+    yield service
+    service.close()
+    bus.close()
 
 
 def names_of_processes():
