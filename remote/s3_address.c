@@ -170,7 +170,8 @@ static err_t take_host(const struct http_url *u, struct s3_address *a, char **wh
 		store_say(why_out, "the host's name in the address of the store is too long");
 		return -EINVAL;
 	}
-	if (!u->tls && !a->plain_http && !is_loopback(u->host)) {
+	a->loopback = is_loopback(u->host);
+	if (!u->tls && !a->plain_http && !a->loopback) {
 		store_say(why_out, "the address of the store begins with http://, and that is not encrypted on its way; use https://, "
 		    "or add ?plain-http=yes if that network is your own");
 		return -EINVAL;

@@ -26,6 +26,7 @@ struct s3_address {
 	bool style_given;
 	bool region_given;
 	bool plain_http;
+	bool loopback;                     /* the service is on this computer */
 	char host[S3_HOST_MAX + 8];        /* with the port, if it is not the usual one */
 	char bucket[S3_BUCKET_MAX + 1];
 	char prefix[S3_PREFIX_MAX + 2];    /* decoded; "" or with a slash at its end */

@@ -171,6 +171,13 @@ static err_t normalize_s3(const char *url, char **out, char **why_out)
 	return err ? err : s3_address_format(&address, out);
 }
 
+bool store_uses_network(const char *url)
+{
+	struct s3_address address;
+
+	return starts_with(url, S3_SCHEME) && s3_address_parse(url, &address, NULL) == 0 && !address.loopback;
+}
+
 err_t store_url_normalize(const char *url, char **out, char **why_out)
 {
 	CLEANUP(free_ptr) char *path = NULL;

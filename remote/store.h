@@ -109,6 +109,8 @@ MUST_CHECK err_t store_open_with(const char *url, bool create, const struct stor
  * *why_out (why_out may be NULL) is a malloc'ed sentence.  A URL that was refused may have a password in it: do not show it.
  */
 MUST_CHECK err_t store_url_normalize(const char *url, char **out, char **why_out);
+/* Is it a service on another computer?  A directory is none, wherever its disk may be. */
+bool store_uses_network(const char *url);
 void store_free(struct store *s);
 void store_free_ptr(struct store **s);
 

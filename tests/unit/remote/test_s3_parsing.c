@@ -47,6 +47,20 @@ static void an_address_has_one_way_to_be_written(void **state)
 	expect_normal("s3:https://host/bucket/my%20photos%2B%2B/%C3%BC", "s3:https://host/bucket/my%20photos%2B%2B/%C3%BC");
 }
 
+static void a_service_is_reached_over_a_network_unless_it_is_on_this_computer(void **state)
+{
+	static const char *const far[] = {"s3:https://host.example/b", "s3:https://192.168.1.2:9000/b?region=eu-1",
+	    "s3:http://nas.local/b?plain-http=yes", "s3:https://127.0.0.1.example/b", "s3:https://[fe80::1]/b"};
+	static const char *const near[] = {"s3:http://127.0.0.1:9000/b", "s3:https://localhost/b", "s3:http://[::1]:81/b",
+	    "s3:https://minio.localhost/b", "dir:/mnt/nas/vault", "/mnt/nas/vault", "s3:nonsense", ""};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(far); i++)
+		assert_true(store_uses_network(far[i]));
+	for (size_t i = 0; i < ARRAY_LEN(near); i++)
+		assert_false(store_uses_network(near[i]));
+}
+
 static void an_address_that_is_wrong_is_refused_with_a_hint_and_never_repeated(void **state)
 {
 	static const struct {
@@ -468,6 +482,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_address_has_one_way_to_be_written),
+		cmocka_unit_test(a_service_is_reached_over_a_network_unless_it_is_on_this_computer),
 		cmocka_unit_test(an_address_that_is_wrong_is_refused_with_a_hint_and_never_repeated),
 		cmocka_unit_test(region_and_style_come_from_the_address_the_host_or_the_environment),
 		cmocka_unit_test_setup_teardown(keys_come_from_the_profile_of_the_shared_file, setup_file, remove_file),
