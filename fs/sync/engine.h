@@ -54,6 +54,7 @@ struct sync {
 	struct sync_hooks hooks; /* set before any thread */
 	atomic_bool stop;
 	atomic_int hold;     /* enum settings_hold, as of now */
+	atomic_int network;  /* enum sync_network */
 	atomic_bool asked;   /* the running round is one that somebody waits for: a pause does not end it */
 
 	/* As whom key boxes are opened: this device, or while joining the recovery key or an invitation.  Borrowed. */
@@ -123,6 +124,8 @@ struct sync {
 MUST_CHECK err_t engine_new(struct vault *v, struct store *store, struct sync **out);
 void engine_free(struct sync *s);
 uint64_t engine_now_ns(void);
+/* Nothing is to happen by itself now. */
+bool engine_is_held(const struct sync *s);
 /* The round is to end here, with -ECANCELED. */
 bool engine_is_interrupted(struct sync *s);
 /* As store_cancel, for all stores that are asked. */

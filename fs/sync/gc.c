@@ -26,7 +26,7 @@
 err_t
 gc_step(struct gc *g, uint64_t done, uint64_t total, const char *what)
 {
-	if (atomic_load(&g->s->stop) || atomic_load(&g->s->hold) == SETTINGS_OFFLINE)
+	if (atomic_load(&g->s->stop) || atomic_load(&g->s->hold) == SETTINGS_OFFLINE || (g->o->by_itself && engine_is_held(g->s)))
 		return -ECANCELED;
 	return g->o->progress == NULL || g->o->progress(g->o->ctx, done, total, what) ? 0 : -ECANCELED;
 }
@@ -488,7 +488,7 @@ gc_set_keep(struct sync *s, int64_t keep_s)
 void
 gc_run_if_due(struct sync *s)
 {
-	const struct gc_options o = { .keep_s = -1 };
+	const struct gc_options o = { .keep_s = -1, .by_itself = true };
 	struct gc_report report;
 	struct gc g = { .s = s };
 	uint64_t now = (uint64_t)time(NULL);

@@ -20,6 +20,7 @@ struct gc_options {
 	int64_t keep_s; /* how long history is kept; negative: as set on this device */
 	bool now;       /* orphans go at once, also those that may belong to a push that is under way elsewhere */
 	bool dry_run;   /* nothing is changed anywhere */
+	bool by_itself; /* nobody has asked for it: what holds sync ends it, with -ECANCELED */
 	void *ctx;
 	/* Now and then; false: end with -ECANCELED.  May be NULL. */
 	bool (*progress)(void *ctx, uint64_t done, uint64_t total, const char *what);

@@ -93,7 +93,7 @@ schedule_next(struct schedule *s, const struct schedule_view *v)
 	else if (s->first_ms == 0) /* also what a pull has left to push, or a push could not take */
 		s->first_ms = v->now_ms;
 	slept = asleep - s->asleep_ms > SLEPT_MS;
-	if (slept || v->network)
+	if (slept || v->network || v->freed)
 		start_afresh(s, v->now_ms, slept);
 	s->asleep_ms = asleep;
 	if (v->kicked)

@@ -4,7 +4,7 @@
  *
  * Changes go a moment after the last one, or half a minute after the first if there is no end of them.  The store is asked
  * every few seconds while somebody uses the folder here or elsewhere, and less and less often when nobody does.  After an
- * error the pauses grow; waking from sleep, a returning network and people who wait end them.
+ * error the pauses grow; waking from sleep, a returning network, the end of what held it and people who wait end them.
  */
 #ifndef SNUGFS_SCHEDULE_H
 #define SNUGFS_SCHEDULE_H
@@ -38,7 +38,8 @@ struct schedule_view {
 	bool network;     /* a link, an address or a route has come since the last look */
 	bool kicked;      /* somebody waits */
 	bool wanted;      /* ... for what others have done */
-	bool held;        /* paused or offline */
+	bool held;        /* paused or offline, or the network is metered */
+	bool freed;       /* not any more since the last look */
 };
 
 /* Zero-initialise. */

@@ -233,11 +233,15 @@ sync_pull(struct sync *s)
 /* What the user wants. */
 
 bool
+engine_is_held(const struct sync *s)
+{
+	return atomic_load(&s->hold) != SETTINGS_GO || atomic_load(&s->network) != SYNC_NETWORK_FREE;
+}
+
+bool
 engine_is_interrupted(struct sync *s)
 {
-	int hold = atomic_load(&s->hold);
-
-	return atomic_load(&s->stop) || hold == SETTINGS_OFFLINE || (hold == SETTINGS_PAUSED && !atomic_load(&s->asked));
+	return atomic_load(&s->stop) || atomic_load(&s->hold) == SETTINGS_OFFLINE || (engine_is_held(s) && !atomic_load(&s->asked));
 }
 
 void
@@ -260,6 +264,12 @@ sync_apply_settings(struct sync *s, const struct settings *st)
 	engine_cancel(s, hold == SETTINGS_OFFLINE || atomic_load(&s->stop));
 }
 
+void
+sync_set_network(struct sync *s, enum sync_network network)
+{
+	atomic_store(&s->network, network);
+}
+
 /* Status. */
 
 void
@@ -280,6 +290,7 @@ sync_get_status(struct sync *s, struct sync_status *out)
 		out->pending_since = 0;
 	out->hold = settings_hold_at(&settings, time(NULL));
 	out->hold_until = out->hold != SETTINGS_GO ? settings.hold_until : 0;
+	out->metered = atomic_load(&s->network) == SYNC_NETWORK_METERED;
 	out->up_rate = settings.up;
 	out->down_rate = settings.down;
 	store_get_traffic(s->store, &out->traffic);

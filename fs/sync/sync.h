@@ -59,6 +59,15 @@ MUST_CHECK err_t sync_drain(struct sync *s);
  */
 void sync_apply_settings(struct sync *s, const struct settings *st);
 
+/* What the network is like, as far as anybody knows; at first SYNC_NETWORK_FREE. */
+enum sync_network {
+	SYNC_NETWORK_FREE,    /* or unknown */
+	SYNC_NETWORK_METERED, /* nothing happens by itself, as if paused */
+	SYNC_NETWORK_ASKED,   /* the same, for the moment that it takes to hear which of the two it is */
+};
+/* From any thread; from now on, also in what is under way. */
+void sync_set_network(struct sync *s, enum sync_network network);
+
 struct sync_status {
 	uint64_t pending_inodes;
 	uint64_t pending_names;
@@ -74,6 +83,7 @@ struct sync_status {
 	uint64_t bytes_total;
 	enum settings_hold hold;  /* as of now, and until when */
 	time_t hold_until;        /* 0: until told otherwise */
+	bool metered;             /* SYNC_NETWORK_METERED */
 	bool rekey;               /* content is being sealed anew (rekey.h) */
 	uint64_t rekey_done;      /* bytes in segments */
 	uint64_t rekey_total;     /* 0: not counted yet */

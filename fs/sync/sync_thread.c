@@ -60,8 +60,8 @@ wait_a_while(struct background *b, uint64_t *round_out)
 }
 
 /* A pause may be over by now. */
-static bool
-is_held(struct sync *s)
+static void
+follow_hold(struct sync *s)
 {
 	enum settings_hold hold;
 	bool over;
@@ -73,7 +73,6 @@ is_held(struct sync *s)
 	pthread_mutex_unlock(&s->lock);
 	if (over)
 		engine_cancel(s, hold == SETTINGS_OFFLINE || atomic_load(&s->stop));
-	return hold != SETTINGS_GO;
 }
 
 static void
@@ -91,6 +90,7 @@ static void
 look(struct background *b)
 {
 	struct sync *s = b->s;
+	bool was_held = b->view.held;
 	struct meta_pending_summary sum;
 
 	meta_pending_summary(s->v->meta, &sum);
@@ -103,7 +103,9 @@ look(struct background *b)
 	/* Programs mount things all the time: that is news only where the folder was not there. */
 	if (netwatch_has_new_mounts(b->mounts) && b->schedule.backoff_ms != 0)
 		b->view.network = true;
-	b->view.held = is_held(s);
+	follow_hold(s);
+	b->view.held = engine_is_held(s);
+	b->view.freed = was_held && !b->view.held;
 	if (b->view.kicked)
 		b->next_rekey_ms = 0; /* it may have been begun just now */
 	note_pending(s, b->view.pending);

@@ -163,6 +163,25 @@ a_dry_run_says_what_would_be_done_and_does_nothing(void **state)
 }
 
 static void
+a_collection_that_nobody_has_asked_for_waits_where_nothing_is_to_happen_by_itself(void **state)
+{
+	struct fixture *f = *state;
+	struct gc_options o = { .keep_s = 0, .by_itself = true };
+	struct gc_report r;
+
+	make_random(&f->a, INODE_ROOT, "goes", 3 << 20);
+	sync_ok(&f->a);
+	remove_file(&f->a, "goes");
+	sync_ok(&f->a);
+	sync_set_network(f->a.sync, SYNC_NETWORK_METERED);
+	assert_int_equal(gc_run(f->a.sync, &o, &r), -ECANCELED);
+	assert_int_equal(count_objects(f, "s"), 1);
+	o.by_itself = false;
+	assert_int_equal(gc_run(f->a.sync, &o, &r), 0);
+	assert_int_equal(r.dead.objects, 1);
+}
+
+static void
 an_orphan_goes_at_once_only_if_that_is_asked_for(void **state)
 {
 	struct fixture *f = *state;
@@ -670,6 +689,7 @@ main(void)
 		TEST(what_was_deleted_goes_when_history_is_over_and_not_before),
 		TEST(a_clock_that_was_wrong_for_a_while_ends_no_history),
 		TEST(a_dry_run_says_what_would_be_done_and_does_nothing),
+		TEST(a_collection_that_nobody_has_asked_for_waits_where_nothing_is_to_happen_by_itself),
 		TEST(an_orphan_goes_at_once_only_if_that_is_asked_for),
 		TEST(an_orphan_that_was_seen_while_the_clock_was_ahead_does_not_stay_for_ever),
 		TEST(what_is_left_in_a_sparse_segment_is_moved_and_nobody_sees_it),

@@ -34,7 +34,7 @@ look(struct world *w)
 {
 	enum schedule_action action = schedule_next(&w->s, &w->v);
 
-	w->v.kicked = w->v.network = false;
+	w->v.kicked = w->v.network = w->v.freed = false;
 	w->polls += action == SCHEDULE_POLL;
 	w->pushes += action == SCHEDULE_PUSH;
 	if (action == SCHEDULE_NOTHING)
@@ -288,6 +288,24 @@ a_returning_network_starts_at_once(void **state)
 }
 
 static void
+what_failed_before_it_was_held_goes_at_once_when_it_is_not_held_any_more(void **state)
+{
+	struct world w = quiet_world();
+
+	(void)state;
+	w.answer = -EAGAIN;
+	change(&w);
+	pass(&w, 600 * 1000);
+	(void)until_more(&w, &w.pushes, 120000);
+	w.answer = 0;
+	w.v.held = true;
+	pass(&w, 1000);
+	w.v.held = false;
+	w.v.freed = true;
+	assert_int_equal(until_more(&w, &w.pushes, 60000), STEP_MS);
+}
+
+static void
 a_network_that_comes_while_nothing_fails_does_not_cut_the_quiet_short(void **state)
 {
 	struct world w = quiet_world();
@@ -401,6 +419,7 @@ main(void)
 		cmocka_unit_test(sleep_alone_is_reason_enough_to_ask),
 		cmocka_unit_test(a_returning_network_starts_at_once),
 		cmocka_unit_test(a_disk_that_is_mounted_is_news_once),
+		cmocka_unit_test(what_failed_before_it_was_held_goes_at_once_when_it_is_not_held_any_more),
 		cmocka_unit_test(a_network_that_comes_while_nothing_fails_does_not_cut_the_quiet_short),
 		cmocka_unit_test(nothing_happens_while_it_is_held_but_what_somebody_waits_for),
 		cmocka_unit_test(somebody_who_waits_ends_a_pause_after_errors),

@@ -396,6 +396,34 @@ while_paused_only_what_is_asked_for_is_done(void **state)
 }
 
 static void
+on_a_metered_network_only_what_is_asked_for_is_done(void **state)
+{
+	static const enum sync_network waits[] = { SYNC_NETWORK_ASKED, SYNC_NETWORK_METERED };
+	struct fixture *f = *state;
+
+	sync_ok(&f->a);
+	sync_set_network(f->a.sync, SYNC_NETWORK_ASKED);
+	assert_int_equal(sync_start(f->a.sync), 0);
+	make_text(&f->a, "file", "text");
+	for (size_t i = 0; i < ARRAY_LEN(waits); i++) {
+		uint64_t calls = store_fault_calls(f->a.fault, STORE_OP_ALL);
+
+		sync_set_network(f->a.sync, waits[i]);
+		wait_for_looks(&f->a);
+		assert_int_equal(status_of(&f->a).metered, waits[i] == SYNC_NETWORK_METERED);
+		assert_int_equal(status_of(&f->a).hold, SETTINGS_GO);
+		assert_int_equal(store_fault_calls(f->a.fault, STORE_OP_ALL), calls);
+		assert_int_equal(sync_drain(f->a.sync), 0);
+		assert_int_equal(status_of(&f->a).pending_inodes, 0);
+		make_text(&f->a, i == 0 ? "one more" : "and another", "text");
+	}
+	sync_set_network(f->a.sync, SYNC_NETWORK_FREE);
+	AWAIT(status_of(&f->a).pending_inodes == 0);
+	assert_false(status_of(&f->a).metered);
+	sync_stop(f->a.sync);
+}
+
+static void
 a_pause_that_is_over_is_none(void **state)
 {
 	struct fixture *f = *state;
@@ -484,6 +512,7 @@ main(void)
 		TEST(draining_says_when_the_store_does_not_answer),
 		TEST(asking_for_news_takes_one_request_and_now_and_then_two),
 		TEST(while_paused_only_what_is_asked_for_is_done),
+		TEST(on_a_metered_network_only_what_is_asked_for_is_done),
 		TEST(a_pause_that_is_over_is_none),
 		TEST(offline_nothing_goes_to_the_store_until_it_is_over),
 		TEST(what_is_pending_is_known_in_bytes_without_looking),
