@@ -10,7 +10,7 @@
 #include "tell.h"
 
 static int
-hold(struct options *o, const char *kind, int64_t until)
+hold(struct options *o, const char *kind, int64_t until, bool *metered_out)
 {
 	CLEANUP(place_clear) struct place p = { 0 };
 	CLEANUP(handle_free_json) json_t *answer = NULL;
@@ -18,7 +18,9 @@ hold(struct options *o, const char *kind, int64_t until)
 
 	if (status != 0)
 		return status;
-	return session_call(o, &p, json_pack("{s:s, s:s, s:I}", "op", "hold", "hold", kind, "until", (json_int_t)until), &answer);
+	status = session_call(o, &p, json_pack("{s:s, s:s, s:I}", "op", "hold", "hold", kind, "until", (json_int_t)until), &answer);
+	*metered_out = json_is_true(json_object_get(answer, "metered"));
+	return status;
 }
 
 static int
@@ -27,11 +29,12 @@ hold_for(struct options *o, const char *command, const char *kind, const char *s
 	const char *text = options_get(o, "for");
 	int64_t seconds = 0;
 	char words[32];
+	bool metered;
 	int status;
 
 	if (text != NULL && amount_parse_seconds(text, &seconds) != 0)
 		return tell_usage(command, "--for %s is no time: write 90s, 15m, 2h or 3d", text);
-	status = hold(o, kind, text != NULL ? (int64_t)time(NULL) + seconds : 0);
+	status = hold(o, kind, text != NULL ? (int64_t)time(NULL) + seconds : 0, &metered);
 	if (status != 0)
 		return status;
 	if (text != NULL) {
@@ -58,10 +61,12 @@ run_offline(struct options *o)
 static int
 run_resume(struct options *o)
 {
-	int status = hold(o, "none", 0);
+	bool metered = false;
+	int status = hold(o, "none", 0, &metered);
 
 	if (status == 0)
-		printf("It syncs by itself again.\n");
+		puts(metered ? "It waits all the same, since the network is metered: \"snugfs sync\" syncs now." :
+		    "It syncs by itself again.");
 	return status;
 }
 
@@ -86,7 +91,7 @@ const struct command cmd_offline = {
 	.synopsis = "[MOUNTPOINT] [--for TIME]",
 	.summary = "do not use the network at all, for a time or until told otherwise",
 	.details = "Nothing goes over the network, also after a remount: transfers end at once, and what is read and is not\n"
-	    "here is an error.  For a metered or costly connection.\n",
+	    "here is an error.  On a metered network nothing is synced by itself without that.\n",
 	.options = for_option,
 	.place = PLACE_OPTIONAL,
 	.run = run_offline,

@@ -50,11 +50,11 @@ sentence(const char *fmt, ...)
 static json_t *
 unknown(const struct place *p)
 {
-	return json_pack("{s:o, s:o, s:b, s:o, s:n, s:b, s:{s:i, s:i}, s:{s:i, s:i}, s:{s:n, s:n}, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:[], "
+	return json_pack("{s:o, s:o, s:b, s:o, s:n, s:b, s:{s:i, s:i}, s:{s:i, s:i}, s:{s:n, s:n}, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:[], "
 	    "s:[], s:n}", "mountpoint", human_path(p->mountpoint), "vault", human_path(p->vault_dir), "mounted", 0,
 	    "remote", p->remote != NULL ? human_path(p->remote) : json_null(), "pending", "busy", 0,
-	    "progress", "done", 0, "total", 0, "speed", "up", 0, "down", 0, "limits", "up", "down", "cache", "time_left", "rekey", "hold", "lock",
-	    "last_push", "last_pull", "last_contact", "devices", "messages", "problem");
+	    "progress", "done", 0, "total", 0, "speed", "up", 0, "down", 0, "limits", "up", "down", "cache", "time_left", "rekey", "hold", "metered",
+	    "lock", "last_push", "last_pull", "last_contact", "devices", "messages", "problem");
 }
 
 __attribute__((format(printf, 2, 3))) static void
@@ -113,6 +113,8 @@ next_step(const json_t *status, const struct place *p)
 		return sentence("see the problem; then: snugfs sync %s", p->mountpoint);
 	if (json_is_null(json_object_get(status, "remote")))
 		return sentence("to sync: snugfs unmount %s, then: snugfs up %s --remote URL", p->mountpoint, p->mountpoint);
+	if (json_is_true(json_object_get(status, "metered")) && is_pending(status))
+		return sentence("nothing: it goes to the store when the network is not metered; to send it now: snugfs sync %s", p->mountpoint);
 	return json_string(is_pending(status) ? "nothing: it goes to the store by itself" : "nothing");
 }
 

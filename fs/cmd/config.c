@@ -33,6 +33,7 @@ config_clear(struct config *c)
 	free(c->entries);
 	free(c->up_limit);
 	free(c->down_limit);
+	free(c->metered);
 	free(c->on_event);
 	*c = (struct config){ 0 };
 }
@@ -134,6 +135,8 @@ setting_of(struct config *c, const char *name)
 		return &c->up_limit;
 	if (strcmp(name, "down-limit") == 0)
 		return &c->down_limit;
+	if (strcmp(name, "metered") == 0)
+		return &c->metered;
 	return strcmp(name, "on-event") == 0 ? &c->on_event : NULL;
 }
 

@@ -3,7 +3,7 @@
  *
  * One section for each, [vault 1], [vault 2], …, with the keys mountpoint, directory and remote.  In values every byte but
  * letters, digits and /._+,:@~- is written %XX, and what is long goes on in indented lines (INI readers cut long lines).
- * The section [settings], which only people write, has up-limit, down-limit and on-event.
+ * The section [settings], which only people write, has up-limit, down-limit, metered and on-event.
  * Other sections, other keys and comments outside the rewritten section stay as they are.  Uses paths.h, inih.
  */
 #ifndef SNUGFS_CONFIG_H
@@ -25,6 +25,7 @@ struct config {
 	size_t count;
 	char *up_limit;   /* of the section [settings], as they stand there; NULL: they do not */
 	char *down_limit;
+	char *metered;    /* "pause" or "sync" */
 	char *on_event;
 };
 

@@ -20,6 +20,7 @@
 #include "fuse_ops.h"
 #include "launch.h"
 #include "log.h"
+#include "metered.h"
 #include "moments.h"
 #include "mountwatch.h"
 #include "notify.h"
@@ -44,6 +45,7 @@ struct daemon {
 	struct vault *vault;
 	struct vfs *vfs;
 	struct uplink *uplink; /* NULL: no remote */
+	struct metered *metered; /* NULL: whatever the network is like is no matter */
 	struct history *history;
 	struct moments *moments; /* NULL: no remote */
 	struct fuse_mount *mount;
@@ -244,6 +246,9 @@ connect_it(struct daemon *d)
 
 	if (err != 0)
 		return tell_failure("the socket %s/control cannot be made: %s", d->vault->dir, tell_reason(err));
+	/* Before: it may be a network on which nothing is to be sent. */
+	if (d->uplink != NULL && (err = metered_new(d->uplink, d->vault->remote_url, d->mountpoint, &d->metered)) != 0)
+		return tell_failure("whether the network is metered cannot be followed: %s", tell_reason(err));
 	if (d->uplink != NULL && (err = uplink_start(d->uplink, &hooks)) != 0)
 		return tell_failure("syncing cannot be started: %s", tell_reason(err));
 	return 0;
@@ -371,6 +376,7 @@ take_apart(struct daemon *d, const char *dir, int status)
 	atomic_store(&mount_to_end, NULL);
 	if (d->control != NULL)
 		control_quiesce(d->control); /* what it runs may keep sync busy */
+	metered_free(d->metered);
 	if (d->uplink != NULL)
 		uplink_stop(d->uplink); /* it tells the mount of changes, which must be there */
 	if (d->control != NULL)
@@ -402,6 +408,7 @@ serve(struct daemon *d, const struct daemon_params *p)
 	p->ready(p->ctx, d->vault->remote_url);
 	launch_ready();
 	start_watch(d); /* takes time, and nobody waits for it */
+	metered_start(d->metered);
 	err = fuse_mount_serve(d->mount);
 	if (err == 0)
 		return 0;

@@ -187,6 +187,8 @@ daemon_report(struct vault *v, struct uplink *u, struct fuse_mount *fm, bool cou
 	}
 	json_decref(more);
 	if (all != NULL)
+		(void)json_object_set_new(all, "metered", json_boolean(st.metered));
+	if (all != NULL)
 		(void)json_object_set_new(all, "rekey", rekey(&st));
 	if (all != NULL)
 		(void)json_object_set_new(all, "cache", op_cache_report(v));

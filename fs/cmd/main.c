@@ -12,6 +12,7 @@
 #include "err.h"
 #include "launch.h"
 #include "log.h"
+#include "metered.h"
 #include "mountwatch.h"
 #include "needs.h"
 #include "secmem.h"
@@ -188,6 +189,8 @@ main(int argc, char **argv)
 	(void)signal(SIGXFSZ, SIG_IGN); /* where a file may not grow (ulimit -f) its writer gets an error, and the rest goes on */
 	if (strcmp(name, SUSPENDWATCH_NAME) == 0)
 		suspendwatch_main();
+	if (strcmp(name, METERED_WATCH_NAME) == 0)
+		metered_watch_main();
 	if (strcmp(name, MOUNTWATCH_NAME) == 0)
 		return mountwatch_main();
 	if (strncmp(name, "mount.", 6) == 0)

@@ -21,11 +21,15 @@ change(struct op *op, const struct settings *st)
 	return err != 0 || op->uplink == NULL ? err : uplink_apply_settings(op->uplink);
 }
 
-/* {"op": "hold", "hold": "paused" | "offline" | "none", "until": seconds since 1970, 0: until told otherwise} */
+/*
+ * {"op": "hold", "hold": "paused" | "offline" | "none", "until": seconds since 1970, 0: until told otherwise}.  Answers with "metered":
+ * is nothing synced by itself for that reason?
+ */
 json_t *
 op_hold(struct op *op, const json_t *request)
 {
 	const char *hold = json_string_value(json_object_get(request, "hold"));
+	struct sync_status status;
 	struct settings st;
 	err_t err;
 
@@ -39,7 +43,8 @@ op_hold(struct op *op, const json_t *request)
 	st.hold_until = st.hold == SETTINGS_GO ? 0 : json_integer_value(json_object_get(request, "until"));
 	if ((err = change(op, &st)) != 0)
 		return refuse(op, err);
-	return json_pack("{s:b}", "ok", 1);
+	uplink_get_status(op->uplink, &status);
+	return json_pack("{s:b, s:b}", "ok", 1, "metered", status.metered);
 }
 
 /* {"op": "limit", "up": bytes a second, "down": …}: each may be missing, then it stays.  Answers with both, 0: none. */

@@ -124,13 +124,18 @@ print_hold(const json_t *status)
 {
 	const json_t *hold = part_of(status, "hold");
 	const char *kind = text_of(hold, "kind");
+	bool metered = json_is_true(part_of(status, "metered"));
 	char value[160], until[TIME_LEN];
 
-	if (kind == NULL)
+	if (kind == NULL) {
+		if (metered)
+			line("sync", "waits: the network is metered; \"snugfs sync\" syncs now");
 		return;
+	}
 	time_text(hold, "until", until);
-	snprintf(value, sizeof(value), "%s%s%s", strcmp(kind, "offline") == 0 ? "offline: nothing goes over the network" :
-	    "paused: nothing is synced by itself", until[0] != '\0' ? ", until " : "", until);
+	snprintf(value, sizeof(value), "%s%s%s%s", strcmp(kind, "offline") == 0 ? "offline: nothing goes over the network" :
+	    "paused: nothing is synced by itself", until[0] != '\0' ? ", until " : "", until,
+	    metered ? "; the network is metered, too" : "");
 	line("sync", value);
 }
 
@@ -296,11 +301,20 @@ status_text_print(const json_t *status)
 	print_counters(json_object_get(status, "requests"));
 }
 
+/* "paused"; NULL: nothing holds it. */
+static const char *
+hold_word(const json_t *status)
+{
+	const char *kind = text_of(part_of(status, "hold"), "kind");
+
+	return kind != NULL ? kind : json_is_true(part_of(status, "metered")) ? "waits: the network is metered" : NULL;
+}
+
 void
 status_text_line(const json_t *status, char out[static STATUS_LINE_LEN])
 {
 	const json_t *pending = part_of(status, "pending");
-	const char *problem = text_of(part_of(status, "problem"), "text"), *hold = text_of(part_of(status, "hold"), "kind");
+	const char *problem = text_of(part_of(status, "problem"), "text"), *hold = hold_word(status);
 	json_int_t files = number_of(pending, "files"), names = number_of(pending, "names");
 	char size[HUMAN_BYTES_LEN], speed[SPEED_LEN], rekey[REKEY_LEN];
 

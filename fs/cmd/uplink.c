@@ -28,6 +28,7 @@ struct uplink {
 	bool stopping;
 	bool hooked;
 	struct sync_hooks hooks;
+	enum sync_network network;
 	struct sync *sync;      /* set once */
 	err_t problem;          /* why there is no sync yet */
 	char problem_text[sizeof(((struct sync_status *)0)->problem_text)];
@@ -106,6 +107,16 @@ uplink_apply_settings(struct uplink *u)
 	return err;
 }
 
+void
+uplink_set_network(struct uplink *u, enum sync_network network)
+{
+	pthread_mutex_lock(&u->lock);
+	u->network = network;
+	if (u->sync != NULL)
+		sync_set_network(u->sync, network);
+	pthread_mutex_unlock(&u->lock);
+}
+
 /* [attaching] The engine is started only once there are hooks: before the mount there is nobody to be told. */
 static err_t
 start_sync(struct uplink *u, struct sync *s)
@@ -116,6 +127,7 @@ start_sync(struct uplink *u, struct sync *s)
 	pthread_mutex_lock(&u->lock);
 	hooked = u->hooked && !u->stopping;
 	hooks = u->hooks;
+	sync_set_network(s, u->network);
 	pthread_mutex_unlock(&u->lock);
 	if (!hooked)
 		return 0;
@@ -184,6 +196,7 @@ attach(struct uplink *u)
 	if (s != NULL) {
 		pthread_mutex_lock(&u->lock);
 		u->sync = s;
+		sync_set_network(s, u->network); /* it may be another one by now */
 		u->problem = 0;
 		u->problem_text[0] = '\0';
 		pthread_mutex_unlock(&u->lock);
@@ -365,6 +378,7 @@ uplink_get_status(struct uplink *u, struct sync_status *out)
 	out->pending_inodes = sum.inode_count;
 	out->pending_names = sum.dentry_count;
 	pthread_mutex_lock(&u->lock);
+	out->metered = u->network == SYNC_NETWORK_METERED;
 	out->problem = u->problem;
 	memcpy(out->problem_text, u->problem_text, sizeof(out->problem_text));
 	pthread_mutex_unlock(&u->lock);

@@ -40,6 +40,9 @@ MUST_CHECK err_t uplink_settings(struct uplink *u, struct settings *out);
 /* They were changed: from now on they hold. */
 MUST_CHECK err_t uplink_apply_settings(struct uplink *u);
 
+/* As sync_set_network, also while the store is away. */
+void uplink_set_network(struct uplink *u, enum sync_network network);
+
 /* As sync_get_status, also while the store is away: then that is the problem. */
 void uplink_get_status(struct uplink *u, struct sync_status *out);
 /* As sync_get_calls; all 0 while the store is away. */

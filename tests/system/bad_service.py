@@ -24,6 +24,7 @@ class BadService:
         self.percent = {}
         self.chances = collections.Counter()  # by fault: how often it could have been
         self.struck = collections.Counter()
+        self.asked = []  # of all requests: command and path
         self.held = []  # what hold() has held
         self.dropped = 0  # and of that let_go() has dropped
         self.holds = lambda handler: False
@@ -97,6 +98,7 @@ class BadService:
         body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
         with self.going_on:
             held = self.holds(handler)
+            self.asked.append((handler.command, handler.path))
             if held:
                 self.held.append(handler.path)
             self.going_on.wait_for(lambda: not self.holds(handler))
