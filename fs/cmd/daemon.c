@@ -263,11 +263,19 @@ start_tidying(struct daemon *d)
 	return tidy_start(&place, d->uplink != NULL ? TIDY_QUIET_STORE_MS : TIDY_QUIET_MS, &d->tidy);
 }
 
+static bool
+is_sync_held(void *ctx)
+{
+	const struct daemon *d = ctx;
+
+	return uplink_is_held(d->uplink);
+}
+
 /* With a store only: without one, all there is is here. */
 static err_t
 start_caching(struct daemon *d)
 {
-	const struct cache_place place = { .content = d->vault->content, .meta = d->vault->meta };
+	const struct cache_place place = { .content = d->vault->content, .meta = d->vault->meta, .ctx = d, .is_held = is_sync_held };
 
 	return d->uplink != NULL ? cache_start(&place, &d->cache) : 0;
 }

@@ -117,6 +117,17 @@ uplink_set_network(struct uplink *u, enum sync_network network)
 	pthread_mutex_unlock(&u->lock);
 }
 
+bool
+uplink_is_held(struct uplink *u)
+{
+	bool held;
+
+	pthread_mutex_lock(&u->lock);
+	held = u->sync != NULL ? sync_is_held(u->sync) : u->network != SYNC_NETWORK_FREE;
+	pthread_mutex_unlock(&u->lock);
+	return held;
+}
+
 /* [attaching] The engine is started only once there are hooks: before the mount there is nobody to be told. */
 static err_t
 start_sync(struct uplink *u, struct sync *s)

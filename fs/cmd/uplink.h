@@ -42,6 +42,8 @@ MUST_CHECK err_t uplink_apply_settings(struct uplink *u);
 
 /* As sync_set_network, also while the store is away. */
 void uplink_set_network(struct uplink *u, enum sync_network network);
+/* As sync_is_held. */
+bool uplink_is_held(struct uplink *u);
 
 /* As sync_get_status, also while the store is away: then that is the problem. */
 void uplink_get_status(struct uplink *u, struct sync_status *out);

@@ -24,6 +24,8 @@
 struct cache_place {
 	struct content *content;
 	struct meta *meta;
+	void *ctx;
+	bool (*is_held)(void *ctx); /* what is pinned is not to be brought now; NULL: it always is */
 };
 
 /* Settings.  Not with the meta lock but where it says so; to make them last is the caller's (meta_flush). */

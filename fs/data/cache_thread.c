@@ -133,6 +133,12 @@ is_stopping(struct cache *c)
 	return stopping;
 }
 
+static bool
+is_held(const struct cache *c)
+{
+	return c->place.is_held && c->place.is_held(c->place.ctx);
+}
+
 static uint64_t
 hash_pins(const uint64_t *pins, size_t count)
 {
@@ -155,6 +161,10 @@ go_on(void *ctx, uint64_t done, uint64_t total)
 	(void)done, (void)total;
 	if (is_stopping(c))
 		return -ECANCELED;
+	if (is_held(c)) {
+		cache_note_change(c); /* the rest waits */
+		return -ECANCELED;
+	}
 	e = keep_to_limit(c);
 	if (!e)
 		e = cache_list_pins(c->place.meta, &pins, &count);
@@ -182,7 +192,7 @@ bring_pinned(struct cache *c)
 	size_t count = 0;
 	err_t e = cache_list_pins(c->place.meta, &pins, &count);
 
-	if (e)
+	if (e || is_held(c))
 		return e;
 	pthread_mutex_lock(&c->lock);
 

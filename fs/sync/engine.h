@@ -124,8 +124,6 @@ struct sync {
 MUST_CHECK err_t engine_new(struct vault *v, struct store *store, struct sync **out);
 void engine_free(struct sync *s);
 uint64_t engine_now_ns(void);
-/* Nothing is to happen by itself now. */
-bool engine_is_held(const struct sync *s);
 /* The round is to end here, with -ECANCELED. */
 bool engine_is_interrupted(struct sync *s);
 /* As store_cancel, for all stores that are asked. */

@@ -26,7 +26,7 @@
 err_t
 gc_step(struct gc *g, uint64_t done, uint64_t total, const char *what)
 {
-	if (atomic_load(&g->s->stop) || atomic_load(&g->s->hold) == SETTINGS_OFFLINE || (g->o->by_itself && engine_is_held(g->s)))
+	if (atomic_load(&g->s->stop) || atomic_load(&g->s->hold) == SETTINGS_OFFLINE || (g->o->by_itself && sync_is_held(g->s)))
 		return -ECANCELED;
 	return g->o->progress == NULL || g->o->progress(g->o->ctx, done, total, what) ? 0 : -ECANCELED;
 }

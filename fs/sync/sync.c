@@ -233,7 +233,7 @@ sync_pull(struct sync *s)
 /* What the user wants. */
 
 bool
-engine_is_held(const struct sync *s)
+sync_is_held(const struct sync *s)
 {
 	return atomic_load(&s->hold) != SETTINGS_GO || atomic_load(&s->network) != SYNC_NETWORK_FREE;
 }
@@ -241,7 +241,7 @@ engine_is_held(const struct sync *s)
 bool
 engine_is_interrupted(struct sync *s)
 {
-	return atomic_load(&s->stop) || atomic_load(&s->hold) == SETTINGS_OFFLINE || (engine_is_held(s) && !atomic_load(&s->asked));
+	return atomic_load(&s->stop) || atomic_load(&s->hold) == SETTINGS_OFFLINE || (sync_is_held(s) && !atomic_load(&s->asked));
 }
 
 void

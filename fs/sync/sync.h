@@ -67,6 +67,8 @@ enum sync_network {
 };
 /* From any thread; from now on, also in what is under way. */
 void sync_set_network(struct sync *s, enum sync_network network);
+/* Is nothing to happen by itself, for that reason or since the user wants it so? */
+bool sync_is_held(const struct sync *s);
 
 struct sync_status {
 	uint64_t pending_inodes;

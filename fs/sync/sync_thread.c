@@ -104,7 +104,7 @@ look(struct background *b)
 	if (netwatch_has_new_mounts(b->mounts) && b->schedule.backoff_ms != 0)
 		b->view.network = true;
 	follow_hold(s);
-	b->view.held = engine_is_held(s);
+	b->view.held = sync_is_held(s);
 	b->view.freed = was_held && !b->view.held;
 	if (b->view.kicked)
 		b->next_rekey_ms = 0; /* it may have been begun just now */

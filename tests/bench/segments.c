@@ -117,7 +117,7 @@ tidy(void)
 static void
 usage(void)
 {
-	const struct cache_place place = { b.vault->content, b.vault->meta };
+	const struct cache_place place = { .content = b.vault->content, .meta = b.vault->meta };
 	struct cache_usage u;
 
 	check(cache_usage(&place, &u), "usage");

@@ -140,6 +140,21 @@ def test_what_somebody_asks_for_is_done_on_a_metered_network(cli, manager, url, 
     assert [command for command, _ in bad_service.asked] == ["GET"]
 
 
+def test_what_is_pinned_is_not_brought_until_the_network_is_another_one(cli, manager, url, bad_service):
+    service = manager(YES)
+    cli.up("--remote", url)
+    wait_until(lambda: is_metered(cli), "it to be known")
+    (cli.mp / "film").write_bytes(os.urandom(3 << 20))
+    cli.ok("sync", cli.mp)
+    cli.ok("free", cli.mp)
+    bad_service.asked.clear()
+    cli.ok("pin", cli.mp / "film")
+    settle(cli)
+    assert os.getxattr(cli.mp / "film", "user.snugfs.state") == b"remote pinned" and bad_service.asked == []
+    service.say(NO)
+    wait_until(lambda: os.getxattr(cli.mp / "film", "user.snugfs.state") == b"local pinned", "it to come")
+
+
 def test_it_goes_on_when_networkmanager_goes_and_waits_again_when_it_comes_back(cli, manager, url):
     service = manager(YES)
     cli.up("--remote", url)
