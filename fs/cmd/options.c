@@ -216,6 +216,16 @@ accepts(const struct command *c, int option)
 	return true;
 }
 
+/* By the option itself: with permuted arguments the word before optind may be a path that stands before it. */
+static int
+tell_not_accepted(const struct command *c, int option)
+{
+	for (size_t i = 0; i < ARRAY_LEN(known_options); i++)
+		if (known_options[i].val == option)
+			return tell_usage(c->name, "the command %s knows no option --%s", c->name, known_options[i].name);
+	return tell_usage(c->name, "the command %s knows no option -%c", c->name, option);
+}
+
 static int
 apply(const struct command *c, int option, const char *given, struct options *o)
 {
@@ -224,7 +234,7 @@ apply(const struct command *c, int option, const char *given, struct options *o)
 		return 0;
 	}
 	if (!accepts(c, option))
-		return tell_usage(c->name, "the command %s knows no option %s", c->name, given);
+		return tell_not_accepted(c, option);
 	switch (option) {
 	case OPT_VAULT:
 		return set_path(&o->vault_dir, optarg);
@@ -358,7 +368,7 @@ options_parse(const struct command *c, int argc, char **argv, struct options *o,
 	opterr = 0;
 	optind = 1;
 	for (;;) {
-		const char *given = optind < argc ? argv[optind] : "";
+		const char *given = NULL;
 
 		option = getopt_long(argc, argv, ":fho:", known, NULL);
 		if (option == -1)

@@ -116,24 +116,6 @@ place_find_remembered(const char *mountpoint, struct place *out)
 	return find(NULL, mountpoint, out);
 }
 
-int
-place_find_existing(const struct options *o, struct place *out)
-{
-	CLEANUP(place_clear) struct place p = { 0 };
-	int status = place_find(o, &p);
-
-	if (status != 0)
-		return status;
-	if (!p.exists && o->vault_dir != NULL)
-		return tell_failure("there is no vault in %s: check --vault, or make one with \"snugfs up %s --vault %s\"",
-		    p.vault_dir, p.mountpoint, p.vault_dir);
-	if (!p.exists)
-		return tell_no_vault(p.mountpoint);
-	*out = p;
-	p = (struct place){ 0 };
-	return 0;
-}
-
 /* The nearest folder above (or at) a path that is a mount point of ours, else one that is remembered; NULL. */
 static err_t
 mountpoint_above(const char *path, char **out)
@@ -152,6 +134,27 @@ mountpoint_above(const char *path, char **out)
 		*strrchr(above, '/') = '\0';
 	}
 	return above == NULL ? -ENOMEM : -ENOENT;
+}
+
+int
+place_find_existing(const struct options *o, struct place *out)
+{
+	CLEANUP(place_clear) struct place p = { 0 };
+	CLEANUP(free_ptr) char *above = NULL;
+	int status = place_find(o, &p);
+
+	if (status != 0)
+		return status;
+	if (!p.exists && o->vault_dir != NULL)
+		return tell_failure("there is no vault in %s: check --vault, or make one with \"snugfs up %s --vault %s\"",
+		    p.vault_dir, p.mountpoint, p.vault_dir);
+	if (!p.exists && mountpoint_above(p.mountpoint, &above) == 0 && strcmp(above, p.mountpoint) != 0)
+		return tell_failure("%s is no vault's folder, but in one: name that, %s", p.mountpoint, above);
+	if (!p.exists)
+		return tell_no_vault(p.mountpoint);
+	*out = p;
+	p = (struct place){ 0 };
+	return 0;
 }
 
 int

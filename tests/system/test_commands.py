@@ -75,6 +75,14 @@ def test_an_option_that_is_not_known_is_named_wherever_it_stands(cli, word, at):
     assert f" knows no option {word}.\n" in cli.run(*words[:at], word, *words[at:], cwd=cli.root).stderr
 
 
+@pytest.mark.parametrize("words", [["mount", "folder", "--wait"], ["status", "folder", "--remote", "dir:/x"], ["sync", "folder", "-f"],
+                                   ["sync", "--json", "folder"], ["sync", "folder", "-onodev"]])
+def test_an_option_of_another_command_is_named_wherever_it_stands(cli, words):
+    word = next(word for word in words if word.startswith("-"))
+    word = word if word.startswith("--") else word[:2]
+    assert f" knows no option {word}.\n" in cli.run(*words, cwd=cli.root).stderr
+
+
 def test_an_unknown_mount_option_is_wrong_usage_and_named(cli):
     done = cli.run("up", cli.mp, "--no-passphrase", "-o", "noexec,sparkle")
     assert done.returncode == 2 and "sparkle" in done.stderr

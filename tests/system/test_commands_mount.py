@@ -65,6 +65,16 @@ def test_commands_for_a_folder_without_a_vault_say_how_to_make_one(cli):
     cli.fails("init", cli.root / "no/such/folder/at/all", saying="passphrase")
 
 
+def test_a_path_inside_the_folder_is_not_taken_for_one_that_is_to_be_made(made):
+    for mounted in (False, True):
+        if mounted:
+            made.ok("mount", made.mp)
+            (made.mp / "letters").mkdir()
+        for command in ("status", "sync", "mount"):
+            done = made.fails(command, made.mp / "letters", saying=["in one", f"name that, {made.mp}."])
+            assert "snugfs up" not in done.stderr
+
+
 def test_init_does_not_touch_a_vault_that_is_there(made):
     made.fails("init", made.mp, "--no-passphrase", saying="already")
     made.ok("mount", made.mp)
