@@ -303,6 +303,65 @@ a_context_with_another_key_seals_under_that_key(void **state)
 	assert_memory_equal(by_a, by_b, sizeof(by_a));
 }
 
+struct message {
+	uint8_t nonce[AEAD_NONCE_LEN];
+	uint8_t ct[4 + AEAD_TAG_LEN];
+};
+
+static err_t
+open_message(struct aead *a, const uint8_t *nonce, const struct message *m)
+{
+	uint8_t out[4];
+	err_t e = aead_open(a, nonce, "aad", 3, m->ct, sizeof(m->ct), out);
+
+	if (!e)
+		assert_memory_equal(out, "text", sizeof(out));
+	return e;
+}
+
+/* What begins with four zeros is a counter; the others are not. */
+static void
+seal_messages(struct aead *a, struct message m[static 5])
+{
+	static const uint8_t others[2][AEAD_NONCE_LEN] = {{0xca, 0xfe, 0xba, 0xbe, 0, 0, 0, 0, 0, 0, 0, 1}, {0, 0, 0, 1}};
+
+	aead_nonce(0, m[0].nonce);
+	aead_nonce(1, m[1].nonce);
+	aead_nonce(UINT64_MAX, m[2].nonce);
+	memcpy(m[3].nonce, others[0], sizeof(m[3].nonce));
+	memcpy(m[4].nonce, others[1], sizeof(m[4].nonce));
+	for (size_t i = 0; i < 5; i++)
+		assert_int_equal(aead_seal(a, m[i].nonce, "aad", 3, "text", 4, m[i].ct), 0);
+}
+
+static void
+each_message_opens_under_its_own_nonce_alone_whatever_came_before(void **state)
+{
+	CLEANUP(aead_free_ptr) struct aead *a = NULL;
+	CLEANUP(aead_free_ptr) struct aead *sealer = NULL;
+	const uint8_t key[32] = {1}, other_key[32] = {2};
+	struct message m[5], again[5];
+
+	(void)state;
+	assert_int_equal(aead_new(key, &a), 0);
+	assert_int_equal(aead_new(key, &sealer), 0);
+	seal_messages(sealer, m);
+	for (size_t i = 0; i < 5; i++) {
+		for (size_t j = 0; j < 5; j++) {
+			assert_int_equal(open_message(a, m[i].nonce, &m[i]), 0);
+			assert_int_equal(open_message(a, m[i].nonce, &m[j]), i == j ? 0 : -EBADMSG);
+			assert_int_equal(open_message(a, m[j].nonce, &m[j]), 0);
+			assert_int_equal(open_message(a, m[i].nonce, &m[i]), 0);
+			seal_messages(a, again);
+			assert_memory_equal(again, m, sizeof(m));
+			assert_int_equal(open_message(a, m[j].nonce, &m[j]), 0);
+			assert_int_equal(aead_rekey(a, other_key), 0);
+			assert_int_equal(open_message(a, m[i].nonce, &m[i]), -EBADMSG);
+			assert_int_equal(aead_rekey(a, key), 0);
+		}
+	}
+}
+
 static void
 a_nested_acquire_does_not_touch_the_outer_context(void **state)
 {
@@ -543,6 +602,7 @@ main(void)
 		cmocka_unit_test(scrypt_refuses_costs_outside_the_permitted_range),
 		cmocka_unit_test(aes_256_gcm_gives_the_results_of_test_cases_13_to_16),
 		cmocka_unit_test(aead_works_in_place),
+		cmocka_unit_test(each_message_opens_under_its_own_nonce_alone_whatever_came_before),
 		cmocka_unit_test(aead_refuses_any_flipped_bit_and_any_shorter_message_and_wipes),
 		cmocka_unit_test(a_context_with_another_key_seals_under_that_key),
 		cmocka_unit_test(a_nested_acquire_does_not_touch_the_outer_context),
