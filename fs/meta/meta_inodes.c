@@ -12,7 +12,7 @@ inode_cached(struct meta *m, uint64_t ino)
 {
 	struct cached_inode *ci;
 
-	HASH_FIND(hh, m->inodes, &ino, sizeof(ino), ci);
+	HASH_FIND_BYHASHVALUE(hh, m->inodes, &ino, sizeof(ino), hash_table_number(ino), ci);
 	return ci;
 }
 
@@ -25,7 +25,7 @@ inode_insert(struct meta *m, uint64_t ino, bool stored)
 		return NULL;
 	cache_init(&ci->node, DB_INODE, ino, 0, stored);
 	ci->inode.ino = ino;
-	HASH_ADD(hh, m->inodes, node.a, sizeof(ci->node.a), ci);
+	HASH_ADD_BYHASHVALUE(hh, m->inodes, node.a, sizeof(ci->node.a), hash_table_number(ino), ci);
 	cache_insert_clean(m, &ci->node);
 	return ci;
 }
