@@ -180,7 +180,7 @@ read_some(struct meta *m)
 	struct ahead *a = &m->ahead;
 	struct list_part p;
 
-	if (list_read_part(m, a->dir, a->to, true, &p) != 0) {
+	if (list_read_politely(m, a->dir, a->to, &p) != 0) {
 		a->wanted = false;
 		return;
 	}

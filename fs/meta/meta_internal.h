@@ -85,6 +85,7 @@ struct directory {
 	bool large;      /* too many rows to read all at once */
 	bool missed;     /* a name was not in memory, since some have last left it */
 	uint64_t listed; /* all rows below this cookie are in memory */
+	uint64_t newest; /* no name in memory has a greater cookie */
 	uint64_t ahead;  /* reading ahead has come to this cookie */
 	UT_hash_handle hh;
 };
@@ -319,6 +320,8 @@ MUST_CHECK err_t dentry_hash(struct meta *m, struct cached_dentry *cd);
 /* The database has no rows of a directory that it has never seen. */
 bool names_is_unstored(struct meta *m, uint64_t parent);
 struct directory *names_find_directory(struct meta *m, uint64_t ino);
+/* The entry of the row that has this cookie, as the row's name finds it; NULL: not in memory. */
+struct cached_dentry *names_of_row(struct meta *m, const struct dentry *d);
 struct cached_dentry *dentry_cached(struct meta *m, uint64_t parent, const char *name, size_t len);
 /* Into the cache, clean; d->cookie 0: not known to any row. */
 struct cached_dentry *dentry_insert(struct meta *m, const struct dentry *d, bool stored);
@@ -329,7 +332,7 @@ bool dentry_is_void(const struct cached_dentry *cd);
 void dentry_show(const struct cached_dentry *cd, struct dentry *out);
 
 /* meta_list.c: some entries in order, as far as possible with their inodes. */
-#define LIST_ROWS 16u
+#define LIST_ROWS 32u
 struct list_part {
 	uint64_t from; /* all with cookies in [from, to) */
 	uint64_t to;
@@ -338,6 +341,8 @@ struct list_part {
 	size_t count;
 };
 MUST_CHECK err_t list_read_part(struct meta *m, uint64_t parent, uint64_t from, bool inodes, struct list_part *out);
+/* With inodes, and fewer as soon as somebody waits for the lock. */
+MUST_CHECK err_t list_read_politely(struct meta *m, uint64_t parent, uint64_t from, struct list_part *out);
 /* With its inode, or without one. */
 MUST_CHECK err_t list_emit(struct meta *m, const struct cached_dentry *cd, bool inodes, meta_entry_fn *fn, void *ctx);
 

@@ -114,6 +114,7 @@ struct reading {
 	struct cached_dentry **v;
 	size_t count;
 	size_t cap;
+	bool politely; /* it may be fewer */
 };
 
 static void
@@ -134,7 +135,7 @@ take_row(struct reading *r, uint64_t a, uint64_t b, const uint8_t *data, size_t 
 
 	if (err != 0)
 		return err;
-	*out = dentry_cached(r->m, a, d.name, d.name_len);
+	*out = names_of_row(r->m, &d);
 	if (*out != NULL)
 		cache_touch(&(*out)->node);
 	else if ((*out = dentry_insert(r->m, &d, true)) == NULL)
@@ -213,7 +214,11 @@ list_row(void *ctx, uint64_t a, uint64_t b, uint32_t mark, uint32_t state, const
 
 	(void)mark;
 	(void)state;
-	return err != 0 ? err : list_take(r, a, b, cd);
+	if (err == 0)
+		err = list_take(r, a, b, cd);
+	if (err == 0 && r->politely && atomic_load(&r->m->waiting) > 0)
+		err = LISTING_FULL;
+	return err;
 }
 
 /* A handful of entries behind r->last; *end_out: there are no more. */
@@ -246,11 +251,12 @@ note_listed(struct meta *m, uint64_t parent, uint64_t from, const struct reading
 	d->complete = d->complete || end;
 }
 
-err_t
-list_read_part(struct meta *m, uint64_t parent, uint64_t from, bool inodes, struct list_part *out)
+static err_t
+read_part(struct meta *m, uint64_t parent, uint64_t from, bool inodes, bool politely, struct list_part *out)
 {
 	struct number_list inos = { 0 };
-	struct reading r = { .m = m, .last = from - 1, .inos = inodes ? &inos : NULL, .v = out->v, .cap = LIST_ROWS };
+	struct reading r = { .m = m, .last = from - 1, .inos = inodes ? &inos : NULL, .v = out->v, .cap = LIST_ROWS,
+		.politely = politely };
 	err_t err = list_some(&r, parent, &out->end);
 
 	if (err == 0) {
@@ -262,6 +268,18 @@ list_read_part(struct meta *m, uint64_t parent, uint64_t from, bool inodes, stru
 	}
 	free(inos.v);
 	return err;
+}
+
+err_t
+list_read_part(struct meta *m, uint64_t parent, uint64_t from, bool inodes, struct list_part *out)
+{
+	return read_part(m, parent, from, inodes, false, out);
+}
+
+err_t
+list_read_politely(struct meta *m, uint64_t parent, uint64_t from, struct list_part *out)
+{
+	return read_part(m, parent, from, true, true, out);
 }
 
 err_t

@@ -49,6 +49,15 @@ names_find_directory(struct meta *m, uint64_t ino)
 	return d;
 }
 
+/* Who goes through a directory for the first time is spared looking for each name: that would be a cache miss of the processor's. */
+struct cached_dentry *
+names_of_row(struct meta *m, const struct dentry *d)
+{
+	const struct directory *dir = names_find_directory(m, d->parent);
+
+	return dir == NULL || d->cookie > dir->newest ? NULL : dentry_cached(m, d->parent, d->name, d->name_len);
+}
+
 static struct directory *
 directory_make(struct meta *m, uint64_t ino)
 {
@@ -73,6 +82,8 @@ dentry_insert(struct meta *m, const struct dentry *d, bool stored)
 	cache_init(&cd->node, DB_DENTRY, d->parent, d->cookie, stored);
 	cd->directory = dir;
 	dir->entries++;
+	if (d->cookie > dir->newest)
+		dir->newest = d->cookie;
 	cd->ino = d->ino;
 	cd->chain_ino = d->chain_ino;
 	cd->type = d->type;
@@ -272,7 +283,7 @@ dentry_changed(struct meta *m, struct cached_dentry *cd)
 		return 0;
 	}
 	if (cd->node.b == 0) {
-		cd->node.b = m->next_cookie++;
+		cd->node.b = cd->directory->newest = m->next_cookie++;
 		m->counters_dirty = true;
 		ahead_note_new(m, cd);
 	}

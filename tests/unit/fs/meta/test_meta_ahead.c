@@ -372,6 +372,42 @@ two_who_list_at_once_see_each_name_once(void **state)
 	assert_int_equal(count[1], 700);
 }
 
+static void *
+wait_for_the_lock(void *arg)
+{
+	struct meta *m = arg;
+
+	meta_lock(m);
+	meta_unlock(m);
+	return NULL;
+}
+
+static void
+who_waits_for_the_lock_does_not_wait_for_a_handful(void **state)
+{
+	struct fixture *f = *state;
+	struct list_part alone = { .count = 0 }, waited_for = { .count = 0 };
+	pthread_t waiter;
+	err_t first, second;
+
+	make_tree(f, 1, LIST_ROWS + 1);
+	reopen(f); /* nobody else is there */
+	meta_lock(f->meta);
+	first = list_read_politely(f->meta, dirs[0], 1, &alone);
+	assert_int_equal(pthread_create(&waiter, NULL, wait_for_the_lock, f->meta), 0);
+	while (atomic_load(&f->meta->waiting) == 0)
+		sched_yield();
+	second = list_read_politely(f->meta, dirs[0], 1, &waited_for);
+	meta_unlock(f->meta);
+	assert_int_equal(pthread_join(waiter, NULL), 0);
+	assert_int_equal(first, 0);
+	assert_int_equal(alone.count, LIST_ROWS);
+	assert_int_equal(second, 0);
+	assert_int_equal(waited_for.count, 1);
+	assert_false(waited_for.end);
+	assert_true(waited_for.to > waited_for.from && waited_for.to < alone.to);
+}
+
 int
 main(void)
 {
@@ -387,6 +423,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(what_was_read_ahead_and_is_not_in_memory_any_more_is_read_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(after_some_times_in_vain_little_is_read_ahead, setup, teardown),
 		cmocka_unit_test_setup_teardown(two_who_list_at_once_see_each_name_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_waits_for_the_lock_does_not_wait_for_a_handful, setup, teardown),
 	};
 
 	assert_int_equal(secmem_init(), 0);
