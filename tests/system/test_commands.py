@@ -299,7 +299,7 @@ def test_help_that_cannot_be_written_is_a_failure(cli, words):
 
 def test_status_has_its_keys_whether_mounted_or_not(made):
     keys = {"mountpoint", "vault", "mounted", "remote", "pending", "busy", "progress", "last_push", "last_pull",
-            "last_contact", "devices", "messages", "problem", "next", "speed", "limits", "time_left", "rekey", "hold", "cache", "lock"}
+            "last_contact", "devices", "messages", "problem", "next", "speed", "limits", "time_left", "rekey", "hold", "metered", "cache", "lock"}
     report = made.status()
     assert set(report) == keys and report["mounted"] is False and report["next"] == f"snugfs mount {made.mp}"
     made.ok("mount", made.mp)
