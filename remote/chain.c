@@ -269,6 +269,17 @@ err_t chain_write_marker(struct chain *c, const uint8_t vault_id[static 32])
 	return err == -EEXIST ? compare_marker(c, vault_id) : err;
 }
 
+err_t chain_mend_marker(struct chain *c, const uint8_t vault_id[static 32])
+{
+	struct retry r = begin(c);
+	err_t err;
+
+	do {
+		err = store_remove(c->store, MARKER_NAME);
+	} while (again(c, &r, &err));
+	return err ? err : chain_write_marker(c, vault_id);
+}
+
 /* ---- commits and bases ---- */
 
 /* Is the object of that name ours?  0: yes; -EEXIST: another's; -ENOENT: there is none; else unknown. */

@@ -40,6 +40,8 @@ void chain_set_alone(struct chain *c, bool alone);
  * write: create it, or leave one that says the same; another vault's: -EEXIST; else as read.
  * read: -ENOENT: no vault here; -EPROTO: a version that is unknown; -EBADMSG: damaged. */
 MUST_CHECK err_t chain_write_marker(struct chain *c, const uint8_t vault_id[static 32]);
+/* In the place of one that is lost or damaged: whoever asks knows by the commits that the store is the vault's. */
+MUST_CHECK err_t chain_mend_marker(struct chain *c, const uint8_t vault_id[static 32]);
 MUST_CHECK err_t chain_read_marker(struct chain *c, uint8_t vault_id_out[static 32]);
 
 /* c/<seq>: 0: ours is commit seq.  -EEXIST: another object is (the caller pulls and rebases).  A lost answer is settled

@@ -85,6 +85,9 @@ write_marker(struct sync *s)
 		return 0;
 	chain_set_alone(s->chain, is_alone(s) && !s->joining);
 	err = chain_write_marker(s->chain, s->v->id);
+	/* It says nothing, but the store has our newest commit. */
+	if (err == -EBADMSG && s->v->has_head && s->head_checked)
+		err = chain_mend_marker(s->chain, s->v->id);
 	if (err == -EEXIST)
 		return report_why(s, err, "%s holds another vault; nothing was changed there; use an empty store for this vault",
 		    s->store->url);

@@ -22,7 +22,7 @@ rewrite_marker(struct verify *v, bool *repaired_out)
 
 	if (!v->o->repair || !v->has_head)
 		return 0;
-	if ((err = store_remove(v->s->store, "v")) != 0 || (err = chain_write_marker(v->s->chain, v->s->v->id)) != 0)
+	if ((err = chain_mend_marker(v->s->chain, v->s->v->id)) != 0)
 		return verify_store_failed(v, err);
 	*repaired_out = true;
 	return 0;

@@ -358,6 +358,41 @@ a_lost_marker_is_written_anew(void **state)
 }
 
 static void
+a_damaged_marker_is_written_anew_by_the_next_push(void **state)
+{
+	struct fixture *f = *state;
+
+	make_text(&f->a, "file", "text");
+	sync_ok(&f->a);
+	shell("truncate -s 100 '%s/v'", f->store);
+	reopen_side(&f->a, f->store);
+	make_text(&f->a, "more", "text");
+	sync_ok(&f->a);
+	join_side(f, &f->b);
+	assert_text(&f->b, "more", "text");
+}
+
+static void
+a_store_whose_marker_is_damaged_gets_no_other_vault(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t recovery[RECOVERY_KEY_LEN];
+	struct side other = {0};
+	unsigned objects;
+
+	make_text(&f->a, "file", "text");
+	sync_ok(&f->a);
+	shell("truncate -s 100 '%s/v'", f->store);
+	objects = count_objects(f, "");
+	snprintf(other.dir, sizeof(other.dir), "%s/other", f->top);
+	create_side(f, &other, recovery);
+	open_side(&other, f->store);
+	sync_fails(&other, -EBADMSG);
+	assert_int_equal(count_objects(f, ""), objects);
+	close_side(&other);
+}
+
+static void
 of_a_missing_segment_only_its_files_are_affected(void **state)
 {
 	struct fixture *f = *state;
@@ -457,6 +492,8 @@ main(void)
 		TEST(a_commit_on_top_of_another_history_is_refused),
 		TEST(a_store_of_another_vault_is_left_alone),
 		TEST(a_lost_marker_is_written_anew),
+		TEST(a_damaged_marker_is_written_anew_by_the_next_push),
+		TEST(a_store_whose_marker_is_damaged_gets_no_other_vault),
 		TEST(of_a_missing_segment_only_its_files_are_affected),
 		TEST(what_can_not_be_read_since_the_store_has_lost_it_is_told),
 		TEST(what_is_damaged_in_a_segment_is_never_read_and_the_rest_is),
