@@ -23,14 +23,16 @@
 #define MESSAGES_APART 2U
 
 /*
- * To look and to move take as long as a few messages, so that many lie between two of them; each time that was in vain, because
- * the two were apart again before they had exchanged a few, twice as many, up to a limit; and far more where it can't be done.
+ * To look and to move take as long as one or two messages of those who are apart, so that some lie between two of them; each time
+ * that was in vain, because the two were apart again before they had exchanged a few, twice as many; and far more where it can't be
+ * done.  But not up to a high limit: a move is often in vain because the processor that was left is still awake and idle, so that
+ * the kernel wakes the sender just there; and the next one may well not be.
  */
-#define INTERVAL_MIN 16U
-#define INTERVAL_MAX 128U
+#define INTERVAL_MIN 4U
+#define INTERVAL_MAX 32U
 #define INTERVAL_REFUSED 4096U
 /* And before the first look at a sender: most programs that do much else, as compilers do, have ended by then. */
-#define INTERVAL_FIRST 256U
+#define INTERVAL_FIRST 64U
 #define MESSAGES_TOGETHER 16U
 
 /* So many reads that waited for the disk, less those that did not, are many; and more make no difference. */

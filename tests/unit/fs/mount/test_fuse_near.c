@@ -16,7 +16,7 @@
 #include "fuse_near.h"
 
 #define FAR 50U    /* yields */
-#define FIRST 256U /* messages */
+#define FIRST 64U  /* messages */
 
 static cpu_set_t asked[8]; /* with sched_setaffinity, by the tested */
 static unsigned asked_count;
@@ -309,6 +309,45 @@ looks_in_vain_become_fewer_until_one_is_not(void **state)
 	assert_true(n.interval <= least);
 }
 
+/* Come together after a while, and just found to be apart: in one place throughout. */
+static void
+come_apart(struct fuse_near *n)
+{
+	bind_to(sched_getcpu());
+	serve(n, FIRST, FAR, gettid());
+	serve(n, FIRST, 1, gettid());
+	serve(n, 2, FAR, gettid());
+	assert_int_equal(n->messages, 0);
+}
+
+static void
+who_comes_apart_again_at_once_is_looked_for_after_a_few_messages(void **state)
+{
+	struct fuse_near n = { 0 };
+
+	(void)state;
+	come_apart(&n);
+	serve(&n, 3, FAR, gettid());
+	assert_int_equal(n.messages, 3);
+	serve(&n, 1, FAR, gettid());
+	assert_int_equal(n.messages, 0);
+}
+
+static void
+looks_in_vain_go_on_every_few_messages(void **state)
+{
+	struct fuse_near n = { 0 };
+	unsigned looks = 0;
+
+	(void)state;
+	come_apart(&n);
+	for (unsigned i = 0; i < 3200; i++) {
+		serve(&n, 1, FAR, gettid());
+		looks += n.messages == 0;
+	}
+	assert_in_range(looks, 100, 110);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, forget_asked, unbind)
 
 static void
@@ -381,6 +420,8 @@ main(void)
 		TEST(nobody_looks_for_a_new_sender_before_it_has_sent_for_a_while),
 		TEST(nobody_looks_where_few_messages_lie_between_longer_ones),
 		TEST(looks_in_vain_become_fewer_until_one_is_not),
+		TEST(who_comes_apart_again_at_once_is_looked_for_after_a_few_messages),
+		TEST(looks_in_vain_go_on_every_few_messages),
 		TEST(who_reads_from_the_disk_sleeps),
 		TEST(who_reads_from_memory_looks_again_soon_however_long_the_disk_was_read),
 		TEST(who_does_something_else_looks_at_once),
