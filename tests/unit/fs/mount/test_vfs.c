@@ -45,7 +45,7 @@ __wrap_statvfs64(const char *path, struct statvfs *st)
 }
 
 /* How often somebody was ready to wait for room among what is not stored yet. */
-static unsigned throttle_count;
+static _Atomic unsigned throttle_count;
 
 void __real_meta_throttle(struct meta *m);
 void __wrap_meta_throttle(struct meta *m);
