@@ -248,7 +248,7 @@ static err_t place(struct dirobj_writer *w, int root, int tmp, const char *temp,
 {
 	CLEANUP(close_fd) int folder = -1;
 	const char *leaf = NULL;
-	err_t err = walk(w, root, name, &folder, &leaf);
+	err_t err = walk(w, root, name, &folder, &leaf), flushed;
 
 	if (err == -ENOENT) {
 		/* A folder that was known is gone: an empty one was removed, or the disk was swapped for a copy. */
@@ -261,7 +261,11 @@ static err_t place(struct dirobj_writer *w, int root, int tmp, const char *temp,
 		err = link_new(tmp, temp, folder, leaf);
 	else if (renameat(tmp, temp, folder, leaf) != 0)
 		err = -errno;
-	return err ? err : dirobj_flush_folder(folder);
+	if (err && err != -EEXIST)
+		return err;
+	/* Also if the name was taken: it may be our own, from before a crash, and whoever finds that takes it for durable. */
+	flushed = dirobj_flush_folder(folder);
+	return flushed ? flushed : err;
 }
 
 err_t dirobj_write(struct dirobj_writer *w, int root, const char *name, const uint8_t *data, size_t len, bool exclusive,

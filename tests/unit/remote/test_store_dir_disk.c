@@ -8,6 +8,45 @@
 #include <time.h>
 #include <unistd.h>
 
+/* ---- what is flushed ---- */
+
+static ino_t flushed[32];
+static size_t flushed_count;
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __wrap_fsync(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && flushed_count < 32)
+		flushed[flushed_count++] = st.st_ino;
+	return __real_fsync(fd);
+}
+
+static bool was_flushed(const char *path)
+{
+	struct stat st;
+	bool found = false;
+
+	assert_int_equal(stat(path, &st), 0);
+	for (size_t i = 0; i < flushed_count; i++)
+		found = found || flushed[i] == st.st_ino;
+	return found;
+}
+
+/* Who had made it may have been killed before that. */
+static void a_name_that_is_taken_is_durable_when_that_is_told(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(store_create_if_absent(f->store, "c/1", text("x"), 1), 0);
+	assert_true(was_flushed(in_store(f, "c")));
+	flushed_count = 0;
+	assert_int_equal(store_create_if_absent(f->store, "c/1", text("x"), 1), -EEXIST);
+	assert_true(was_flushed(in_store(f, "c")));
+}
+
 /* ---- the disk ---- */
 
 static void expect_unreachable(struct store *s)
@@ -408,6 +447,7 @@ static void every_error_has_a_sentence_that_names_the_store(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		T(a_name_that_is_taken_is_durable_when_that_is_told),
 		T(a_disk_that_went_away_is_eagain_until_it_is_back),
 		T(a_disk_can_be_unmounted_while_the_store_is_open),
 		T(a_full_disk_is_enospc_and_leaves_no_trace),
