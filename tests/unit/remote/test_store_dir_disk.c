@@ -204,21 +204,31 @@ static void a_read_only_disk_can_be_read_and_refuses_writes(void **state)
 	bytes_clear(&got);
 }
 
-/* What a user without rights sees, as the exit status of a child: 0 if all is as it should be. */
-static int without_rights(const struct fixture *f)
+/* The exit status of a child that runs fn, without rights: 0 if all is as expected. */
+static int in_child(int (*fn)(const struct fixture *f, err_t expected), const struct fixture *f, err_t expected)
+{
+	int status = 0;
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0) ? 100 : fn(f, expected));
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static int change(const struct fixture *f, err_t expected)
 {
 	struct bytes got = {0};
 	struct store *s = NULL;
 	char *why = NULL;
 	int failed = 0;
 
-	if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0))
-		return 100;
-	failed |= store_put(f->store, "c/2", text("x"), 1) != -EACCES;
-	failed |= (store_create_if_absent(f->store, "c/2", text("x"), 1) != -EACCES) << 1;
-	failed |= (store_remove(f->store, "c/1") != -EACCES) << 2;
+	failed |= store_put(f->store, "c/2", text("x"), 1) != expected;
+	failed |= (store_create_if_absent(f->store, "c/2", text("x"), 1) != expected) << 1;
+	failed |= (store_remove(f->store, "c/1") != expected) << 2;
 	failed |= (store_get(f->store, "c/1", 10, &got) != 0) << 3;
-	failed |= (store_dir_open(in_store(f, "deeper"), true, &s, &why) != -EACCES || !why) << 4;
+	failed |= (store_dir_open(in_store(f, "deeper"), true, &s, &why) != expected || !why) << 4;
 	bytes_clear(&got);
 	free(why);
 	return failed;
@@ -227,8 +237,7 @@ static int without_rights(const struct fixture *f)
 static void a_directory_without_write_permission_is_eacces(void **state)
 {
 	struct fixture *f = *state;
-	int status = 0;
-	pid_t child;
+	int failed;
 
 	assert_int_equal(store_put(f->store, "c/1", text("one"), 3), 0);
 	assert_int_equal(chmod(in_store(f, "c/1"), 0444), 0);
@@ -236,15 +245,34 @@ static void a_directory_without_write_permission_is_eacces(void **state)
 	assert_int_equal(chmod(in_store(f, "tmp"), 0555), 0);
 	assert_int_equal(chmod(f->path, 0555), 0);
 	assert_int_equal(chmod(f->base, 0755), 0);
-	child = fork();
-	if (child == 0)
-		_exit(without_rights(f));
-	assert_int_equal(waitpid(child, &status, 0), child);
+	failed = in_child(change, f, -EACCES);
 	(void)chmod(f->path, 0755);
 	(void)chmod(in_store(f, "c"), 0755);
 	(void)chmod(in_store(f, "tmp"), 0755);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(failed, 0);
+}
+
+static int list(const struct fixture *f, err_t expected)
+{
+	struct seen seen = {0};
+
+	return store_list(f->store, "", see, &seen) != expected || (expected == 0 && strcmp(seen.names, "<c/1>") != 0);
+}
+
+static void a_hidden_folder_of_somebody_else_does_not_end_a_listing(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(store_put(f->store, "c/1", text("one"), 3), 0);
+	assert_int_equal(mkdir(in_store(f, ".snapshots"), 0), 0);
+	assert_int_equal(chmod(in_store(f, "c"), 0755), 0);
+	assert_int_equal(chmod(f->path, 0755), 0);
+	assert_int_equal(chmod(f->base, 0755), 0);
+	assert_int_equal(in_child(list, f, 0), 0);
+	/* What may have objects in it is not passed over. */
+	assert_int_equal(chmod(in_store(f, "c"), 0), 0);
+	assert_int_equal(in_child(list, f, -EACCES), 0);
+	assert_int_equal(chmod(in_store(f, "c"), 0755), 0);
 }
 
 /* ---- opening ---- */
@@ -453,6 +481,7 @@ int main(void)
 		T(a_full_disk_is_enospc_and_leaves_no_trace),
 		T(a_read_only_disk_can_be_read_and_refuses_writes),
 		T(a_directory_without_write_permission_is_eacces),
+		T(a_hidden_folder_of_somebody_else_does_not_end_a_listing),
 		T(what_cannot_be_opened_is_explained),
 		T(a_copy_of_a_store_without_its_empty_folders_opens),
 		T(opening_removes_temporaries_older_than_a_day_only),
