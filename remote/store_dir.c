@@ -334,18 +334,33 @@ static struct store *new_store(const char *path, mode_t mode)
 	return &d->base;
 }
 
+/*
+ * Of what is made in a directory like that: it is for those who may write there, unless (sticky) each may only change his own.  Who may
+ * only read there gets nothing: that is how most directories are, and nobody has meant anything by it.
+ */
+static mode_t mode_within(mode_t top)
+{
+	mode_t mode = 0700;
+
+	if ((top & S_IWGRP) && !(top & S_ISVTX))
+		mode |= top & S_IRWXG;
+	if ((top & S_IWOTH) && !(top & S_ISVTX))
+		mode |= top & S_IRWXO;
+	return mode;
+}
+
 err_t store_dir_open(const char *path, bool create, struct store **out, char **why_out)
 {
 	CLEANUP(close_fd) int root = -1;
 	struct store *s;
 	struct stat st;
-	mode_t mode = 0700; /* and as open to others as the top directory is */
+	mode_t mode = 0700;
 	err_t err = open_top(path, create, &root);
 
 	if (err == 0 && fstat(root, &st) != 0)
 		err = -errno;
 	if (err == 0) {
-		mode |= st.st_mode & 0777;
+		mode = mode_within(st.st_mode);
 		err = make_temp_folder(root, mode, create);
 	}
 	if (err)
