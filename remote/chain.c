@@ -271,13 +271,11 @@ err_t chain_write_marker(struct chain *c, const uint8_t vault_id[static 32])
 
 err_t chain_mend_marker(struct chain *c, const uint8_t vault_id[static 32])
 {
-	struct retry r = begin(c);
-	err_t err;
+	uint8_t marker[MARKER_LEN];
+	err_t err = build_marker(vault_id, marker);
 
-	do {
-		err = store_remove(c->store, MARKER_NAME);
-	} while (again(c, &r, &err));
-	return err ? err : chain_write_marker(c, vault_id);
+	/* At once: between a removal and a creation the store would be nobody's. */
+	return err ? err : put(c, MARKER_NAME, marker, sizeof(marker));
 }
 
 /* ---- commits and bases ---- */
