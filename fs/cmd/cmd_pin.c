@@ -48,8 +48,8 @@ for_each(struct options *o, const char *op, void (*say)(const char *path, const 
 static void
 say_pinned(const char *path, const json_t *answer)
 {
-	(void)answer;
-	printf("%s stays on this computer; what of it is not here yet is fetched in the background.\n", path);
+	printf("%s stays on this computer; what of it is not here yet is fetched in the background%s.\n", path,
+	    json_is_true(json_object_get(answer, "held")) ? ", when this folder syncs by itself again" : "");
 }
 
 static void

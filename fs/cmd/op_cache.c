@@ -88,7 +88,7 @@ json_t *
 op_pin(struct op *op, const json_t *request)
 {
 	uint64_t ino;
-	json_t *refusal = find_request(op, request, &ino);
+	json_t *refusal = find_request(op, request, &ino), *answer;
 	err_t err;
 
 	if (refusal != NULL)
@@ -96,7 +96,10 @@ op_pin(struct op *op, const json_t *request)
 	err = cache_pin(op->vault->meta, ino);
 	if (err == -E2BIG)
 		return control_refusal("%u files and folders are pinned already: pin a folder that has several of them", CACHE_PINS_MAX);
-	return finish(op, err == -EEXIST ? 0 : err);
+	answer = finish(op, err == -EEXIST ? 0 : err);
+	if (op->uplink != NULL)
+		(void)json_object_set_new(answer, "held", json_boolean(uplink_is_held(op->uplink)));
+	return answer;
 }
 
 json_t *

@@ -148,7 +148,7 @@ def test_what_is_pinned_is_not_brought_until_the_network_is_another_one(cli, man
     cli.ok("sync", cli.mp)
     cli.ok("free", cli.mp)
     bad_service.asked.clear()
-    cli.ok("pin", cli.mp / "film")
+    assert "when this folder syncs by itself again" in cli.ok("pin", cli.mp / "film").stdout
     settle(cli)
     assert os.getxattr(cli.mp / "film", "user.snugfs.state") == b"remote pinned" and bad_service.asked == []
     service.say(NO)
