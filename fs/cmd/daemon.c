@@ -246,9 +246,6 @@ connect_it(struct daemon *d)
 
 	if (err != 0)
 		return tell_failure("the socket %s/control cannot be made: %s", d->vault->dir, tell_reason(err));
-	/* Before: it may be a network on which nothing is to be sent. */
-	if (d->uplink != NULL && (err = metered_new(d->uplink, d->vault->remote_url, d->mountpoint, &d->metered)) != 0)
-		return tell_failure("whether the network is metered cannot be followed: %s", tell_reason(err));
 	if (d->uplink != NULL && (err = uplink_start(d->uplink, &hooks)) != 0)
 		return tell_failure("syncing cannot be started: %s", tell_reason(err));
 	return 0;
@@ -326,6 +323,9 @@ put_together(struct daemon *d, const struct daemon_params *p)
 		if ((err = uplink_new(d->vault, &d->uplink)) != 0)
 			return tell_vault_open(err, p->mountpoint, p->vault_dir);
 		content_set_fetch(d->vault->content, uplink_fetch, d->uplink);
+		/* Before anything begins by itself: it may be a network on which nothing is to. */
+		if ((err = metered_new(d->uplink, d->vault->remote_url, d->mountpoint, &d->metered)) != 0)
+			return tell_failure("whether the network is metered cannot be followed: %s", tell_reason(err));
 	}
 	if ((err = history_new(d->vault, &d->history)) != 0)
 		return tell_vault_open(err, p->mountpoint, p->vault_dir);

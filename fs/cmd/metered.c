@@ -21,7 +21,10 @@
 
 /* For so long sync waits to hear what the network is like. */
 #define ANSWER_MS 10000
-/* A watch that has ended is begun again when an address or a route comes, since NetworkManager may have, but not sooner than this ... */
+/*
+ * A watch that has ended is begun again when an address or a route comes, since NetworkManager may have, but not sooner than this; and
+ * just then if it was metered: until then it is, since whoever said so may only be starting anew, or all is about to end ...
+ */
 #define REST_MS 10000
 /* ... and at last after this, if it had once been told anything. */
 #define RETRY_MS 60000
@@ -36,7 +39,10 @@ struct metered {
 
 	/* the thread's */
 	struct watcher watch;
-	bool metered; /* as it was last told */
+	bool metered;     /* as it was last told */
+	int word;         /* what the watch has said last: of enum systembus_metered; -1: nothing */
+	bool was_known;   /* it has said something else than that it is not known */
+	int64_t until_ms; /* until then sync waits for the next word; 0: it does not wait */
 };
 
 /* There. */
@@ -81,31 +87,41 @@ is_to_pause(void)
 static void
 note(struct metered *m, bool metered)
 {
+	m->until_ms = 0;
 	uplink_set_network(m->uplink, metered ? SYNC_NETWORK_METERED : SYNC_NETWORK_FREE);
 	if (metered && !m->metered)
 		log_info("%s waits: the network is metered; \"snugfs sync\" syncs now", m->mountpoint);
 	else if (!metered && m->metered)
-		log_info("%s syncs by itself again: the network is not known to be metered any more", m->mountpoint);
+		log_info("%s: the network is not known to be metered any more", m->mountpoint);
 	m->metered = metered;
 }
 
-/* Waits for fd (-1: for nothing), a time (-1: as long as it takes), or the end: then false. */
-static bool
-wait_for(struct metered *m, int fd, int timeout_ms, bool *ready_out)
+static void
+wait_for_word(struct metered *m)
 {
-	struct pollfd fds[2] = { { .fd = m->wake_fd, .events = POLLIN }, { .fd = fd, .events = POLLIN } };
+	m->until_ms = clock_ms(CLOCK_MONOTONIC) + ANSWER_MS;
+	uplink_set_network(m->uplink, SYNC_NETWORK_ASKED);
+}
+
+/* Waits for one of these (-1: not for that), for a time (-1: as long as it takes), or for the end: then false. */
+static bool
+wait_for(struct metered *m, int watch_fd, int news_fd, int timeout_ms, bool *watch_out, bool *news_out)
+{
+	struct pollfd fds[] = { { .fd = m->wake_fd, .events = POLLIN }, { .fd = watch_fd, .events = POLLIN },
+		{ .fd = news_fd, .events = POLLIN } };
 	int n;
 
 	do
-		n = poll(fds, 2, timeout_ms);
+		n = poll(fds, ARRAY_LEN(fds), timeout_ms);
 	while (n < 0 && errno == EINTR);
-	*ready_out = fds[1].revents != 0;
+	*watch_out = fds[1].revents != 0;
+	*news_out = fds[2].revents != 0 && netwatch_has_news(news_fd);
 	return !atomic_load(&m->stop);
 }
 
 /* false: it has ended. */
 static bool
-hear(struct metered *m, bool *told)
+hear(struct metered *m)
 {
 	CLEANUP(free_ptr) char *why = NULL; /* nobody has asked for this: where it can't be had, it is not missed */
 	char word = 0;
@@ -113,8 +129,13 @@ hear(struct metered *m, bool *told)
 
 	if (err != 0)
 		return err == -EAGAIN;
-	note(m, word == '0' + SYSTEMBUS_METERED_YES || word == '0' + SYSTEMBUS_METERED_GUESS_YES);
-	*told = true;
+	m->word = word - '0';
+	/* Between two networks, or while NetworkManager is started anew, nothing is known, and it may be metered a moment later. */
+	if (m->word == SYSTEMBUS_METERED_UNKNOWN && m->was_known)
+		wait_for_word(m);
+	else
+		note(m, m->word == SYSTEMBUS_METERED_YES || m->word == SYSTEMBUS_METERED_GUESS_YES);
+	m->was_known = m->was_known || m->word != SYSTEMBUS_METERED_UNKNOWN;
 	return true;
 }
 
@@ -126,21 +147,26 @@ left_ms(int64_t until)
 	return left > 0 ? (int)left : 0;
 }
 
-/* From the beginning of a watch to its end; was anything told?  */
+/* From the beginning of a watch to its end; was anything told? */
 static bool
 follow(struct metered *m)
 {
-	int64_t until = clock_ms(CLOCK_MONOTONIC) + ANSWER_MS;
-	bool told = false, waiting = true, ready;
+	CLEANUP(handle_close_fd) int news_fd = netwatch_open();
+	bool ready, news;
 
-	while (wait_for(m, m->watch.fd, waiting ? left_ms(until) : -1, &ready)) {
-		if (ready && !hear(m, &told))
+	m->word = -1;
+	m->was_known = false;
+	m->until_ms = clock_ms(CLOCK_MONOTONIC) + ANSWER_MS;
+	while (wait_for(m, m->watch.fd, news_fd, m->until_ms != 0 ? left_ms(m->until_ms) : -1, &ready, &news)) {
+		if (ready && !hear(m))
 			break;
-		if (waiting && !told && left_ms(until) == 0)
+		/* The kernel knows of a network before NetworkManager says what it is like. */
+		if (news && m->until_ms == 0 && m->word == SYSTEMBUS_METERED_UNKNOWN && m->was_known)
+			wait_for_word(m);
+		if (m->until_ms != 0 && left_ms(m->until_ms) == 0)
 			note(m, false);
-		waiting = waiting && !told && left_ms(until) > 0;
 	}
-	return told;
+	return m->word >= 0;
 }
 
 /* Until a watch may come to something.  false: the end. */
@@ -148,15 +174,21 @@ static bool
 rest(struct metered *m, bool was_told)
 {
 	CLEANUP(handle_close_fd) int news_fd = netwatch_open();
-	bool ready;
+	bool metered = was_told && m->metered, ready, news;
+	int64_t until;
 
 	/* But not at the end: what waits until now does not go while the folder is unmounted. */
-	if (!atomic_load(&m->stop))
+	if (!metered && !atomic_load(&m->stop))
 		note(m, false);
-	if (!wait_for(m, -1, REST_MS, &ready))
-		return false;
-	while (wait_for(m, news_fd, was_told ? RETRY_MS : -1, &ready))
-		if (!ready || netwatch_has_news(news_fd))
+	until = clock_ms(CLOCK_MONOTONIC) + REST_MS;
+	while (left_ms(until) > 0)
+		if (!wait_for(m, -1, -1, left_ms(until), &ready, &news))
+			return false;
+	if (metered)
+		return true;
+	until = clock_ms(CLOCK_MONOTONIC) + RETRY_MS;
+	while (wait_for(m, -1, news_fd, was_told ? left_ms(until) : -1, &ready, &news))
+		if (news || (was_told && left_ms(until) == 0))
 			return true;
 	return false;
 }
@@ -168,7 +200,6 @@ run(void *arg)
 	bool told;
 
 	do {
-		uplink_set_network(m->uplink, SYNC_NETWORK_ASKED);
 		told = watcher_start(METERED_WATCH_NAME, &m->watch) == 0 && follow(m);
 		watcher_end(&m->watch);
 	} while (rest(m, told));
@@ -185,7 +216,7 @@ metered_new(struct uplink *u, const char *url, const char *mountpoint, struct me
 		return 0;
 	if ((m = calloc(1, sizeof(*m))) == NULL)
 		return -ENOMEM;
-	*m = (struct metered){ .uplink = u, .mountpoint = mountpoint, .watch = WATCHER_NONE };
+	*m = (struct metered){ .uplink = u, .mountpoint = mountpoint, .watch = WATCHER_NONE, .word = -1 };
 	m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (m->wake_fd >= 0)
 		uplink_set_network(u, SYNC_NETWORK_ASKED);

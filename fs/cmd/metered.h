@@ -1,10 +1,10 @@
 /*
  * metered.h: while the network is metered nothing is synced by itself, as if "pause" had been said: a thread of the daemon has a process
  * beside it (watcher.h) that asks NetworkManager.  What nobody can tell is not metered, and nobody is kept waiting for it but the sync
- * thread, for some seconds after the mount and when a watch is begun again.
+ * thread, for some seconds after the mount and between two networks.
  *
  * Only for a store that is reached over a network, and unless the configuration has metered = sync; else nothing runs at all.
- * Uses config.h, store.h, uplink.h, watcher.h.
+ * Uses config.h, netwatch.h, store.h, systembus.h, uplink.h, watcher.h.
  */
 #ifndef SNUGFS_METERED_H
 #define SNUGFS_METERED_H

@@ -121,6 +121,7 @@ watcher_hear(const struct watcher *w, char *word_out, char **why_out)
 	char byte = 0;
 	ssize_t n = recv(w->fd, &byte, 1, MSG_DONTWAIT);
 
+	*why_out = NULL;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return -EAGAIN;
 	if (n == 1 && byte != 'f') {

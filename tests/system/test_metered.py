@@ -167,12 +167,16 @@ def test_it_goes_on_when_networkmanager_goes_and_waits_again_when_it_comes_back(
     wait_until(lambda: is_metered(cli), "it to be known again")
 
 
-def test_it_goes_on_when_the_process_that_watches_dies(cli, manager, url):
-    manager(YES)
+def test_another_process_asks_when_the_one_that_watches_dies_and_it_waits_until_then(cli, manager, url):
+    service = manager(YES)
     cli.up("--remote", url)
     wait_until(lambda: is_metered(cli), "it to be known")
     (cli.mp / "file").write_text("later")
-    signal_all(watchers(cli), signal.SIGKILL)
+    first = watchers(cli)
+    signal_all(first, signal.SIGKILL)
+    wait_until(lambda: watchers(cli) not in ([], first), "another process")
+    assert is_metered(cli) and pending(cli) > 0
+    service.say(NO)
     wait_until(lambda: pending(cli) == 0, "the file to be in the store")
 
 
