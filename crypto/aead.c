@@ -29,7 +29,7 @@ struct aead {
 
 static pthread_once_t fetch_once = PTHREAD_ONCE_INIT;
 static EVP_CIPHER *gcm;
-static bool gcm_counts; /* begin_counted is known to it */
+static bool gcm_counts; /* begin_counted does with it what is said there */
 static pthread_key_t spare_of_thread; /* struct aead *: the thread's context while nobody uses it */
 static err_t fetch_error;
 
@@ -38,6 +38,8 @@ free_spare(void *a)
 {
 	aead_free(a);
 }
+
+static bool opens_counted(void);
 
 /* A provider that does not know a parameter is silent about it when it is set. */
 static bool
@@ -59,6 +61,7 @@ fetch(void)
 		return;
 	}
 	gcm_counts = can_set(OSSL_CIPHER_PARAM_AEAD_TLS1_IV_FIXED) && can_set(OSSL_CIPHER_PARAM_AEAD_TLS1_SET_IV_INV);
+	gcm_counts = gcm_counts && opens_counted();
 	fetch_error = -pthread_key_create(&spare_of_thread, free_spare);
 }
 
@@ -69,16 +72,10 @@ fetched(void)
 	return fetch_error;
 }
 
-err_t
-aead_new(const uint8_t key[static AEAD_KEY_LEN], struct aead **out)
+/* [fetched] */
+static err_t
+make(const uint8_t *key, struct aead **out)
 {
-	LIBCRYPTO_SCOPE bool outside = ossl_enter();
-
-	err_t e = fetched();
-
-	if (e)
-		return e;
-
 	CLEANUP(aead_free_ptr) struct aead *a = calloc(1, sizeof(*a));
 
 	if (!a)
@@ -88,6 +85,16 @@ aead_new(const uint8_t key[static AEAD_KEY_LEN], struct aead **out)
 		return ossl_failure();
 	*out = STEAL(a);
 	return 0;
+}
+
+err_t
+aead_new(const uint8_t key[static AEAD_KEY_LEN], struct aead **out)
+{
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
+
+	err_t e = fetched();
+
+	return e ? e : make(key, out);
 }
 
 err_t
@@ -126,12 +133,10 @@ update(EVP_CIPHER_CTX *ctx, uint8_t *out, const void *in, size_t len)
 	return !len || (EVP_CipherUpdate(ctx, out, &done, in, (int)len) == 1 && done == (int)len);
 }
 
-err_t
-aead_seal(struct aead *a, const uint8_t nonce[static AEAD_NONCE_LEN], const void *aad, size_t aad_len, const void *pt,
-    size_t pt_len, uint8_t *out)
+/* aead_seal, in a scope of the caller's. */
+static err_t
+seal(struct aead *a, const uint8_t *nonce, const void *aad, size_t aad_len, const void *pt, size_t pt_len, uint8_t *out)
 {
-	LIBCRYPTO_SCOPE bool outside = ossl_enter();
-
 	int rest = 0;
 
 	if (pt_len > AEAD_MAX_LEN || aad_len > AEAD_MAX_LEN)
@@ -147,9 +152,20 @@ aead_seal(struct aead *a, const uint8_t nonce[static AEAD_NONCE_LEN], const void
 	return 0;
 }
 
+err_t
+aead_seal(struct aead *a, const uint8_t nonce[static AEAD_NONCE_LEN], const void *aad, size_t aad_len, const void *pt,
+    size_t pt_len, uint8_t *out)
+{
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
+
+	return seal(a, nonce, aad, aad_len, pt, pt_len, out);
+}
+
 /*
- * The nonce and the tag in one call: that takes a third off what it costs to open a row (EVP_EncryptInit(3), "tlsivinv", which is for
- * TLS's nonces; they are made like ours).
+ * The nonce and the tag in one call: that takes a third off what it costs to open a row (EVP_EncryptInit(3), "tlsivfixed" and
+ * "tlsivinv", for TLS's nonces; they are made like ours).  What is documented is that a record of TLS can be opened so.  That any
+ * message can rests on what OpenSSL's own providers do: only "tlsaad" makes a record of it.  As any other would make each vault look
+ * damaged, opens_counted tries it.
  */
 static bool
 begin_counted(struct aead *a, const uint8_t *nonce, uint8_t *tag)
@@ -180,12 +196,10 @@ begin_opening(struct aead *a, const uint8_t *nonce, uint8_t *tag)
 	    EVP_CIPHER_CTX_ctrl(a->ctx, EVP_CTRL_AEAD_SET_TAG, AEAD_TAG_LEN, tag) == 1;
 }
 
-err_t
-aead_open(struct aead *a, const uint8_t nonce[static AEAD_NONCE_LEN], const void *aad, size_t aad_len, const uint8_t *ct,
-    size_t ct_len, uint8_t *out)
+/* aead_open, in a scope of the caller's. */
+static err_t
+open_sealed(struct aead *a, const uint8_t *nonce, const void *aad, size_t aad_len, const uint8_t *ct, size_t ct_len, uint8_t *out)
 {
-	LIBCRYPTO_SCOPE bool outside = ossl_enter();
-
 	uint8_t tag[AEAD_TAG_LEN];
 	int rest = 0;
 
@@ -205,6 +219,51 @@ aead_open(struct aead *a, const uint8_t nonce[static AEAD_NONCE_LEN], const void
 		return -EBADMSG;
 	}
 	return 0;
+}
+
+err_t
+aead_open(struct aead *a, const uint8_t nonce[static AEAD_NONCE_LEN], const void *aad, size_t aad_len, const uint8_t *ct,
+    size_t ct_len, uint8_t *out)
+{
+	LIBCRYPTO_SCOPE bool outside = ossl_enter();
+
+	return open_sealed(a, nonce, aad, aad_len, ct, ct_len, out);
+}
+
+#define TRIAL_LEN 32
+
+/* Opens what is sealed with these counters, whatever else the context was used for, and nothing that is not. */
+static bool
+opens_what_it_seals(struct aead *a, const uint64_t counters[static 2])
+{
+	static const uint8_t aad[EVP_AEAD_TLS1_AAD_LEN] = {1}, text[TRIAL_LEN] = {2};
+	uint8_t nonces[2][AEAD_NONCE_LEN], sealed[2][TRIAL_LEN + AEAD_TAG_LEN], back[TRIAL_LEN];
+
+	for (size_t i = 0; i < 2; i++) {
+		aead_nonce(counters[i], nonces[i]);
+		if (seal(a, nonces[i], aad, sizeof(aad), text, sizeof(text), sealed[i]))
+			return false;
+	}
+	for (size_t i = 0; i < 2; i++) {
+		memset(back, 0, sizeof(back));
+		if (open_sealed(a, nonces[i], aad, sizeof(aad), sealed[i], sizeof(sealed[i]), back) ||
+		    memcmp(back, text, sizeof(back)) != 0)
+			return false;
+		sealed[i][TRIAL_LEN] ^= 1;
+		if (open_sealed(a, nonces[i], aad, sizeof(aad), sealed[i], sizeof(sealed[i]), back) != -EBADMSG)
+			return false;
+	}
+	return true;
+}
+
+/* Does begin_counted open what was sealed in the ordinary way?  [while nobody else can seal or open] */
+static bool
+opens_counted(void)
+{
+	static const uint8_t key[AEAD_KEY_LEN] = {3};
+	CLEANUP(aead_free_ptr) struct aead *a = NULL;
+
+	return !make(key, &a) && opens_what_it_seals(a, (uint64_t[]){1, 2}) && opens_what_it_seals(a, (uint64_t[]){3, UINT64_MAX});
 }
 
 void
