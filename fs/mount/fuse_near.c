@@ -118,8 +118,8 @@ fuse_near_follow(struct fuse_near *n, pid_t sender)
 		return;
 	if (n->together >= MESSAGES_TOGETHER)
 		n->interval = INTERVAL_MIN;
-	else if (n->interval < INTERVAL_MAX)
-		n->interval *= 2;
+	else
+		n->interval = n->interval < INTERVAL_MAX ? 2 * n->interval : INTERVAL_MAX;
 	n->messages = n->apart = n->together = 0;
 	processor = fuse_near_processor(sender);
 	if (processor != sched_getcpu() && !move_to(processor))

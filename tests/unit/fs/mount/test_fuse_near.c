@@ -333,19 +333,37 @@ who_comes_apart_again_at_once_is_looked_for_after_a_few_messages(void **state)
 	assert_int_equal(n.messages, 0);
 }
 
+/* During 3200 messages of who is apart throughout. */
+static unsigned
+looks_in_vain(struct fuse_near *n)
+{
+	unsigned looks = 0;
+
+	for (unsigned i = 0; i < 3200; i++) {
+		serve(n, 1, FAR, gettid());
+		looks += n->messages == 0;
+	}
+	return looks;
+}
+
 static void
 looks_in_vain_go_on_every_few_messages(void **state)
 {
 	struct fuse_near n = { 0 };
-	unsigned looks = 0;
 
 	(void)state;
 	come_apart(&n);
-	for (unsigned i = 0; i < 3200; i++) {
-		serve(&n, 1, FAR, gettid());
-		looks += n.messages == 0;
-	}
-	assert_in_range(looks, 100, 110);
+	assert_in_range(looks_in_vain(&n), 100, 110);
+}
+
+static void
+who_never_comes_together_is_looked_for_every_few_messages_too(void **state)
+{
+	struct fuse_near n = { 0 };
+
+	(void)state;
+	bind_to(sched_getcpu());
+	assert_in_range(looks_in_vain(&n), 95, 105);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, forget_asked, unbind)
@@ -422,6 +440,7 @@ main(void)
 		TEST(looks_in_vain_become_fewer_until_one_is_not),
 		TEST(who_comes_apart_again_at_once_is_looked_for_after_a_few_messages),
 		TEST(looks_in_vain_go_on_every_few_messages),
+		TEST(who_never_comes_together_is_looked_for_every_few_messages_too),
 		TEST(who_reads_from_the_disk_sleeps),
 		TEST(who_reads_from_memory_looks_again_soon_however_long_the_disk_was_read),
 		TEST(who_does_something_else_looks_at_once),
