@@ -71,6 +71,13 @@ directory_make(struct meta *m, uint64_t ino)
 	return d;
 }
 
+static void
+directory_note_cookie(struct directory *d, uint64_t cookie)
+{
+	if (cookie > d->newest)
+		d->newest = cookie;
+}
+
 struct cached_dentry *
 dentry_insert(struct meta *m, const struct dentry *d, bool stored)
 {
@@ -82,8 +89,7 @@ dentry_insert(struct meta *m, const struct dentry *d, bool stored)
 	cache_init(&cd->node, DB_DENTRY, d->parent, d->cookie, stored);
 	cd->directory = dir;
 	dir->entries++;
-	if (d->cookie > dir->newest)
-		dir->newest = d->cookie;
+	directory_note_cookie(dir, d->cookie);
 	cd->ino = d->ino;
 	cd->chain_ino = d->chain_ino;
 	cd->type = d->type;
@@ -283,7 +289,8 @@ dentry_changed(struct meta *m, struct cached_dentry *cd)
 		return 0;
 	}
 	if (cd->node.b == 0) {
-		cd->node.b = cd->directory->newest = m->next_cookie++;
+		cd->node.b = m->next_cookie++;
+		directory_note_cookie(cd->directory, cd->node.b);
 		m->counters_dirty = true;
 		ahead_note_new(m, cd);
 	}

@@ -178,6 +178,22 @@ a_listing_is_of_what_is_in_the_database_and_of_what_is_newer(void **state)
 }
 
 static void
+a_new_name_that_was_stored_and_then_listed_is_gone_once_it_is_removed(void **state)
+{
+	struct fixture *f = *state;
+
+	make_names(f, 3);
+	assert_int_equal(meta_sync(f->meta), 0);
+	check_listing(f, 10, false);
+	meta_lock(f->meta);
+	set_name(f, 1, 0);
+	meta_unlock(f->meta);
+	assert_int_equal(meta_sync(f->meta), 0);
+	check_lookup(f, 1);
+	check_listing(f, 10, false);
+}
+
+static void
 names_that_go_while_their_directory_is_listed_are_not_listed_twice_and_hide_no_others(void **state)
 {
 	struct fixture *f = *state;
@@ -450,6 +466,7 @@ main(void)
 		T(a_file_whose_noted_name_is_gone_is_not_called_removed_in_messages),
 		T(the_path_of_a_file_in_a_large_folder_is_found_by_a_few_rows),
 		T(a_listing_is_of_what_is_in_the_database_and_of_what_is_newer),
+		T(a_new_name_that_was_stored_and_then_listed_is_gone_once_it_is_removed),
 		T(names_that_go_while_their_directory_is_listed_are_not_listed_twice_and_hide_no_others),
 		T(two_lookups_bring_the_other_names_of_a_small_directory_and_those_that_are_not_there),
 		T(a_directory_that_was_listed_to_its_end_is_known_as_a_whole),
