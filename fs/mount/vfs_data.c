@@ -107,7 +107,6 @@ vfs_copy_range(struct vfs *v, uint64_t from, uint64_t from_off, uint64_t to, uin
 
 		meta_throttle(v->meta);
 		err = content_read(v->content, from, from_off + done, want, buf, &got);
-
 		if (err == 0 && got != 0)
 			err = content_write(v->content, to, to_off + done, buf, got);
 		if (err != 0 && done == 0)

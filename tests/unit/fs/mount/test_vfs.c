@@ -626,8 +626,9 @@ static void
 every_change_waits_for_room(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t ino = make_file(f, INODE_ROOT, "f");
-	struct stat st = { .st_mode = 0600 };
+	uint64_t ino = make_file(f, INODE_ROOT, "f"), to = make_file(f, INODE_ROOT, "to");
+	struct stat st = { .st_mode = 0600 }, longer = { .st_size = (2 << 20) + 1 };
+	size_t copied;
 
 	throttle_count = 0;
 	assert_int_equal(vfs_setxattr(f->vfs, ino, "user.a", "x", 1, 0), 0);
@@ -646,6 +647,12 @@ every_change_waits_for_room(void **state)
 	assert_int_equal(throttle_count, 7);
 	assert_int_equal(vfs_fallocate(f->vfs, ino, 0, 0, 10), 0);
 	assert_int_equal(throttle_count, 8);
+	assert_int_equal(vfs_setattr(f->vfs, ino, &longer, VFS_SET_SIZE, &st), 0);
+	assert_int_equal(throttle_count, 9);
+	/* Each MiB, or a part of one. */
+	assert_int_equal(vfs_copy_range(f->vfs, ino, 0, to, 0, (2 << 20) + 1, &copied), 0);
+	assert_int_equal(copied, (2 << 20) + 1);
+	assert_int_equal(throttle_count, 12);
 }
 
 /* What the kernel writes back of a file while somebody else allocates a part of it. */
