@@ -49,7 +49,8 @@ MUST_CHECK err_t content_write_back(struct content *c, uint64_t ino, uint64_t of
  * cut is given back, too, which is done in steps if that is much: others come in between, and so may a crash.  A part of that which
  * fails is logged. */
 MUST_CHECK err_t content_truncate(struct content *c, uint64_t ino, uint64_t size);
-/* The same, unless the file is that long already: then nothing changes, not even the times. */
+/* The same, unless the file is that long already: then neither its size nor its times change.  But like the other it takes the file's
+ * lock and first finishes what is left of an earlier truncation, whose error it may return. */
 MUST_CHECK err_t content_grow(struct content *c, uint64_t ino, uint64_t size);
 /* What an earlier run, or a step that failed, did not come to of that. */
 void content_finish_truncations(struct content *c);

@@ -14,7 +14,8 @@
  * A table grows when it has more items than buckets, or a chain has become long and it has more than half as many: then chains are
  * shorter than uthash would have them, and each step along one may be a cache miss.  For the chain alone uthash would double a table
  * again and again: where items come and go, one of any number of chains will be long some day, and no table ever shrinks.  It would
- * also give up for ever after two times in a row that did little, which a small table may see by chance.
+ * also give up for ever (noexpand) after two times in a row that did little, which a small table may see by chance.  That is taken
+ * back here, in time, because uthash evaluates HASH_BKT_CAPACITY_THRESH before it looks at noexpand.
  */
 static inline unsigned
 hash_table_chain_max(const UT_hash_bucket *b)

@@ -232,9 +232,9 @@ may_take_setgid(fuse_req_t req, unsigned mask)
 }
 
 /*
- * Whether it is chown(2) with -1 and -1 by somebody who may not change the mode: Linux asks nobody's permission for it, because it leaves to
- * the file system what it takes.  It comes with the time of change alone, or of what is no regular file with nothing.  With nothing,
- * but of a regular file, comes what was about to change its contents, which the kernel has allowed.
+ * Whether it is chown(2) with -1 and -1 by somebody who may not change the mode: Linux asks nobody's permission for it, because it
+ * leaves to the file system what it takes.  It comes with the time of change alone, or of what is no regular file with nothing.  With
+ * nothing, but of a regular file, comes what was about to change its contents, which the kernel has allowed.
  */
 static bool
 is_by_stranger(fuse_req_t req, fuse_ino_t ino, unsigned mask)
