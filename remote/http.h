@@ -88,7 +88,7 @@ struct http_url {
 	char *query;         /* as it is; "" if there is none */
 };
 void http_url_clear(struct http_url *u);
-/* -EINVAL: it is none, has a fragment, or a % in its host; -ELIBACC, -ELIBBAD: as http_new. */
+/* -EINVAL: it is none, or has a fragment; -EILSEQ: there is a % in its host; -ELIBACC, -ELIBBAD: as http_new. */
 MUST_CHECK err_t http_url_parse(const char *text, struct http_url *out);
 
 #endif

@@ -73,7 +73,7 @@ static err_t read_parts(CURLU *u, struct http_url *out)
 }
 
 /* libcurl decodes the host, and only when it reads that again takes %41 for an A, or 0.0 for an address: two readings of one URL
- * would be two hosts.  No name of a host needs it. */
+ * would be two hosts.  No name of a host needs it; link-local addresses with a zone do (fe80::1%25eth0), and are not supported. */
 static bool has_encoded_host(const char *text)
 {
 	const char *start = text + strcspn(text, ":");
@@ -93,7 +93,9 @@ static err_t parse(CURLU *u, const char *text, struct http_url *out)
 	CLEANUP(http_url_clear) struct http_url parsed = {0};
 	err_t err;
 
-	if (has_encoded_host(text) || lib.curl_url_set(u, CURLUPART_URL, text, CURLU_PATH_AS_IS | CURLU_ALLOW_SPACE) != CURLUE_OK)
+	if (has_encoded_host(text))
+		return -EILSEQ;
+	if (lib.curl_url_set(u, CURLUPART_URL, text, CURLU_PATH_AS_IS | CURLU_ALLOW_SPACE) != CURLUE_OK)
 		return -EINVAL;
 	err = read_parts(u, &parsed);
 	if (err)

@@ -193,6 +193,10 @@ err_t s3_address_parse(const char *url, struct s3_address *out, char **why_out)
 
 	if (err == -EINVAL)
 		store_say(why_out, "this is not the address of a bucket; it looks like s3:https://host/bucket");
+	if (err == -EILSEQ) {
+		store_say(why_out, "there is a %% in the host's name in the address of the store; write the name as it is");
+		return -EINVAL;
+	}
 	if (err)
 		return err;
 	if (u.has_user) {

@@ -76,7 +76,8 @@ static void an_address_that_is_wrong_is_refused_with_a_hint_and_never_repeated(v
 		{"s3:http://128.0.0.1/bucket", "not encrypted"}, {"s3:http://127.0.0.1.evil/bucket", "not encrypted"},
 		{"s3:https://host/b?secret=hunter2", "only be"}, {"s3:https://host/b?region=", "only be"},
 		{"s3:https://host/b?style=hunter2", "only be"}, {"s3:https://host/b?region=a%20b", "only be"},
-		{"s3:https://host:99999/bucket", "looks like"},
+		{"s3:https://host:99999/bucket", "looks like"}, {"s3:https://%68unter2/bucket", "a % in the host's name"},
+		{"s3:https://[fe80::1%25eth0]/bucket", "a % in the host's name"},
 	};
 
 	(void)state;
