@@ -339,7 +339,7 @@ has_rest(const struct config *c, const struct config *before, const char *sectio
 		if (strcmp(before->entries[i].section, section) != 0 && !has_entry(c, &before->entries[i]))
 			return false;
 	return same_text(c->up_limit, before->up_limit) && same_text(c->down_limit, before->down_limit) &&
-	    same_text(c->on_event, before->on_event);
+	    same_text(c->metered, before->metered) && same_text(c->on_event, before->on_event);
 }
 
 /*

@@ -67,7 +67,7 @@ static void check_kept(const struct config *before, const struct config *after)
 	for (size_t i = 0; i < before->count; i++)
 		FUZZ_REQUIRE(strcmp(before->entries[i].mountpoint, MOUNTPOINT) == 0 || has(after, &before->entries[i]));
 	FUZZ_REQUIRE(is_same(before->up_limit, after->up_limit) && is_same(before->down_limit, after->down_limit));
-	FUZZ_REQUIRE(is_same(before->on_event, after->on_event));
+	FUZZ_REQUIRE(is_same(before->metered, after->metered) && is_same(before->on_event, after->on_event));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
