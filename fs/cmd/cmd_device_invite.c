@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -112,32 +113,42 @@ write_text(int fd, const char *text)
 	return 0;
 }
 
-/* Before there is an invitation, which nobody would see if the file cannot be made. */
+/*
+ * Before there is an invitation, which nobody would see if the file cannot be made.  It is not made yet, so that nothing is left of who
+ * gives up while the passphrase is asked for, or the store.
+ */
 static int
-make_file(const char *path, int *fd_out)
+check_path(const char *path)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	const char *slash = strrchr(path, '/');
+	CLEANUP(free_ptr) char *dir = slash != NULL ? strndup(path, (size_t)(slash - path) + 1) : strdup(path[0] != '\0' ? "." : "");
+	struct stat st;
 
-	if (fd < 0 && errno == EEXIST)
+	if (dir == NULL)
+		return tell_failure("not enough memory");
+	if (lstat(path, &st) == 0)
 		return tell_failure("%s exists already: an invitation is never written over anything; choose another file", path);
-	if (fd < 0)
-		return tell_failure("the invitation cannot be written to %s: %s", path, tell_reason(-errno));
-	*fd_out = fd;
-	return 0;
+	if (errno == ENOENT && access(dir, W_OK | X_OK) == 0)
+		return 0;
+	return tell_failure("the invitation cannot be written to %s: %s", path, tell_reason(-errno));
 }
 
 static int
-to_file(int fd, const char *path, const char *token)
+to_file(const char *path, const char *token)
 {
-	err_t err = write_text(fd, token);
+	CLEANUP(handle_close_fd) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	err_t err = fd < 0 ? -errno : write_text(fd, token);
 
 	if (err == 0)
 		err = write_text(fd, "\n");
-	if (err != 0)
-		return tell_failure("the invitation cannot be written to %s (%s), and nobody has seen it: withdraw it with \"snugfs device "
-		    "remove\", or let it expire", path, tell_reason(err));
-	printf("The invitation is in %s.\n", path);
-	return 0;
+	if (err == 0) {
+		printf("The invitation is in %s.\n", path);
+		return 0;
+	}
+	if (fd >= 0)
+		(void)unlink(path);
+	return tell_failure("the invitation cannot be written to %s (%s), and nobody has seen it: withdraw it with \"snugfs device remove\", "
+	    "or let it expire", path, tell_reason(err));
 }
 
 /* The line is enough: a code only saves typing it. */
@@ -161,9 +172,9 @@ show(const struct options *o, const char *token)
 	return err == 0 || is_without_code(err) ? 0 : tell_failure("the invitation cannot be shown: %s", tell_reason(err));
 }
 
-/* file_fd, path: where to, or -1 and NULL. */
+/* path: where to, or NULL. */
 static int
-give_out(const struct options *o, const struct place *p, struct invitation *inv, int file_fd, const char *path)
+give_out(const struct options *o, const struct place *p, struct invitation *inv, const char *path)
 {
 	CLEANUP(identity_free_ptr) struct identity *guest = NULL;
 	char *token = NULL;
@@ -176,7 +187,7 @@ give_out(const struct options *o, const struct place *p, struct invitation *inv,
 		return status;
 	if ((err = invitation_format(inv, &token)) != 0)
 		return tell_failure("the invitation could not be made: %s", tell_reason(err));
-	status = path != NULL ? to_file(file_fd, path, token) : show(o, token);
+	status = path != NULL ? to_file(path, token) : show(o, token);
 	secmem_free(token);
 	return status;
 }
@@ -186,7 +197,6 @@ run(struct options *o)
 {
 	CLEANUP(place_clear) struct place p = { 0 };
 	CLEANUP(secmem_free_ptr) struct invitation *inv = secmem_new(sizeof(*inv));
-	CLEANUP(handle_close_fd) int fd = -1;
 	const char *path = options_get(o, "to-file");
 	uint64_t seconds = 0;
 	char until[32];
@@ -200,13 +210,8 @@ run(struct options *o)
 		return status;
 	end = time(NULL) + (time_t)seconds;
 	inv->expires_ns = (uint64_t)end * 1000000000u;
-	if (path != NULL && (status = make_file(path, &fd)) != 0)
+	if ((path != NULL && (status = check_path(path)) != 0) || (status = give_out(o, &p, inv, path)) != 0)
 		return status;
-	if ((status = give_out(o, &p, inv, fd, path)) != 0) {
-		if (path != NULL)
-			(void)unlink(path);
-		return status;
-	}
 	if (localtime_r(&end, &tm) == NULL || strftime(until, sizeof(until), "%Y-%m-%d %H:%M", &tm) == 0)
 		until[0] = '\0';
 	printf("\nOn the other computer: snugfs join ~/Private\nIt is good until %s.\n", until);

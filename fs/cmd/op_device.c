@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "credentials.h"
+#include "handles.h"
 #include "hex.h"
 #include "human.h"
 #include "invitation.h"
@@ -364,17 +365,23 @@ invitation_answer(struct op *op, const struct change *c, const char *keys)
 	return answer;
 }
 
-/* An invitation is text. */
-static bool
-can_be_given_out(struct vault *v)
+/* An invitation is text, of so many bytes, and on its way through a command it loses what is an order to a terminal.  NULL: it can be. */
+static const char *
+why_not_given_out(struct vault *v)
 {
-	json_t *url;
+	CLEANUP(handle_free_json) json_t *url = NULL;
+	CLEANUP(free_ptr) char *tame = NULL;
 
 	meta_lock(v->meta);
 	url = json_string(v->remote_url != NULL ? v->remote_url : "");
 	meta_unlock(v->meta);
-	json_decref(url);
-	return url != NULL;
+	if (url == NULL)
+		return "has bytes in it that are no UTF-8";
+	if (json_string_length(url) > INVITATION_URL_MAX)
+		return "is too long";
+	if ((tame = strdup(json_string_value(url))) != NULL)
+		human_tame(tame);
+	return tame != NULL && strcmp(tame, json_string_value(url)) == 0 ? NULL : "has control characters in it";
 }
 
 json_t *
@@ -383,14 +390,15 @@ op_device_invite(struct op *op, const json_t *request)
 	struct change c = { .what = CHANGE_INVITE, .name = json_string_value(json_object_get(request, "name")),
 		.expires_ns = (uint64_t)json_integer_value(json_object_get(request, "expires_ns")) };
 	CLEANUP(free_ptr) char *keys = NULL;
+	const char *why;
 	json_t *refusal;
 
 	if (c.name == NULL || hex_parse(json_string_value(json_object_get(request, "sign")), c.guest.sign, 32) != 0 ||
 	    hex_parse(json_string_value(json_object_get(request, "box")), c.guest.box, 32) != 0)
 		return control_refusal("an invitation wants a name and keys");
-	if (!can_be_given_out(op->vault))
-		return control_refusal("the address of the store has bytes in it that are no UTF-8, so that no invitation can carry it: use the "
-		    "recovery key on the other computer");
+	if ((why = why_not_given_out(op->vault)) != NULL)
+		return control_refusal("the address of the store %s, so that no invitation can carry it: use the recovery key on the other "
+		    "computer", why);
 	/* First, since once it is given out it is not to fail any more. */
 	if ((refusal = seal_keys(op, request, &c.guest, &keys)) == NULL)
 		refusal = change_members(op, &c);

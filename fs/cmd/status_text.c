@@ -244,7 +244,7 @@ print_devices(const json_t *status)
 	json_array_foreach(json_object_get(status, "devices"), i, device) {
 		snprintf(value, sizeof(value), "%s%s", or_unknown(text_of(device, "name")),
 		    json_is_true(json_object_get(device, "this")) ? " (this computer)" :
-		    strcmp(or_unknown(text_of(device, "kind")), "invitation") == 0 ? " (an open invitation)" : "");
+		    strcmp(or_unknown(text_of(device, "kind")), "invitation") == 0 ? " (an invitation)" : "");
 		line(i == 0 ? "devices" : "", value);
 	}
 }

@@ -1,4 +1,5 @@
 """sync and join, and stores and disks that are missing, foreign, full or may not be written."""
+import json
 import os
 import shutil
 import subprocess
@@ -107,7 +108,17 @@ def test_a_store_whose_path_is_no_utf_8_is_shown(cli):
     assert shown in cli.ok("status", cli.mp).stdout
     assert shown in cli.ok("remote", "show", cli.mp).stdout
     cli.ok(*up, errors="surrogateescape")
-    cli.fails("device", "invite", cli.mp, saying=["no invitation can carry it"])
+    cli.fails("device", "invite", cli.mp, saying=["no UTF-8", "no invitation can carry it"])
+
+
+@pytest.mark.parametrize("name, why", [("sto\x9bre", "has control characters in it"), ("/".join(["s" * 250] * 5), "is too long")])
+def test_no_invitation_is_made_that_cannot_carry_the_address_of_the_store(cli, name, why):
+    store = cli.root / name
+    store.mkdir(parents=True)
+    cli.up("--remote", f"dir:{store}")
+    cli.ok("sync", cli.mp)
+    cli.fails("device", "invite", cli.mp, saying=[why, "no invitation can carry it"])
+    assert json.loads(cli.ok("device", "list", cli.mp, "--json").stdout)["invitations"] == []
 
 
 def test_unmount_wait_does_not_unmount_before_the_store_has_everything(synced):

@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import conftest
+from accounts import cli  # noqa: F401  pylint: disable=unused-import
 from posixlib import needs_own_working_directory
 from services import ceph  # noqa: F401  pylint: disable=unused-import
 from test_main_job import Computers
@@ -109,11 +111,11 @@ def test_an_invitation_is_shown_as_a_line_and_as_a_code_that_a_camera_reads(part
     assert "camera" in names(alpha)
 
 
-def test_an_open_invitation_is_no_computer_in_the_status(party):
+def test_an_invitation_is_no_computer_in_the_status(party):
     alpha = party.first()
     party.invite(alpha, "--name", "phone")
     assert {d["name"]: d["kind"] for d in status(alpha)["devices"]}["phone"] == "invitation"
-    assert "phone (an open invitation)\n" in alpha.run("status", alpha.mountpoint, "--vault", alpha.dir).stdout
+    assert "phone (an invitation)\n" in alpha.run("status", alpha.mountpoint, "--vault", alpha.dir).stdout
 
 
 def test_no_invitation_is_made_that_cannot_be_written_down(party):
@@ -123,6 +125,13 @@ def test_no_invitation_is_made_that_cannot_be_written_down(party):
         done = device(alpha, "invite", "--to-file", place, check=False)
         assert done.returncode == 1 and why in done.stderr
     assert (party.root / "mine").read_text() == "mine" and listing(alpha)["invitations"] == []
+
+
+def test_who_gives_up_at_the_passphrase_leaves_no_file_for_an_invitation(cli):
+    (cli.root / "passphrase").write_text("correct horse\n")
+    cli.ok("init", cli.mp, "--passphrase-file", cli.root / "passphrase")
+    done = cli.run("device", "invite", cli.mp, "--to-file", cli.root / "token", "--passphrase-command", "kill -TERM $PPID")
+    assert done.returncode == -signal.SIGTERM and not (cli.root / "token").exists()
 
 
 def test_an_invitation_that_is_not_made_leaves_no_file(party):
