@@ -7,6 +7,7 @@
 #include "gc.h"
 #include "handles.h"
 #include "hex.h"
+#include "human.h"
 #include "op_history.h"
 #include "tell.h"
 
@@ -34,17 +35,6 @@ op_history_path(const json_t *request, const char *key, char **out)
 	memmove(path, path + from, len - from + 1);
 	*out = STEAL(path);
 	return 0;
-}
-
-json_t *
-op_history_text(const char *bytes)
-{
-	json_t *whole = json_string(bytes);
-	CLEANUP(free_ptr) char *copy = whole == NULL ? strdup(bytes) : NULL;
-
-	for (char *c = copy; c != NULL && *c != '\0'; c++)
-		*c = (unsigned char)*c < 0x80 ? *c : '?';
-	return whole != NULL ? whole : copy != NULL ? json_string(copy) : NULL;
 }
 
 static bool
@@ -153,11 +143,11 @@ version_of(const struct history_version *v)
 	history_time_print(v->time_ns, when);
 	history_time_print_exact(v->time_ns, exact);
 	o = json_pack("{s:I, s:s, s:s, s:o, s:o}", "commit", (json_int_t)v->seq, "time", exact, "at", when, "device",
-	    op_history_text(v->device), "changes", changes_of(v));
+	    human_path(v->device), "changes", changes_of(v));
 	if (v->has_size)
 		(void)json_object_set_new(o, "size", json_integer((json_int_t)v->size));
 	if (v->name[0] != '\0')
-		(void)json_object_set_new(o, "name", op_history_text(v->name));
+		(void)json_object_set_new(o, "name", human_path(v->name));
 	return o;
 }
 

@@ -26,7 +26,5 @@ struct asking {
 json_t *op_history_run(struct op *op, const json_t *request, err_t (*fn)(struct asking *a));
 /* A path of the request, malloc'ed, without slashes at its ends.  Its bytes come as hexadecimal digits: JSON takes only UTF-8. */
 MUST_CHECK err_t op_history_path(const json_t *request, const char *key, char **out);
-/* For an answer: bytes that are not UTF-8 become question marks. */
-json_t *op_history_text(const char *bytes);
 
 #endif

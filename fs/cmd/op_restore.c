@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "human.h"
 #include "op_history.h"
 #include "tell.h"
 
@@ -226,9 +227,9 @@ restored(struct restoring *g)
 	history_time_print(g->time_ns, when);
 	if (asprintf(&path, "%s%s%s", g->parent_path, g->parent_path[0] != '\0' ? "/" : "", g->name) < 0)
 		return NULL;
-	return json_pack("{s:b, s:o, s:s, s:I, s:I, s:I, s:I, s:o}", "ok", 1, "path", op_history_text(path), "at", when, "commit",
+	return json_pack("{s:b, s:o, s:s, s:I, s:I, s:I, s:I, s:o}", "ok", 1, "path", human_path(path), "at", when, "commit",
 	    (json_int_t)g->seq, "files", (json_int_t)g->r.file_count, "bytes", (json_int_t)g->r.byte_count, "failed",
-	    (json_int_t)g->r.failed_count, "first_failed", op_history_text(g->r.failed_count > 0 ? g->r.failed : ""));
+	    (json_int_t)g->r.failed_count, "first_failed", human_path(g->r.failed_count > 0 ? g->r.failed : ""));
 }
 
 static err_t

@@ -183,8 +183,11 @@ def test_a_name_that_is_no_text_can_be_restored(computers):
     computers.sync(alpha)
     os.unlink(name)
     computers.sync(alpha)
-    subprocess.run([os.fsencode(conftest.binary()), b"restore", name], env=alpha.env, check=True,
-                   stdin=subprocess.DEVNULL, capture_output=True)
+    shown = '\\xff\\xfe\n "quoted"'
+    assert versions(alpha, "", "--deleted")["versions"][0]["name"] == shown
+    done = subprocess.run([os.fsencode(conftest.binary()), b"restore", name, b"--json"], env=alpha.env, check=True,
+                          stdin=subprocess.DEVNULL, capture_output=True)
+    assert json.loads(done.stdout)["path"] == shown
     with open(name, "rb") as f:
         assert f.read() == b"content"
 
