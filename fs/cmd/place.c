@@ -140,6 +140,7 @@ int
 place_find_existing(const struct options *o, struct place *out)
 {
 	CLEANUP(place_clear) struct place p = { 0 };
+	CLEANUP(place_clear) struct place around = { 0 };
 	CLEANUP(free_ptr) char *above = NULL;
 	int status = place_find(o, &p);
 
@@ -148,8 +149,12 @@ place_find_existing(const struct options *o, struct place *out)
 	if (!p.exists && o->vault_dir != NULL)
 		return tell_failure("there is no vault in %s: check --vault, or make one with \"snugfs up %s --vault %s\"",
 		    p.vault_dir, p.mountpoint, p.vault_dir);
-	if (!p.exists && mountpoint_above(p.mountpoint, &above) == 0 && strcmp(above, p.mountpoint) != 0)
-		return tell_failure("%s is no vault's folder, but in one: name that, %s", p.mountpoint, above);
+	if (!p.exists && mountpoint_above(p.mountpoint, &above) == 0 && strcmp(above, p.mountpoint) != 0) {
+		if ((status = find(NULL, above, &around)) != 0)
+			return status;
+		if (around.exists)
+			return tell_failure("%s is no vault's folder, but in one: name that, %s", p.mountpoint, above);
+	}
 	if (!p.exists)
 		return tell_no_vault(p.mountpoint);
 	*out = p;

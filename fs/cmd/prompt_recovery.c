@@ -58,7 +58,7 @@ tell_fault(const struct codetext_fault *f, const char *what, const char *form)
 	switch (f->kind) {
 	case CODETEXT_FAULT_LENGTH:
 		if (f->count == 0)
-			return tell_failure("nothing was typed that could be %s: it has %s", what, form);
+			return tell_failure("there is nothing that could be %s: it has %s", what, form);
 		return tell_failure("this is not %s: it has %s, and here are %u", what, form, f->count);
 	case CODETEXT_FAULT_CHARACTER:
 		return tell_failure("group %u of %s has a character that is never used in one: \"%c\"", f->group, what, f->character);

@@ -133,7 +133,10 @@ def test_recovery_key_check_tells_right_from_wrong_from_mistyped(cli, other):
     cli.fails("recovery-key", "check", stdin=mistype(key) + "\n", saying=["group 3", "typo"])
     cli.fails("recovery-key", "check", stdin=key[:-2] + "\n", saying="28 characters")
     cli.fails("recovery-key", "check", stdin=key[:-1] + "U\n", saying=["group 7", '"U"'])
-    cli.fails("recovery-key", "check", stdin="\n", saying=["nothing was typed", "28 characters"])
+    cli.fails("recovery-key", "check", stdin="\n", saying=["there is nothing that could be a recovery key", "28 characters"])
+    (cli.root / "empty").write_text("\n")
+    for words, what in ((["--recovery-key-file"], "a recovery key"), (["--share-file"], "share 1 of the recovery key")):
+        cli.fails("recovery-key", "check", *words, cli.root / "empty", saying=f"there is nothing that could be {what}: it has")
     cli.fails("recovery-key", "check", stdin="", saying="--recovery-key-file")
     cli.ok("unmount", cli.mp)
     cli.ok("recovery-key", "check", cli.mp, stdin=key + "\n")

@@ -75,6 +75,12 @@ def test_a_path_inside_the_folder_is_not_taken_for_one_that_is_to_be_made(made):
             assert "snugfs up" not in done.stderr
 
 
+def test_a_folder_whose_vault_is_gone_is_not_advised_for_a_path_inside_it(made):
+    shutil.rmtree(made.vault_dir())
+    done = made.fails("sync", made.mp / "letters", saying="snugfs up")
+    assert "in one" not in done.stderr
+
+
 def test_init_does_not_touch_a_vault_that_is_there(made):
     made.fails("init", made.mp, "--no-passphrase", saying="already")
     made.ok("mount", made.mp)
