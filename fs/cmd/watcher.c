@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -102,14 +103,16 @@ watcher_start(const char *name, struct watcher *out)
 	return 0;
 }
 
-/* The rest of what it has said: it ends then. */
+/* The rest of what it has said: it ends then; unless it is stopped just now, which is to hold up nobody. */
 static void
 read_why(int fd, char **why_out)
 {
+	const struct timeval patience = { .tv_sec = 1 };
 	char text[SENTENCE_MAX];
 	size_t len = 0;
 	ssize_t n;
 
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	while (len < sizeof(text) && (n = read(fd, text + len, sizeof(text) - len)) > 0)
 		len += (size_t)n;
 	*why_out = strndup(text, len);
