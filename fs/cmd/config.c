@@ -362,7 +362,7 @@ check_text(struct bytes *text, const struct config *before, const char *section,
 	finish_entries(&c);
 	e = config_find(&c, mountpoint);
 	return e != NULL && same_text(e->directory, directory) && same_text(e->remote, remote) && has_rest(&c, before, section) ?
-	    0 : -EBADMSG;
+	    0 : -ENOTUNIQ;
 }
 
 static err_t

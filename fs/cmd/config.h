@@ -35,7 +35,10 @@ MUST_CHECK err_t config_load(struct config *out);
 /* NULL if there is none. */
 const struct config_entry *config_find(const struct config *c, const char *mountpoint);
 const struct config_entry *config_find_directory(const struct config *c, const char *directory);
-/* Adds or replaces the entry of a mount point, atomically, mode 0600.  remote may be NULL. */
+/*
+ * Adds or replaces the entry of a mount point, atomically, mode 0600.  remote may be NULL.  -EBADMSG: not an INI file.  -ENOTUNIQ:
+ * somebody has edited it so that this would change more than that.
+ */
 MUST_CHECK err_t config_remember(const char *mountpoint, const char *directory, const char *remote);
 /* The file's path for messages, malloc'ed, or NULL. */
 char *config_path(void);

@@ -88,7 +88,7 @@ remember(const void *ctx, const char *remote)
 	err_t err = config_remember(p->mountpoint, p->vault_dir, remote);
 
 	if (err != 0)
-		log_warn("%s could not be remembered in the configuration: %s", p->mountpoint, tell_reason(err));
+		log_warn("%s could not be remembered in the configuration: %s", p->mountpoint, place_config_reason(err));
 }
 
 static void

@@ -22,6 +22,16 @@ place_clear(struct place *p)
 	*p = (struct place){ 0 };
 }
 
+const char *
+place_config_reason(err_t err)
+{
+	if (err == -EBADMSG)
+		return "it is not in INI form: correct it or move it away";
+	if (err == -ENOTUNIQ)
+		return "with an entry something else in it would change: let each section stand there once, and each line begin at the left";
+	return tell_reason(err);
+}
+
 int
 place_tell_config(err_t err)
 {
@@ -30,9 +40,7 @@ place_tell_config(err_t err)
 	if (path == NULL)
 		return tell_failure("there is no home directory for the configuration: set HOME, or XDG_CONFIG_HOME and "
 		    "XDG_DATA_HOME");
-	if (err == -EBADMSG)
-		return tell_failure("the configuration file %s is not in INI form: correct it or move it away", path);
-	return tell_failure("the configuration file %s cannot be used: %s", path, tell_reason(err));
+	return tell_failure("the configuration file %s cannot be used: %s", path, place_config_reason(err));
 }
 
 /* The XDG place; with a number behind it if another mount point has a vault of that name. */

@@ -41,7 +41,8 @@ int place_check_apart(const struct place *p, const char *remote);
 int place_make_mountpoint(const struct place *p);
 /* What was found (and `remote`, maybe NULL) is remembered for next time. */
 int place_remember(const struct place *p, const char *remote);
-/* The configuration cannot be used. */
+/* The configuration cannot be used: why, for the end of a sentence about it; and the whole sentence. */
+const char *place_config_reason(err_t err);
 int place_tell_config(err_t err);
 
 #endif

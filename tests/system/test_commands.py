@@ -185,6 +185,15 @@ def test_a_configuration_that_is_no_ini_file_is_left_alone(cli):
     assert config.read_text() == "what is this\n"
 
 
+def test_a_configuration_in_which_a_new_entry_would_change_something_else_is_left_alone(cli):
+    config = cli.home / ".config/snugfs/config.ini"
+    config.parent.mkdir(parents=True)
+    edited = "[vault 1]\n  [settings]\nmetered = sync\n"
+    config.write_text(edited)
+    cli.fails("init", cli.mp, "--no-passphrase", saying=["config.ini", "something else in it would change", "begin at the left"])
+    assert config.read_text() == edited
+
+
 def test_two_mount_points_whose_names_fall_together_get_two_vaults(cli):
     first, second = cli.home / "a-b", cli.home / "a" / "b"
     cli.ok("up", first, "--no-passphrase")
