@@ -54,7 +54,9 @@ static void *serve(void *ctx)
 {
 	int fd;
 
-	while ((fd = accept4(*(int *)ctx, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+	while ((fd = accept4(*(int *)ctx, NULL, NULL, SOCK_CLOEXEC)) >= 0 || errno == EINTR) {
+		if (fd < 0)
+			continue;
 		pthread_mutex_lock(&lock);
 		serve_one(fd);
 		pthread_mutex_unlock(&lock);
