@@ -395,6 +395,13 @@ fuse_loop_write_back(uint64_t ino, uint64_t off)
 	return err;
 }
 
+void
+fuse_loop_forget_listing(uint64_t ino)
+{
+	/* That fails only if there is nothing, or no mount any more. */
+	(void)fuse_lowlevel_notify_inval_inode(self->loop->se, ino, 0, 0);
+}
+
 /* The steward. */
 
 /* Nobody is reading, and nothing moved for so many ticks. */

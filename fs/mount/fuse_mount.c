@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "connection.h"
+#include "fuse_listing.h"
 #include "fuse_private.h"
 #include "hidden.h"
 #include "log.h"
@@ -175,6 +176,8 @@ fuse_mount_new(struct vfs *v, const struct fuse_mount_options *o, struct fuse_mo
 	if (err)
 		return err;
 	fm->serving.vfs = v;
+	if ((err = fuse_listings_new(&fm->serving.listings)) != 0)
+		return err;
 	fm->hidden = o->hidden;
 	if (o->hidden && (err = hidden_new(v, o->hidden, &fm->serving.hidden)) != 0)
 		return err;
@@ -304,6 +307,7 @@ fuse_mount_free(struct fuse_mount *fm)
 	fuse_tell_free(fm->tell);
 	fuse_loop_free(fm->loop);
 	hidden_free(fm->serving.hidden);
+	fuse_listings_free(fm->serving.listings);
 	free(fm->mountpoint);
 	free(fm);
 }

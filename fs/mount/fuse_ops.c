@@ -6,6 +6,7 @@
  * RELEASE.  RELEASE, FLUSH, OPENDIR's handle: there is no state per open.  Locks: the kernel's own are right on one host.
  */
 #define FUSE_USE_VERSION 314
+#include "fuse_listing.h"
 #include "fuse_private.h"
 
 #include <errno.h>
@@ -27,6 +28,14 @@ fuse_ops_vfs(fuse_req_t req)
 	const struct fuse_serving *s = fuse_req_userdata(req);
 
 	return s->vfs;
+}
+
+static struct fuse_listings *
+listings_of(fuse_req_t req)
+{
+	const struct fuse_serving *s = fuse_req_userdata(req);
+
+	return s->listings;
 }
 
 static struct vfs_caller
@@ -283,8 +292,10 @@ op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t
 {
 	struct vfs_caller who = caller_of(req);
 	struct stat attr;
-	err_t err = vfs_mknod(fuse_ops_vfs(req), &who, parent, name, mode, rdev, &attr);
+	err_t err;
 
+	fuse_listings_note_change(listings_of(req), parent);
+	err = vfs_mknod(fuse_ops_vfs(req), &who, parent, name, mode, rdev, &attr);
 	/* The kernel did not know the name, which another device's has just taken: it looks again, and opens that or fails with -EEXIST. */
 	reply_entry(req, err == -EEXIST ? -ESTALE : err, &attr);
 }
@@ -294,8 +305,10 @@ op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct vfs_caller who = caller_of(req);
 	struct stat attr;
-	err_t err = vfs_mkdir(fuse_ops_vfs(req), &who, parent, name, mode, &attr);
+	err_t err;
 
+	fuse_listings_note_change(listings_of(req), parent);
+	err = vfs_mkdir(fuse_ops_vfs(req), &who, parent, name, mode, &attr);
 	reply_entry(req, err, &attr);
 }
 
@@ -304,8 +317,10 @@ op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *na
 {
 	struct vfs_caller who = caller_of(req);
 	struct stat attr;
-	err_t err = vfs_symlink(fuse_ops_vfs(req), &who, target, parent, name, &attr);
+	err_t err;
 
+	fuse_listings_note_change(listings_of(req), parent);
+	err = vfs_symlink(fuse_ops_vfs(req), &who, target, parent, name, &attr);
 	reply_entry(req, err, &attr);
 }
 
@@ -313,20 +328,24 @@ static void
 op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
 {
 	struct stat attr;
-	err_t err = vfs_link(fuse_ops_vfs(req), ino, new_parent, new_name, &attr);
+	err_t err;
 
+	fuse_listings_note_change(listings_of(req), new_parent);
+	err = vfs_link(fuse_ops_vfs(req), ino, new_parent, new_name, &attr);
 	reply_entry(req, err, &attr);
 }
 
 static void
 op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	fuse_listings_note_change(listings_of(req), parent);
 	reply_err(req, vfs_unlink(fuse_ops_vfs(req), parent, name));
 }
 
 static void
 op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	fuse_listings_note_change(listings_of(req), parent);
 	reply_err(req, vfs_rmdir(fuse_ops_vfs(req), parent, name));
 }
 
@@ -335,6 +354,8 @@ op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_pa
 {
 	struct vfs_caller who = caller_of(req);
 
+	fuse_listings_note_change(listings_of(req), parent);
+	fuse_listings_note_change(listings_of(req), new_parent);
 	if (flags & RENAME_WHITEOUT)
 		reply_err(req, vfs_rename_whiteout(fuse_ops_vfs(req), &who, parent, name, new_parent, new_name, flags));
 	else
@@ -366,8 +387,14 @@ static void
 read_entries(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
 	struct fuse_answer_list list = fuse_answer_begin(req, size, plus);
+	err_t err;
 
-	fuse_answer_list(&list, vfs_readdir(fuse_ops_vfs(req), ino, (uint64_t)off, plus, add_entry, &list));
+	if (off == 0)
+		fuse_listings_begin(listings_of(req), ino);
+	err = vfs_readdir(fuse_ops_vfs(req), ino, (uint64_t)off, plus, add_entry, &list);
+	if (!err && list.len == 0 && !fuse_listings_end(listings_of(req), ino))
+		fuse_loop_forget_listing(ino);
+	fuse_answer_list(&list, err);
 }
 
 static void

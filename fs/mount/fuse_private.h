@@ -29,9 +29,11 @@ struct vfs;
 #define FUSE_READ_AHEAD_LEN (4U << 20)
 
 /* The session's userdata. */
+struct fuse_listings;
 struct hidden;
 struct fuse_serving {
 	struct vfs *vfs;
+	struct fuse_listings *listings;
 	struct hidden *hidden; /* NULL: none */
 };
 
@@ -135,6 +137,8 @@ size_t fuse_wire_counters(struct fuse_wire_counts *counts, const char **names, u
  * WRITEs meanwhile, so only a part of all threads may wait here at once: -EAGAIN.
  */
 MUST_CHECK err_t fuse_loop_write_back(uint64_t ino, uint64_t off);
+/* For a handler of READDIR, before it replies: has the kernel forget what it has kept of the folder. */
+void fuse_loop_forget_listing(uint64_t ino);
 
 /*
  * For a handler: does this request come from fuse_tell.c, which only wants the kernel to take over attributes?  pid: of the
