@@ -172,27 +172,27 @@ a_name_that_was_made_again_before_a_listing_began_is_in_it(void **state)
 	assert_true(is_seen_after(f, make_150, NAMES - 1, "150"));
 }
 
+/* The kernel may drop what it has kept, or send something of its own, at any time; but not each time. */
 static void
-what_is_listed_again_is_not_asked_for_unless_it_has_changed(void **state)
+what_is_listed_again_is_not_asked_for(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t before;
-	bool seen = false;
+	bool seen = false, quiet = false;
 
 	make_folder(f);
-	for (unsigned round = 0; round < 3; round++) {
+	for (unsigned round = 0; round < 10; round++) {
 		int fd = open_folder(f);
+		uint64_t before = fuse_mount_use(f->mount);
 
-		before = fuse_mount_use(f->mount);
 		while (read_some(fd, 32768, "150", &seen) > 0)
 			;
 		assert_int_equal(close(fd), 0);
-		if (round > 0)
-			assert_int_equal(fuse_mount_use(f->mount), before);
-		else
+		if (round == 0)
 			assert_true(fuse_mount_use(f->mount) > before);
+		quiet = quiet || fuse_mount_use(f->mount) == before;
 	}
 	assert_true(seen);
+	assert_true(quiet);
 }
 
 int
@@ -204,7 +204,7 @@ main(void)
 		TEST(a_name_that_was_removed_before_a_listing_began_is_not_in_it),
 		TEST(a_name_that_went_to_another_folder_before_a_listing_began_is_not_in_it),
 		TEST(a_name_that_was_made_again_before_a_listing_began_is_in_it),
-		TEST(what_is_listed_again_is_not_asked_for_unless_it_has_changed),
+		TEST(what_is_listed_again_is_not_asked_for),
 	};
 
 	if (secmem_init())
